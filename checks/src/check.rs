@@ -1,0 +1,196 @@
+//! The [`Check`] trait: how to look at one thing. A check knows the outside world; it knows no schedule, phase or gate.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use futures::future::BoxFuture;
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::clients::Clients;
+use crate::outcome::{Measure, Outcome, ReasonSpec, Step};
+use crate::target::{Target, TargetUse};
+
+/// How a check's Pass is to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Nature {
+    /// A heartbeat: true now, worth nothing once it is old.
+    Continuous,
+    /// A finished verification, advanced in slices; it stays true until it expires or is revoked.
+    Proof,
+}
+
+/// What a check declares about itself.
+#[derive(Debug)]
+pub struct Meta {
+    /// The key in the document: `lokiReady`.
+    pub kind: &'static str,
+    /// Heartbeat or finished verification.
+    pub nature: Nature,
+    /// The closed list of reasons it can give. The engine adds its own ([`crate::engine_reasons`]).
+    pub reasons: &'static [ReasonSpec],
+    /// The reason its negative control must give; anything else does not earn trust.
+    pub control: ReasonSpec,
+    /// Names and units of the numbers it reports.
+    pub measures: &'static [&'static str],
+    /// False for identity, fence and split-brain checks: no override can name them.
+    pub waivable: bool,
+}
+
+/// What the verifier received from outside for a `heartbeat` probe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Beat {
+    /// How long ago it came.
+    pub age: Duration,
+    /// What the sender says: true is well.
+    pub passed: bool,
+    /// Who sent it.
+    pub from: String,
+    /// The sender's own words.
+    pub note: String,
+}
+
+/// What a check may use while it looks.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// The document's targets, by name.
+    pub targets: Arc<BTreeMap<String, Target>>,
+    /// Shared connections and limits.
+    pub clients: Clients,
+    /// How long this Run may take. The check owns it: silence of the target past it is a Fail, our own is Unknown.
+    pub timeout: Duration,
+    /// Wall-clock time at the start of this Run, for comparing with times that targets state.
+    pub now: DateTime<Utc>,
+    /// How long the verifier has been up, for "nothing received since the start".
+    pub uptime: Duration,
+    /// The newest heartbeat sent for this probe, if any.
+    pub beat: Option<Beat>,
+}
+
+/// What a Run brings back, with the Memory for the next one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report<M> {
+    /// The sight itself.
+    pub step: Step,
+    /// Handed to the next Run once this one is accepted.
+    pub memory: M,
+    /// Numbers for `phasegate_probe_value`.
+    pub measures: Vec<Measure>,
+    /// Identities that were read, by target name. A proof is void once a different one is read.
+    pub identities: BTreeMap<String, String>,
+}
+
+impl<M> Report<M> {
+    /// A report with the sight and the Memory alone.
+    pub fn new(step: Step, memory: M) -> Self {
+        Self { step, memory, measures: Vec::new(), identities: BTreeMap::new() }
+    }
+}
+
+/// How to look at one thing.
+///
+/// The type itself is the configuration: its doc comment is the schema description and the README row, its serialized form
+/// (defaults applied, durations normalised) is what the probe's hash covers.
+pub trait Check: DeserializeOwned + Serialize + JsonSchema + Send + Sync + 'static {
+    /// What it declares about itself.
+    const META: Meta;
+    /// What it remembers between Runs. At most [`crate::MAX_MEMORY`] bytes; may be older after a crash, so Runs are idempotent.
+    type Memory: Serialize + DeserializeOwned + Default + Send;
+
+    /// The targets it names.
+    fn targets(&self) -> Vec<TargetUse> {
+        Vec::new()
+    }
+
+    /// Rules on its own fields that their types can not say: `(field, message, hint)`.
+    fn validate(&self) -> Vec<FieldError> {
+        Vec::new()
+    }
+
+    /// Looks once. Infallible: errors are outcomes.
+    fn run<'a>(&'a self, cx: &'a Context, memory: Self::Memory) -> BoxFuture<'a, Report<Self::Memory>>;
+
+    /// The same code path against something that must not pass.
+    fn control<'a>(&'a self, cx: &'a Context, memory: Self::Memory) -> BoxFuture<'a, Outcome>;
+}
+
+/// A rule that a field of a check breaks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldError {
+    /// The field, in the document's spelling.
+    pub field: &'static str,
+    /// What is wrong.
+    pub message: String,
+    /// How to mend it.
+    pub hint: String,
+}
+
+/// Memory could not be read back: written by another version, or damaged.
+#[derive(Debug, thiserror::Error)]
+#[error("memory of the probe can not be read")]
+pub struct MemoryError(#[source] serde_json::Error);
+
+/// A [`Check`] with its types erased; Memory travels as bytes.
+pub trait DynCheck: Send + Sync {
+    /// See [`Check::META`].
+    fn meta(&self) -> &'static Meta;
+    /// The configuration in canonical form.
+    fn canonical(&self) -> serde_json::Value;
+    /// See [`Check::targets`].
+    fn targets(&self) -> Vec<TargetUse>;
+    /// See [`Check::validate`].
+    fn validate(&self) -> Vec<FieldError>;
+    /// See [`Check::run`]. `None` memory means a fresh start.
+    fn run<'a>(&'a self, cx: &'a Context, memory: Option<&'a [u8]>) -> BoxFuture<'a, Result<Report<Vec<u8>>, MemoryError>>;
+    /// See [`Check::control`].
+    fn control<'a>(&'a self, cx: &'a Context, memory: Option<&'a [u8]>) -> BoxFuture<'a, Outcome>;
+}
+
+struct Declared<C: Check>(std::marker::PhantomData<C>);
+
+impl<C: Check> Declared<C> {
+    const META: &'static Meta = &C::META;
+}
+
+/// The declaration of a check type, for a registry entry.
+pub(crate) fn meta_of<C: Check>() -> &'static Meta {
+    Declared::<C>::META
+}
+
+impl<C: Check> DynCheck for C {
+    fn meta(&self) -> &'static Meta {
+        Declared::<C>::META
+    }
+
+    fn canonical(&self) -> serde_json::Value {
+        serde_json::to_value(self).unwrap_or_default()
+    }
+
+    fn targets(&self) -> Vec<TargetUse> {
+        Check::targets(self)
+    }
+
+    fn validate(&self) -> Vec<FieldError> {
+        Check::validate(self)
+    }
+
+    fn run<'a>(&'a self, cx: &'a Context, memory: Option<&'a [u8]>) -> BoxFuture<'a, Result<Report<Vec<u8>>, MemoryError>> {
+        Box::pin(async move {
+            let memory: C::Memory = memory.map(serde_json::from_slice).transpose().map_err(MemoryError)?.unwrap_or_default();
+            let Report { step, memory, measures, identities } = Check::run(self, cx, memory).await;
+            let memory = serde_json::to_vec(&memory).map_err(MemoryError)?;
+            Ok(Report { step, memory, measures, identities })
+        })
+    }
+
+    fn control<'a>(&'a self, cx: &'a Context, memory: Option<&'a [u8]>) -> BoxFuture<'a, Outcome> {
+        Box::pin(async move {
+            let memory: C::Memory = memory.and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default();
+            Check::control(self, cx, memory).await
+        })
+    }
+}

@@ -1,0 +1,82 @@
+//! How to look at one thing: room 1 of phasegate.
+//!
+//! A check knows the outside world and nothing of schedules, phases or gates. Each check is one file with its configuration,
+//! declaration, run, control and tests, and one line in [`registry`].
+
+mod check;
+mod clients;
+mod outcome;
+mod registry;
+mod secret;
+mod target;
+
+pub use check::{Beat, Check, Context, DynCheck, FieldError, MemoryError, Meta, Nature, Report};
+pub use clients::{Clients, ClientsError, MAX_BODY};
+pub use outcome::{
+    Colour, Evidence, MAX_EVIDENCE, MAX_MEASURES, MAX_MEMORY, MAX_PARTS, Measure, Outcome, PartId, Progress, Reason, ReasonSpec,
+    Step,
+};
+pub use registry::{Entry, PathStep, Registry, SpecError, spec_error};
+pub use secret::{SecretError, SecretRef};
+pub use target::{LokiTarget, PostgresTarget, Target, TargetKind, TargetUse};
+
+/// Reasons that the engine itself gives, for any probe.
+pub mod engine_reasons {
+    use crate::ReasonSpec;
+
+    /// The check panicked.
+    pub const PANIC: ReasonSpec = ReasonSpec::unknown("panic", "report this as a bug of phasegate, with the verifier's log");
+    /// The check did not return in time.
+    pub const HUNG: ReasonSpec = ReasonSpec::unknown("hung", "look at the verifier's log and load; the check overran its timeout");
+    /// No part was reported.
+    pub const NO_PARTS: ReasonSpec = ReasonSpec::unknown("no_parts", "make sure that the probe's targets exist");
+    /// A part that was there before is not reported any more.
+    pub const PART_VANISHED: ReasonSpec =
+        ReasonSpec::unknown("part_vanished", "bring the part back, or say `cutover probes forget PROBE PART` if it is gone for good");
+    /// The check reported more than it may.
+    pub const FLOOD: ReasonSpec = ReasonSpec::unknown("flood", "report this as a bug of phasegate: the check reports too much");
+    /// The Memory from an earlier Run is unreadable.
+    pub const MEMORY: ReasonSpec = ReasonSpec::unknown("memory_unreadable", "nothing to do: the probe starts afresh");
+    /// The last Run is older than the probe's maxAge.
+    pub const STALE: ReasonSpec = ReasonSpec::unknown("stale", "wait for the next run; if it stays, look at the verifier's load");
+    /// No Run yet.
+    pub const NO_RUN: ReasonSpec = ReasonSpec::unknown("no_run", "wait for the first run");
+    /// The colour changes too often to be believed.
+    pub const FLAPPING: ReasonSpec =
+        ReasonSpec::unknown("flapping", "find out why it comes and goes; it counts again after 10 quiet minutes");
+    /// The negative control has not been seen failing yet.
+    pub const CONTROL_UNTESTED: ReasonSpec =
+        ReasonSpec::unknown("control_untested", "wait for the negative control; if it stays, see the control's own reason");
+    /// The negative control passed: this probe can not tell right from wrong.
+    pub const CONTROL_PASSED: ReasonSpec =
+        ReasonSpec::unknown("control_passed", "do not trust this probe: its negative control passed; check what it is pointed at");
+    /// A wait ran past its due time.
+    pub const OVERDUE: ReasonSpec = ReasonSpec::unknown("overdue", "find out why what was due did not happen");
+    /// A proof is not finished.
+    pub const UNFINISHED: ReasonSpec = ReasonSpec::waiting("unfinished", "wait until the verification is complete");
+    /// A proof's Pass is older than its validFor.
+    pub const EXPIRED: ReasonSpec = ReasonSpec::waiting("expired", "wait until the verification is renewed");
+
+    /// All of them.
+    pub const ALL: &[ReasonSpec] = &[
+        PANIC,
+        HUNG,
+        NO_PARTS,
+        PART_VANISHED,
+        FLOOD,
+        MEMORY,
+        STALE,
+        NO_RUN,
+        FLAPPING,
+        CONTROL_UNTESTED,
+        CONTROL_PASSED,
+        OVERDUE,
+        UNFINISHED,
+        EXPIRED,
+    ];
+}
+
+/// The checks: one line each.
+pub fn registry() -> Registry {
+    Registry::new([])
+}
