@@ -6,8 +6,10 @@
 mod check;
 mod clients;
 pub mod heartbeat;
+pub mod loki;
 pub mod net;
 mod outcome;
+pub mod postgres;
 mod registry;
 mod secret;
 mod target;
@@ -113,6 +115,8 @@ pub fn registry() -> Registry {
         Entry::of::<net::dns::Dns>(),
         Entry::of::<heartbeat::Heartbeat>(),
         Entry::of::<net::http::Http>(),
+        Entry::of::<loki::ready::LokiReady>(),
+        Entry::of::<postgres::ready::PostgresReady>(),
         Entry::of::<net::tcp::Tcp>(),
     ])
 }

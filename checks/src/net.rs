@@ -7,6 +7,8 @@ pub mod http;
 pub(crate) mod names;
 pub mod tcp;
 
+use std::error::Error;
+use std::io;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -111,6 +113,37 @@ pub(crate) fn shown(url: &Url) -> String {
         text.push_str("?…");
     }
     text
+}
+
+/// An error and all that is below it; I/O errors hide theirs from `source`.
+pub(crate) fn causes<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    let below = |error: &&'a (dyn Error + 'static)| -> Option<&'a (dyn Error + 'static)> {
+        let error: &'a (dyn Error + 'static) = *error;
+        match error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref)
+        {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        }
+    };
+    std::iter::successors(Some(error), below)
+}
+
+/// An error and all that is below it, in one line.
+pub(crate) fn words(error: &(dyn Error + 'static)) -> String {
+    let mut line = String::new();
+    for text in causes(error).map(ToString::to_string) {
+        if line.is_empty() {
+            line = text;
+        } else if !line.ends_with(&text) {
+            line.push_str(": ");
+            line.push_str(&text);
+        }
+    }
+    line
 }
 
 #[cfg(test)]

@@ -80,6 +80,8 @@ pub(crate) enum Manner {
     Repeat(Vec<u8>, Vec<u8>),
     /// Reads what comes first, writes this, and keeps the connection open in silence.
     Hold(Vec<u8>),
+    /// Reads and writes in turns, then keeps the connection open in silence.
+    Turns(Vec<Vec<u8>>),
     /// Cuts the connection with a reset.
     Reset,
 }
@@ -136,6 +138,13 @@ async fn treat(mut stream: TcpStream, manner: Manner) {
         }
         Manner::Hold(text) => {
             let _sent = stream.write_all(&text).await;
+            std::future::pending::<()>().await;
+        }
+        Manner::Turns(turns) => {
+            for text in turns {
+                let _sent = stream.write_all(&text).await;
+                let _read = stream.read(&mut request).await;
+            }
             std::future::pending::<()>().await;
         }
         Manner::Reset => {}

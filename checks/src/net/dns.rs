@@ -27,8 +27,8 @@ const CONTRADICTED: ReasonSpec = ReasonSpec::fail(
     "create or remove the DNS record: DNS answers the opposite of `expect`, as the evidence says",
 );
 /// The server refuses to look the name up, or fails at it.
-const SERVER_ERROR: ReasonSpec = ReasonSpec::unknown(
-    "server_error",
+const DNS_ERROR: ReasonSpec = ReasonSpec::unknown(
+    "dns_error",
     "mend the DNS server: it answers with the error code in the evidence",
 );
 /// The witness does not resolve.
@@ -193,7 +193,7 @@ fn answer(name: &str, looked: Result<Lookup, NetError>) -> Result<Sight, Outcome
             code => Err(BAD_REPLY.because(format!("{name}: no records, {code}"))),
         },
         Err(NetError::Dns(DnsError::ResponseCode(code))) => {
-            Err(SERVER_ERROR.because(format!("{name}: {code}")))
+            Err(DNS_ERROR.because(format!("{name}: {code}")))
         }
         Err(error) => Err(reasons::RESOLVER.because(format!("{name}: {error}"))),
     }
@@ -222,7 +222,7 @@ impl Check for Dns {
         nature: Nature::Continuous,
         reasons: &[
             CONTRADICTED,
-            SERVER_ERROR,
+            DNS_ERROR,
             WITNESS_MISSING,
             BAD_REPLY,
             reasons::RESOLVER,

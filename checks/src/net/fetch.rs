@@ -1,7 +1,6 @@
 //! One HTTP GET with bounded time and size, and what its errors mean.
 
 use std::borrow::Cow;
-use std::error::Error;
 use std::io;
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use url::Url;
 use crate::clients::{Clients, MAX_BODY};
 use crate::outcome::{Outcome, ReasonSpec};
 
-use super::{Budget, dial, reasons, shown};
+use super::{Budget, causes, dial, reasons, shown, words};
 
 /// Not an HTTP server.
 pub(crate) const NOT_HTTP: ReasonSpec = ReasonSpec::fail(
@@ -229,57 +228,33 @@ fn failed(error: reqwest::Error, place: &str) -> Outcome {
 
 /// Walks from the client's error to what happened below it.
 fn reason_of(error: &reqwest::Error) -> ReasonSpec {
-    let mut below: Option<&(dyn Error + 'static)> = Some(error);
-    while let Some(error) = below {
-        if let Some(tls) = error.downcast_ref::<rustls::Error>() {
-            return tls_reason(tls);
-        }
-        if let Some(http) = error.downcast_ref::<hyper::Error>() {
-            if http.is_parse() {
-                return NOT_HTTP;
-            }
-            if http.is_incomplete_message() {
-                return reasons::RESET;
-            }
-        }
-        if let Some(io) = error.downcast_ref::<io::Error>() {
-            match io.get_ref() {
-                Some(inner) => {
-                    below = Some(inner);
-                    continue;
-                }
-                None => return dial::reason_of(io),
-            }
-        }
-        below = error.source();
-    }
-    if error.is_timeout() {
+    let mut reason = if error.is_timeout() {
         reasons::TIMEOUT
     } else {
         reasons::LOCAL
+    };
+    for cause in causes(error) {
+        if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
+            return tls_reason(tls);
+        }
+        match cause.downcast_ref::<hyper::Error>() {
+            Some(http) if http.is_parse() => return NOT_HTTP,
+            Some(http) if http.is_incomplete_message() => return reasons::RESET,
+            _ => {}
+        }
+        if let Some(io) = cause.downcast_ref::<io::Error>() {
+            reason = dial::reason_of(io);
+        }
     }
+    reason
 }
 
 /// Which side a TLS error speaks of.
-pub(crate) fn tls_reason(error: &rustls::Error) -> ReasonSpec {
+fn tls_reason(error: &rustls::Error) -> ReasonSpec {
     match error {
         rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer) => {
             reasons::UNTRUSTED_CERTIFICATE
         }
         _ => reasons::TLS,
     }
-}
-
-/// An error and all that is below it, in one line.
-pub(crate) fn words(error: &(dyn Error + 'static)) -> String {
-    let mut line = error.to_string();
-    let mut below = error.source();
-    while let Some(error) = below {
-        let text = error.to_string();
-        if !line.ends_with(&text) {
-            line.push_str(&format!(": {text}"));
-        }
-        below = error.source();
-    }
-    line
 }

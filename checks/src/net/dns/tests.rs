@@ -117,9 +117,9 @@ async fn a_server_that_fails_or_is_silent_is_unknown_either_way() {
     let zone = Zone::start().await;
     for expect in ["present", "absent"] {
         for (name, reason) in [
-            ("down.example", SERVER_ERROR),
-            ("half.example", SERVER_ERROR),
-            ("refused.example", SERVER_ERROR),
+            ("down.example", DNS_ERROR),
+            ("half.example", DNS_ERROR),
+            ("refused.example", DNS_ERROR),
             ("mute.example", reasons::RESOLVER),
         ] {
             let outcome = zone.outcome(name, expect).await;
