@@ -87,12 +87,7 @@ pub struct Report<M> {
 impl<M> Report<M> {
     /// A report with the sight and the Memory alone.
     pub fn new(step: Step, memory: M) -> Self {
-        Self {
-            step,
-            memory,
-            measures: Vec::new(),
-            identities: BTreeMap::new(),
-        }
+        Self { step, memory, measures: Vec::new(), identities: BTreeMap::new() }
     }
 }
 
@@ -117,11 +112,7 @@ pub trait Check: DeserializeOwned + Serialize + JsonSchema + Send + Sync + 'stat
     }
 
     /// Looks once. Infallible: errors are outcomes.
-    fn run<'a>(
-        &'a self,
-        cx: &'a Context,
-        memory: Self::Memory,
-    ) -> BoxFuture<'a, Report<Self::Memory>>;
+    fn run<'a>(&'a self, cx: &'a Context, memory: Self::Memory) -> BoxFuture<'a, Report<Self::Memory>>;
 
     /// The same code path against something that must not pass.
     fn control<'a>(&'a self, cx: &'a Context, memory: Self::Memory) -> BoxFuture<'a, Outcome>;
@@ -154,11 +145,7 @@ pub trait DynCheck: Send + Sync {
     /// See [`Check::validate`].
     fn validate(&self) -> Vec<FieldError>;
     /// See [`Check::run`]. `None` memory means a fresh start.
-    fn run<'a>(
-        &'a self,
-        cx: &'a Context,
-        memory: Option<&'a [u8]>,
-    ) -> BoxFuture<'a, Result<Report<Vec<u8>>, MemoryError>>;
+    fn run<'a>(&'a self, cx: &'a Context, memory: Option<&'a [u8]>) -> BoxFuture<'a, Result<Report<Vec<u8>>, MemoryError>>;
     /// See [`Check::control`].
     fn control<'a>(&'a self, cx: &'a Context, memory: Option<&'a [u8]>) -> BoxFuture<'a, Outcome>;
 }
@@ -191,38 +178,18 @@ impl<C: Check> DynCheck for C {
         Check::validate(self)
     }
 
-    fn run<'a>(
-        &'a self,
-        cx: &'a Context,
-        memory: Option<&'a [u8]>,
-    ) -> BoxFuture<'a, Result<Report<Vec<u8>>, MemoryError>> {
+    fn run<'a>(&'a self, cx: &'a Context, memory: Option<&'a [u8]>) -> BoxFuture<'a, Result<Report<Vec<u8>>, MemoryError>> {
         Box::pin(async move {
-            let memory: C::Memory = memory
-                .map(serde_json::from_slice)
-                .transpose()
-                .map_err(MemoryError)?
-                .unwrap_or_default();
-            let Report {
-                step,
-                memory,
-                measures,
-                identities,
-            } = Check::run(self, cx, memory).await;
+            let memory: C::Memory = memory.map(serde_json::from_slice).transpose().map_err(MemoryError)?.unwrap_or_default();
+            let Report { step, memory, measures, identities } = Check::run(self, cx, memory).await;
             let memory = serde_json::to_vec(&memory).map_err(MemoryError)?;
-            Ok(Report {
-                step,
-                memory,
-                measures,
-                identities,
-            })
+            Ok(Report { step, memory, measures, identities })
         })
     }
 
     fn control<'a>(&'a self, cx: &'a Context, memory: Option<&'a [u8]>) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
-            let memory: C::Memory = memory
-                .and_then(|bytes| serde_json::from_slice(bytes).ok())
-                .unwrap_or_default();
+            let memory: C::Memory = memory.and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default();
             Check::control(self, cx, memory).await
         })
     }

@@ -13,7 +13,7 @@ pub const MAX_BODY: usize = 4 * 1024 * 1024;
 pub struct Clients {
     /// HTTP client without retries, redirects or proxies. A probe wants a fresh look: idle connections are not kept.
     pub http: reqwest::Client,
-    /// TLS settings for PostgreSQL.
+    /// TLS settings for `PostgreSQL`.
     pub tls: Arc<rustls::ClientConfig>,
     /// The verifier's own resolver.
     pub(crate) names: Names,
@@ -46,18 +46,12 @@ impl Clients {
             .tls_backend_preconfigured(tls.clone())
             .build()
             .map_err(ClientsError::Http)?;
-        Ok(Self {
-            http,
-            tls: Arc::new(tls),
-            names,
-        })
+        Ok(Self { http, tls: Arc::new(tls), names })
     }
 }
 
 fn tls_config() -> rustls::ClientConfig {
     let mut roots = rustls::RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    rustls::ClientConfig::builder()
-        .with_root_certificates(roots)
-        .with_no_client_auth()
+    rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()
 }

@@ -10,20 +10,13 @@ use crate::check::{Beat, Check, Context, FieldError, Meta, Nature, Report};
 use crate::outcome::{Measure, Outcome, PartId, ReasonSpec, Step};
 
 /// The sender says that it is not well.
-const REPORTED_FAILURE: ReasonSpec = ReasonSpec::fail(
-    "reported_failure",
-    "mend what the sender reports in the evidence, and let it send again",
-);
+const REPORTED_FAILURE: ReasonSpec =
+    ReasonSpec::fail("reported_failure", "mend what the sender reports in the evidence, and let it send again");
 /// The newest heartbeat is too old.
-const OVERDUE_BEAT: ReasonSpec = ReasonSpec::fail(
-    "overdue_beat",
-    "find out why the sender stopped: it owes `POST /v1/probes/{probe}/heartbeat`",
-);
+const OVERDUE_BEAT: ReasonSpec =
+    ReasonSpec::fail("overdue_beat", "find out why the sender stopped: it owes `POST /v1/probes/{probe}/heartbeat`");
 /// Nothing since the start, but it is early.
-const NO_BEAT_YET: ReasonSpec = ReasonSpec::unknown(
-    "no_beat_yet",
-    "wait for the first heartbeat since the verifier's start",
-);
+const NO_BEAT_YET: ReasonSpec = ReasonSpec::unknown("no_beat_yet", "wait for the first heartbeat since the verifier's start");
 
 /// The newest heartbeat that was sent for this probe (`POST /v1/probes/{probe}/heartbeat`) says that all is well and is no older
 /// than `within`.
@@ -42,35 +35,19 @@ pub struct Heartbeat {
 impl Heartbeat {
     fn judge(&self, beat: Option<&Beat>, uptime: Duration) -> Outcome {
         match beat {
-            Some(beat) if !beat.passed => REPORTED_FAILURE.because(format!(
-                "{} ago, {}: {}",
-                whole(beat.age),
-                beat.from,
-                beat.note
-            )),
+            Some(beat) if !beat.passed => {
+                REPORTED_FAILURE.because(format!("{} ago, {}: {}", whole(beat.age), beat.from, beat.note))
+            }
             Some(beat) if beat.age > self.within => {
                 let (age, within) = (whole(beat.age), whole(self.within));
-                OVERDUE_BEAT.because(format!(
-                    "the newest is {age} old, due within {within}; from {}: {}",
-                    beat.from, beat.note
-                ))
+                OVERDUE_BEAT.because(format!("the newest is {age} old, due within {within}; from {}: {}", beat.from, beat.note))
             }
-            Some(beat) => Outcome::pass(format!(
-                "{} ago, {}: {}",
-                whole(beat.age),
-                beat.from,
-                beat.note
-            )),
+            Some(beat) => Outcome::pass(format!("{} ago, {}: {}", whole(beat.age), beat.from, beat.note)),
             None if uptime > self.within => {
                 let (uptime, within) = (whole(uptime), whole(self.within));
-                OVERDUE_BEAT.because(format!(
-                    "none since the verifier's start {uptime} ago, due within {within}"
-                ))
+                OVERDUE_BEAT.because(format!("none since the verifier's start {uptime} ago, due within {within}"))
             }
-            None => NO_BEAT_YET.because(format!(
-                "none since the verifier's start {} ago",
-                whole(uptime)
-            )),
+            None => NO_BEAT_YET.because(format!("none since the verifier's start {} ago", whole(uptime))),
         }
     }
 }
@@ -96,11 +73,7 @@ impl Check for Heartbeat {
             return Vec::new();
         }
         let hint = "give the sender's own cadence and some slack, like 10m".into();
-        vec![FieldError {
-            field: "within",
-            message: "no heartbeat can be that fresh".into(),
-            hint,
-        }]
+        vec![FieldError { field: "within", message: "no heartbeat can be that fresh".into(), hint }]
     }
 
     fn run<'a>(&'a self, cx: &'a Context, (): ()) -> BoxFuture<'a, Report<()>> {
@@ -118,20 +91,12 @@ impl Check for Heartbeat {
 
     fn control<'a>(&'a self, _: &'a Context, (): ()) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
-            let beat = |age, passed| Beat {
-                age,
-                passed,
-                from: "negative control".into(),
-                note: String::new(),
-            };
+            let beat = |age, passed| Beat { age, passed, from: "negative control".into(), note: String::new() };
             let reported = self.judge(Some(&beat(Duration::ZERO, false)), Duration::ZERO);
             if !matches!(reported, Outcome::Fail { .. }) {
                 return reported;
             }
-            self.judge(
-                Some(&beat(self.within + Duration::from_secs(1), true)),
-                Duration::ZERO,
-            )
+            self.judge(Some(&beat(self.within + Duration::from_secs(1), true)), Duration::ZERO)
         })
     }
 }
@@ -146,49 +111,31 @@ mod tests {
     }
 
     fn beat(age: u64, passed: bool) -> Option<Beat> {
-        Some(Beat {
-            age: Duration::from_secs(age),
-            passed,
-            from: "ci".into(),
-            note: "nightly".into(),
-        })
+        Some(Beat { age: Duration::from_secs(age), passed, from: "ci".into(), note: "nightly".into() })
     }
 
     async fn outcome(beat: Option<Beat>, uptime: u64) -> Outcome {
-        let cx = Context {
-            beat,
-            uptime: Duration::from_secs(uptime),
-            ..context()
-        };
+        let cx = Context { beat, uptime: Duration::from_secs(uptime), ..context() };
         part(&report_of(&ten_minutes(), &cx).await, PartId::WHOLE)
     }
 
     #[tokio::test]
     async fn a_fresh_good_heartbeat_passes_until_it_is_too_old() {
         assert_eq!(outcome(beat(600, true), 3600).await.label(), "pass");
-        assert_eq!(
-            outcome(beat(601, true), 3600).await.reason(),
-            Some(&OVERDUE_BEAT.into())
-        );
+        assert_eq!(outcome(beat(601, true), 3600).await.reason(), Some(&OVERDUE_BEAT.into()));
     }
 
     #[tokio::test]
     async fn a_bad_heartbeat_fails_at_any_age() {
         for age in [0, 601] {
-            assert_eq!(
-                outcome(beat(age, false), 3600).await.reason(),
-                Some(&REPORTED_FAILURE.into())
-            );
+            assert_eq!(outcome(beat(age, false), 3600).await.reason(), Some(&REPORTED_FAILURE.into()));
         }
     }
 
     #[tokio::test]
     async fn silence_is_unknown_first_and_overdue_later() {
         assert_eq!(outcome(None, 600).await.reason(), Some(&NO_BEAT_YET.into()));
-        assert_eq!(
-            outcome(None, 601).await.reason(),
-            Some(&OVERDUE_BEAT.into())
-        );
+        assert_eq!(outcome(None, 601).await.reason(), Some(&OVERDUE_BEAT.into()));
     }
 
     #[tokio::test]
@@ -199,9 +146,6 @@ mod tests {
 
     #[test]
     fn a_heartbeat_needs_a_time() {
-        assert_eq!(
-            Check::validate(&check::<Heartbeat>(serde_json::json!({"within": "0s"}))).len(),
-            1
-        );
+        assert_eq!(Check::validate(&check::<Heartbeat>(serde_json::json!({"within": "0s"}))).len(), 1);
     }
 }

@@ -19,8 +19,8 @@ mod testing;
 pub use check::{Beat, Check, Context, DynCheck, FieldError, MemoryError, Meta, Nature, Report};
 pub use clients::{Clients, ClientsError, MAX_BODY};
 pub use outcome::{
-    Colour, Evidence, MAX_EVIDENCE, MAX_MEASURES, MAX_MEMORY, MAX_PARTS, Measure, Outcome, PartId,
-    Progress, Reason, ReasonSpec, Step,
+    Colour, Evidence, MAX_EVIDENCE, MAX_MEASURES, MAX_MEMORY, MAX_PARTS, Measure, Outcome, PartId, Progress, Reason, ReasonSpec,
+    Step,
 };
 pub use registry::{Entry, PathStep, Registry, SpecError, spec_error};
 pub use secret::{SecretError, SecretRef};
@@ -31,64 +31,42 @@ pub mod engine_reasons {
     use crate::ReasonSpec;
 
     /// The check panicked.
-    pub const PANIC: ReasonSpec = ReasonSpec::unknown(
-        "panic",
-        "report this as a bug of phasegate, with the verifier's log",
-    );
+    pub const PANIC: ReasonSpec = ReasonSpec::unknown("panic", "report this as a bug of phasegate, with the verifier's log");
     /// The check did not return in time.
-    pub const HUNG: ReasonSpec = ReasonSpec::unknown(
-        "hung",
-        "look at the verifier's log and load; the check overran its timeout",
-    );
+    pub const HUNG: ReasonSpec =
+        ReasonSpec::unknown("hung", "look at the verifier's log and load; the check overran its timeout");
     /// No part was reported.
-    pub const NO_PARTS: ReasonSpec =
-        ReasonSpec::unknown("no_parts", "make sure that the probe's targets exist");
+    pub const NO_PARTS: ReasonSpec = ReasonSpec::unknown("no_parts", "make sure that the probe's targets exist");
     /// A part that was there before is not reported any more.
     pub const PART_VANISHED: ReasonSpec = ReasonSpec::unknown(
         "part_vanished",
         "bring the part back, or say `cutover probes forget PROBE PART` if it is gone for good",
     );
     /// The check reported more than it may.
-    pub const FLOOD: ReasonSpec = ReasonSpec::unknown(
-        "flood",
-        "report this as a bug of phasegate: the check reports too much",
-    );
+    pub const FLOOD: ReasonSpec = ReasonSpec::unknown("flood", "report this as a bug of phasegate: the check reports too much");
     /// The Memory from an earlier Run is unreadable.
-    pub const MEMORY: ReasonSpec = ReasonSpec::unknown(
-        "memory_unreadable",
-        "nothing to do: the probe starts afresh",
-    );
+    pub const MEMORY: ReasonSpec = ReasonSpec::unknown("memory_unreadable", "nothing to do: the probe starts afresh");
     /// The last Run is older than the probe's maxAge.
-    pub const STALE: ReasonSpec = ReasonSpec::unknown(
-        "stale",
-        "wait for the next run; if it stays, look at the verifier's load",
-    );
+    pub const STALE: ReasonSpec = ReasonSpec::unknown("stale", "wait for the next run; if it stays, look at the verifier's load");
     /// No Run yet.
     pub const NO_RUN: ReasonSpec = ReasonSpec::unknown("no_run", "wait for the first run");
     /// The colour changes too often to be believed.
-    pub const FLAPPING: ReasonSpec = ReasonSpec::unknown(
-        "flapping",
-        "find out why it comes and goes; it counts again after 10 quiet minutes",
-    );
+    pub const FLAPPING: ReasonSpec =
+        ReasonSpec::unknown("flapping", "find out why it comes and goes; it counts again after 10 quiet minutes");
     /// The negative control has not been seen failing yet.
-    pub const CONTROL_UNTESTED: ReasonSpec = ReasonSpec::unknown(
-        "control_untested",
-        "wait for the negative control; if it stays, see the control's own reason",
-    );
+    pub const CONTROL_UNTESTED: ReasonSpec =
+        ReasonSpec::unknown("control_untested", "wait for the negative control; if it stays, see the control's own reason");
     /// The negative control passed: this probe can not tell right from wrong.
     pub const CONTROL_PASSED: ReasonSpec = ReasonSpec::unknown(
         "control_passed",
         "do not trust this probe: its negative control passed; check what it is pointed at",
     );
     /// A wait ran past its due time.
-    pub const OVERDUE: ReasonSpec =
-        ReasonSpec::unknown("overdue", "find out why what was due did not happen");
+    pub const OVERDUE: ReasonSpec = ReasonSpec::unknown("overdue", "find out why what was due did not happen");
     /// A proof is not finished.
-    pub const UNFINISHED: ReasonSpec =
-        ReasonSpec::waiting("unfinished", "wait until the verification is complete");
+    pub const UNFINISHED: ReasonSpec = ReasonSpec::waiting("unfinished", "wait until the verification is complete");
     /// A proof's Pass is older than its validFor.
-    pub const EXPIRED: ReasonSpec =
-        ReasonSpec::waiting("expired", "wait until the verification is renewed");
+    pub const EXPIRED: ReasonSpec = ReasonSpec::waiting("expired", "wait until the verification is renewed");
 
     /// All of them.
     pub const ALL: &[ReasonSpec] = &[
@@ -128,10 +106,7 @@ mod tests {
     use super::*;
 
     fn snake_case(name: &str) -> bool {
-        name.starts_with(|c: char| c.is_ascii_lowercase())
-            && name
-                .chars()
-                .all(|c| matches!(c, 'a'..='z' | '0'..='9' | '_'))
+        name.starts_with(|c: char| c.is_ascii_lowercase()) && name.chars().all(|c| matches!(c, 'a'..='z' | '0'..='9' | '_'))
     }
 
     #[test]
@@ -139,16 +114,10 @@ mod tests {
         for entry in registry().iter() {
             let kind = entry.meta.kind;
             let schema = (entry.schema)(&mut schemars::SchemaGenerator::default());
-            let text = schema
-                .get("description")
-                .and_then(serde_json::Value::as_str)
-                .unwrap_or_default();
+            let text = schema.get("description").and_then(serde_json::Value::as_str).unwrap_or_default();
             assert!(entry.summary().len() > 20, "{kind}: {}", entry.summary());
             for word in ["Fail", "Unknown"] {
-                assert!(
-                    text.contains(word),
-                    "{kind}: the doc comment does not say where {word} begins"
-                );
+                assert!(text.contains(word), "{kind}: the doc comment does not say where {word} begins");
             }
         }
     }
@@ -158,40 +127,14 @@ mod tests {
         for entry in registry().iter() {
             let meta = entry.meta;
             let names: BTreeSet<_> = meta.reasons.iter().map(|reason| reason.name).collect();
-            assert_eq!(
-                names.len(),
-                meta.reasons.len(),
-                "{}: a reason is listed twice",
-                meta.kind
-            );
+            assert_eq!(names.len(), meta.reasons.len(), "{}: a reason is listed twice", meta.kind);
             for reason in meta.reasons {
                 assert!(snake_case(reason.name), "{}: {}", meta.kind, reason.name);
-                assert!(
-                    reason.next.len() > 10,
-                    "{}: {} does not say what to do next",
-                    meta.kind,
-                    reason.name
-                );
-                assert!(
-                    engine_reasons::ALL
-                        .iter()
-                        .all(|other| other.name != reason.name),
-                    "{}: {}",
-                    meta.kind,
-                    reason.name
-                );
+                assert!(reason.next.len() > 10, "{}: {} does not say what to do next", meta.kind, reason.name);
+                assert!(engine_reasons::ALL.iter().all(|other| other.name != reason.name), "{}: {}", meta.kind, reason.name);
             }
-            assert!(
-                names.iter().all(|name| !name.is_empty()) && !names.is_empty(),
-                "{}",
-                meta.kind
-            );
-            assert!(
-                meta.measures.iter().all(|name| snake_case(name)),
-                "{}: {:?}",
-                meta.kind,
-                meta.measures
-            );
+            assert!(names.iter().all(|name| !name.is_empty()) && !names.is_empty(), "{}", meta.kind);
+            assert!(meta.measures.iter().all(|name| snake_case(name)), "{}: {:?}", meta.kind, meta.measures);
         }
     }
 
@@ -200,12 +143,7 @@ mod tests {
         let mut colours = std::collections::BTreeMap::new();
         for entry in registry().iter() {
             for reason in entry.meta.reasons {
-                assert_eq!(
-                    *colours.entry(reason.name).or_insert(reason.colour),
-                    reason.colour,
-                    "{}",
-                    reason.name
-                );
+                assert_eq!(*colours.entry(reason.name).or_insert(reason.colour), reason.colour, "{}", reason.name);
             }
         }
     }

@@ -19,58 +19,41 @@ pub(crate) mod reasons {
     use crate::ReasonSpec;
 
     /// A host answered that nobody listens.
-    pub(crate) const REFUSED: ReasonSpec = ReasonSpec::fail(
-        "refused",
-        "start the target, or correct its address: nobody listens on that port",
-    );
+    pub(crate) const REFUSED: ReasonSpec =
+        ReasonSpec::fail("refused", "start the target, or correct its address: nobody listens on that port");
     /// The connection was cut before an answer.
-    pub(crate) const RESET: ReasonSpec = ReasonSpec::fail(
-        "reset",
-        "look at the target's log: it cut the connection before it answered",
-    );
+    pub(crate) const RESET: ReasonSpec =
+        ReasonSpec::fail("reset", "look at the target's log: it cut the connection before it answered");
     /// The target was silent.
     pub(crate) const TIMEOUT: ReasonSpec = ReasonSpec::fail(
         "timeout",
         "see whether the target is overloaded or a firewall drops packets; raise `timeout` if it is just slow",
     );
     /// Nobody answers for the address.
-    pub(crate) const UNREACHABLE: ReasonSpec = ReasonSpec::fail(
-        "unreachable",
-        "bring up the target's host or its network: nobody answers for its address",
-    );
+    pub(crate) const UNREACHABLE: ReasonSpec =
+        ReasonSpec::fail("unreachable", "bring up the target's host or its network: nobody answers for its address");
     /// TLS failed on the target's side.
-    pub(crate) const TLS: ReasonSpec =
-        ReasonSpec::fail("tls", "mend the target's certificate or its TLS settings");
+    pub(crate) const TLS: ReasonSpec = ReasonSpec::fail("tls", "mend the target's certificate or its TLS settings");
     /// The certificate's issuer is not known to the verifier.
     pub(crate) const UNTRUSTED_CERTIFICATE: ReasonSpec = ReasonSpec::unknown(
         "untrusted_certificate",
         "add the certificate's issuer to the verifier's CA store (`SSL_CERT_FILE`, `SSL_CERT_DIR`) and restart it",
     );
     /// The name has no address.
-    pub(crate) const UNRESOLVED: ReasonSpec = ReasonSpec::unknown(
-        "unresolved",
-        "correct the host name, or create its DNS record: it has no address",
-    );
+    pub(crate) const UNRESOLVED: ReasonSpec =
+        ReasonSpec::unknown("unresolved", "correct the host name, or create its DNS record: it has no address");
     /// The verifier's resolver did not do its work.
-    pub(crate) const RESOLVER: ReasonSpec = ReasonSpec::unknown(
-        "resolver",
-        "mend the verifier's own DNS (`/etc/resolv.conf`): its resolver is silent or failing",
-    );
+    pub(crate) const RESOLVER: ReasonSpec =
+        ReasonSpec::unknown("resolver", "mend the verifier's own DNS (`/etc/resolv.conf`): its resolver is silent or failing");
     /// The verifier could not open a connection for reasons of its own.
-    pub(crate) const LOCAL: ReasonSpec = ReasonSpec::unknown(
-        "local_error",
-        "mend the verifier's own network, limits or permissions, named in the evidence",
-    );
+    pub(crate) const LOCAL: ReasonSpec =
+        ReasonSpec::unknown("local_error", "mend the verifier's own network, limits or permissions, named in the evidence");
     /// A secret could not be read.
-    pub(crate) const SECRET_MISSING: ReasonSpec = ReasonSpec::unknown(
-        "secret_missing",
-        "provide the environment variable or file that the evidence names to the verifier",
-    );
+    pub(crate) const SECRET_MISSING: ReasonSpec =
+        ReasonSpec::unknown("secret_missing", "provide the environment variable or file that the evidence names to the verifier");
     /// The named target is not in the document, or of another kind.
-    pub(crate) const TARGET_MISSING: ReasonSpec = ReasonSpec::unknown(
-        "target_missing",
-        "name a target of the right kind that the document has",
-    );
+    pub(crate) const TARGET_MISSING: ReasonSpec =
+        ReasonSpec::unknown("target_missing", "name a target of the right kind that the document has");
 }
 
 /// How one Run divides its time: our own resolver gets at most half, so that the target is always given the other half
@@ -89,11 +72,7 @@ impl Budget {
     /// Begins now.
     pub(crate) fn start(timeout: Duration) -> Self {
         let start = Instant::now();
-        Self {
-            start,
-            own: start + timeout / 2,
-            end: start + timeout,
-        }
+        Self { start, own: start + timeout / 2, end: start + timeout }
     }
 
     /// The whole, for evidence.
@@ -116,15 +95,10 @@ pub(crate) fn shown(url: &Url) -> String {
 }
 
 /// An error and all that is below it; I/O errors hide theirs from `source`.
-pub(crate) fn causes<'a>(
-    error: &'a (dyn Error + 'static),
-) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+pub(crate) fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     let below = |error: &&'a (dyn Error + 'static)| -> Option<&'a (dyn Error + 'static)> {
         let error: &'a (dyn Error + 'static) = *error;
-        match error
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref)
-        {
+        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
             Some(inner) => Some(inner),
             None => error.source(),
         }

@@ -42,29 +42,17 @@ pub struct ReasonSpec {
 impl ReasonSpec {
     /// A reason that always means Fail.
     pub const fn fail(name: &'static str, next: &'static str) -> Self {
-        Self {
-            name,
-            colour: Colour::Fail,
-            next,
-        }
+        Self { name, colour: Colour::Fail, next }
     }
 
     /// A reason that always means Unknown.
     pub const fn unknown(name: &'static str, next: &'static str) -> Self {
-        Self {
-            name,
-            colour: Colour::Unknown,
-            next,
-        }
+        Self { name, colour: Colour::Unknown, next }
     }
 
     /// A reason that always means Waiting.
     pub const fn waiting(name: &'static str, next: &'static str) -> Self {
-        Self {
-            name,
-            colour: Colour::Waiting,
-            next,
-        }
+        Self { name, colour: Colour::Waiting, next }
     }
 
     /// The Outcome of this reason. A waiting reason without a due time is Unknown: use [`Self::until`].
@@ -78,11 +66,7 @@ impl ReasonSpec {
 
     /// The Outcome of a waiting reason: nothing is wrong, the next sight is due at `due`.
     pub fn until(self, due: DateTime<Utc>, evidence: impl Into<Evidence>) -> Outcome {
-        Outcome::Waiting {
-            reason: self.into(),
-            due,
-            evidence: evidence.into(),
-        }
+        Outcome::Waiting { reason: self.into(), due, evidence: evidence.into() }
     }
 }
 
@@ -180,9 +164,7 @@ pub enum Outcome {
 impl Outcome {
     /// A Pass with its evidence.
     pub fn pass(evidence: impl Into<Evidence>) -> Self {
-        Self::Pass {
-            evidence: evidence.into(),
-        }
+        Self::Pass { evidence: evidence.into() }
     }
 
     /// The evidence of any outcome.
@@ -199,9 +181,7 @@ impl Outcome {
     pub fn reason(&self) -> Option<&Reason> {
         match self {
             Self::Pass { .. } => None,
-            Self::Fail { reason, .. }
-            | Self::Unknown { reason, .. }
-            | Self::Waiting { reason, .. } => Some(reason),
+            Self::Fail { reason, .. } | Self::Unknown { reason, .. } | Self::Waiting { reason, .. } => Some(reason),
         }
     }
 
@@ -237,13 +217,7 @@ impl PartId {
 
     /// A part's name; cut at 128 characters.
     pub fn new(name: impl AsRef<str>) -> Self {
-        Self(
-            name.as_ref()
-                .chars()
-                .map(|c| if c.is_control() { ' ' } else { c })
-                .take(128)
-                .collect(),
-        )
+        Self(name.as_ref().chars().map(|c| if c.is_control() { ' ' } else { c }).take(128).collect())
     }
 
     /// The name.

@@ -31,55 +31,37 @@ pub(crate) const DSN_UNUSABLE: ReasonSpec = ReasonSpec::unknown(
     "correct the connection string: one host, known options, a password if the server asks for one, `sslmode` disable, prefer or require",
 );
 /// Something else listens.
-pub(crate) const NOT_POSTGRES: ReasonSpec = ReasonSpec::fail(
-    "not_postgres",
-    "correct host and port: what listens there does not speak PostgreSQL's protocol",
-);
+pub(crate) const NOT_POSTGRES: ReasonSpec =
+    ReasonSpec::fail("not_postgres", "correct host and port: what listens there does not speak PostgreSQL's protocol");
 /// The database is not there.
-pub(crate) const NO_SUCH_DATABASE: ReasonSpec = ReasonSpec::fail(
-    "no_such_database",
-    "create or restore the database, or correct its name in the connection string",
-);
+pub(crate) const NO_SUCH_DATABASE: ReasonSpec =
+    ReasonSpec::fail("no_such_database", "create or restore the database, or correct its name in the connection string");
 /// The role may not log in.
 pub(crate) const DENIED: ReasonSpec = ReasonSpec::fail(
     "login_denied",
     "correct user and password in the connection string, or `pg_hba.conf`: the server does not let them in",
 );
 /// The server is there but takes no logins.
-pub(crate) const NOT_ACCEPTING: ReasonSpec = ReasonSpec::fail(
-    "not_accepting",
-    "wait until the server has started or recovered; its log says what it is doing",
-);
+pub(crate) const NOT_ACCEPTING: ReasonSpec =
+    ReasonSpec::fail("not_accepting", "wait until the server has started or recovered; its log says what it is doing");
 /// No connection is left.
-pub(crate) const TOO_MANY_CONNECTIONS: ReasonSpec = ReasonSpec::fail(
-    "too_many_connections",
-    "close idle connections, or raise `max_connections` or the role's limit",
-);
+pub(crate) const TOO_MANY_CONNECTIONS: ReasonSpec =
+    ReasonSpec::fail("too_many_connections", "close idle connections, or raise `max_connections` or the role's limit");
 /// The server answers a plain question with an error.
-pub(crate) const QUERY_FAILED: ReasonSpec = ReasonSpec::fail(
-    "query_failed",
-    "look at the server's log: it answers a plain question with the error in the evidence",
-);
+pub(crate) const QUERY_FAILED: ReasonSpec =
+    ReasonSpec::fail("query_failed", "look at the server's log: it answers a plain question with the error in the evidence");
 /// Our role may not look.
-pub(crate) const NO_PERMISSION: ReasonSpec = ReasonSpec::unknown(
-    "no_permission",
-    "grant the role what the evidence names, so that the probe can look",
-);
+pub(crate) const NO_PERMISSION: ReasonSpec =
+    ReasonSpec::unknown("no_permission", "grant the role what the evidence names, so that the probe can look");
 /// TLS does not come about.
-pub(crate) const TLS_SETUP: ReasonSpec = ReasonSpec::unknown(
-    "tls_setup",
-    "make `sslmode` in the connection string fit the server's TLS settings",
-);
+pub(crate) const TLS_SETUP: ReasonSpec =
+    ReasonSpec::unknown("tls_setup", "make `sslmode` in the connection string fit the server's TLS settings");
 /// The server floods us.
-pub(crate) const TOO_LARGE: ReasonSpec = ReasonSpec::unknown(
-    "too_large",
-    "find out what answers there: it sends more than any answer to this probe can be",
-);
+pub(crate) const TOO_LARGE: ReasonSpec =
+    ReasonSpec::unknown("too_large", "find out what answers there: it sends more than any answer to this probe can be");
 /// The server speaks the protocol but not as we know it.
-pub(crate) const UNREADABLE: ReasonSpec = ReasonSpec::unknown(
-    "unreadable",
-    "compare the server's version with what is supported: its answer can not be read",
-);
+pub(crate) const UNREADABLE: ReasonSpec =
+    ReasonSpec::unknown("unreadable", "compare the server's version with what is supported: its answer can not be read");
 
 /// How long a finished connection may take to say good-bye.
 const FAREWELL: Duration = Duration::from_millis(100);
@@ -98,20 +80,12 @@ impl Login {
         let target = match cx.targets.get(name) {
             Some(Target::Postgres(target)) => target,
             Some(other) => {
-                return Err(reasons::TARGET_MISSING.because(format!(
-                    "target {name} is of kind {}",
-                    other.kind().as_str()
-                )));
+                return Err(reasons::TARGET_MISSING.because(format!("target {name} is of kind {}", other.kind().as_str())));
             }
             None => return Err(reasons::TARGET_MISSING.because(format!("no target {name}"))),
         };
-        let dsn = target
-            .dsn
-            .resolve()
-            .await
-            .map_err(|error| reasons::SECRET_MISSING.because(error.to_string()))?;
-        Self::parse(dsn.expose_secret())
-            .map_err(|why| DSN_UNUSABLE.because(format!("{}: {why}", target.dsn)))
+        let dsn = target.dsn.resolve().await.map_err(|error| reasons::SECRET_MISSING.because(error.to_string()))?;
+        Self::parse(dsn.expose_secret()).map_err(|why| DSN_UNUSABLE.because(format!("{}: {why}", target.dsn)))
     }
 
     fn parse(dsn: &str) -> Result<Self, String> {
@@ -142,20 +116,11 @@ impl Login {
             Host::Unix(path) => path.display().to_string(),
         };
         let user = self.config.get_user().unwrap_or_default();
-        format!(
-            "{user}@{host}:{}/{}",
-            self.port,
-            self.config.get_dbname().unwrap_or(user)
-        )
+        format!("{user}@{host}:{}/{}", self.port, self.config.get_dbname().unwrap_or(user))
     }
 
     /// Logs in on a fresh connection, asks, and logs out. The statements are sent as one simple query.
-    pub(crate) async fn ask(
-        &self,
-        cx: &Context,
-        sql: &str,
-        budget: Budget,
-    ) -> Result<Vec<SimpleQueryRow>, Outcome> {
+    pub(crate) async fn ask(&self, cx: &Context, sql: &str, budget: Budget) -> Result<Vec<SimpleQueryRow>, Outcome> {
         match self.attempt(cx, sql, budget).await {
             Err(outcome)
                 if self.config.get_ssl_mode() == SslMode::Prefer
@@ -170,23 +135,14 @@ impl Login {
         }
     }
 
-    async fn attempt(
-        &self,
-        cx: &Context,
-        sql: &str,
-        budget: Budget,
-    ) -> Result<Vec<SimpleQueryRow>, Outcome> {
+    async fn attempt(&self, cx: &Context, sql: &str, budget: Budget) -> Result<Vec<SimpleQueryRow>, Outcome> {
         match &self.host {
             Host::Unix(path) => {
                 let path = path.join(format!(".s.PGSQL.{}", self.port));
                 let stream = timeout_at(budget.end, UnixStream::connect(&path)).await;
                 let stream = stream.map_err(|_| self.silent(budget))?.map_err(|error| {
                     let gone = error.kind() == std::io::ErrorKind::NotFound;
-                    let reason = if gone {
-                        reasons::REFUSED
-                    } else {
-                        dial::reason_of(&error)
-                    };
+                    let reason = if gone { reasons::REFUSED } else { dial::reason_of(&error) };
                     reason.because(format!("{}: {error}", path.display()))
                 })?;
                 Box::pin(self.converse(cx, stream, "localhost", sql, budget)).await
@@ -246,11 +202,7 @@ impl Login {
     }
 
     fn silent(&self, budget: Budget) -> Outcome {
-        reasons::TIMEOUT.because(format!(
-            "{}: no answer within {:?}",
-            self.place(),
-            budget.timeout()
-        ))
+        reasons::TIMEOUT.because(format!("{}: no answer within {:?}", self.place(), budget.timeout()))
     }
 }
 
@@ -278,10 +230,7 @@ fn harmless(error: &tokio_postgres::Error) -> String {
 /// What an error says, and whose it is.
 fn reason_of(error: &tokio_postgres::Error, seen: &Seen) -> (ReasonSpec, String) {
     if let Some(db) = error.as_db_error() {
-        return (
-            sql_reason(db.code()),
-            format!("{} (SQLSTATE {})", db.message(), db.code().code()),
-        );
+        return (sql_reason(db.code()), format!("{} (SQLSTATE {})", db.message(), db.code().code()));
     }
     if seen.flooded() {
         return (TOO_LARGE, "more bytes than any answer can have".to_owned());
@@ -308,15 +257,9 @@ fn reason_of(error: &tokio_postgres::Error, seen: &Seen) -> (ReasonSpec, String)
         "invalid configuration" => DSN_UNUSABLE,
         "authentication error" => DENIED,
         _ => {
-            let io = causes(error)
-                .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
-                .last();
+            let io = causes(error).filter_map(|cause| cause.downcast_ref::<std::io::Error>()).last();
             let reason = io.map_or(UNREADABLE, dial::reason_of);
-            if reason == reasons::LOCAL {
-                UNREADABLE
-            } else {
-                reason
-            }
+            if reason == reasons::LOCAL { UNREADABLE } else { reason }
         }
     };
     (reason, text)
@@ -326,9 +269,7 @@ fn sql_reason(code: &SqlState) -> ReasonSpec {
     match *code {
         SqlState::INVALID_CATALOG_NAME => NO_SUCH_DATABASE,
         SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION => DENIED,
-        SqlState::CANNOT_CONNECT_NOW | SqlState::ADMIN_SHUTDOWN | SqlState::CRASH_SHUTDOWN => {
-            NOT_ACCEPTING
-        }
+        SqlState::CANNOT_CONNECT_NOW | SqlState::ADMIN_SHUTDOWN | SqlState::CRASH_SHUTDOWN => NOT_ACCEPTING,
         SqlState::TOO_MANY_CONNECTIONS => TOO_MANY_CONNECTIONS,
         SqlState::INSUFFICIENT_PRIVILEGE => NO_PERMISSION,
         SqlState::QUERY_CANCELED => reasons::TIMEOUT,
@@ -342,41 +283,21 @@ mod tests {
 
     #[test]
     fn a_connection_string_names_one_server() {
-        for dsn in [
-            "postgres://me:pw@db.example:5433/app?sslmode=require",
-            "host=db.example port=5433 user=me dbname=app",
-        ] {
-            assert_eq!(
-                Login::parse(dsn).map(|login| login.place()),
-                Ok("me@db.example:5433/app".to_owned())
-            );
+        for dsn in ["postgres://me:pw@db.example:5433/app?sslmode=require", "host=db.example port=5433 user=me dbname=app"] {
+            assert_eq!(Login::parse(dsn).map(|login| login.place()), Ok("me@db.example:5433/app".to_owned()));
         }
-        for dsn in [
-            "postgres://me@a,b/app",
-            "user=me",
-            "hunter2",
-            "postgres://me:hunter2@host:port/",
-        ] {
+        for dsn in ["postgres://me@a,b/app", "user=me", "hunter2", "postgres://me:hunter2@host:port/"] {
             assert!(Login::parse(dsn).is_err(), "{dsn}");
         }
     }
 
     #[test]
     fn a_bad_connection_string_is_not_shown() {
-        for dsn in [
-            "host=a password=my hunter2=x",
-            "postgres://me:hunter2@host/?hunter2=1",
-            "host=a port=hunter2",
-        ] {
+        for dsn in ["host=a password=my hunter2=x", "postgres://me:hunter2@host/?hunter2=1", "host=a port=hunter2"] {
             let why = Login::parse(dsn).err().unwrap();
             assert!(!why.contains("hunter2"), "{why}");
         }
-        assert!(
-            Login::parse("host=a sslmode=verify-full")
-                .err()
-                .unwrap()
-                .contains("sslmode")
-        );
+        assert!(Login::parse("host=a sslmode=verify-full").err().unwrap().contains("sslmode"));
     }
 
     #[test]

@@ -40,24 +40,14 @@ pub struct Entry {
 impl Entry {
     /// The entry of a check type.
     pub fn of<C: Check>() -> Self {
-        Self {
-            meta: meta_of::<C>(),
-            parse: parse::<C>,
-            schema: |generator| generator.root_schema_for::<C>(),
-        }
+        Self { meta: meta_of::<C>(), parse: parse::<C>, schema: |generator| generator.root_schema_for::<C>() }
     }
 
     /// The first paragraph of the doc comment: what it looks at, for people.
     pub fn summary(&self) -> String {
         let schema = (self.schema)(&mut SchemaGenerator::default());
-        let text = schema
-            .get("description")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
-        text.split("\n\n")
-            .next()
-            .unwrap_or_default()
-            .replace('\n', " ")
+        let text = schema.get("description").and_then(Value::as_str).unwrap_or_default();
+        text.split("\n\n").next().unwrap_or_default().replace('\n', " ")
     }
 }
 
@@ -80,10 +70,7 @@ pub fn spec_error(error: serde_path_to_error::Error<serde_json::Error>) -> SpecE
             serde_path_to_error::Segment::Unknown => None,
         })
         .collect();
-    SpecError {
-        path,
-        message: error.into_inner().to_string(),
-    }
+    SpecError { path, message: error.into_inner().to_string() }
 }
 
 /// The kinds of check that a document may name, by kind.
@@ -93,12 +80,7 @@ pub struct Registry(BTreeMap<&'static str, Entry>);
 impl Registry {
     /// A registry of these entries; a later one of the same kind wins.
     pub fn new(entries: impl IntoIterator<Item = Entry>) -> Self {
-        Self(
-            entries
-                .into_iter()
-                .map(|entry| (entry.meta.kind, entry))
-                .collect(),
-        )
+        Self(entries.into_iter().map(|entry| (entry.meta.kind, entry)).collect())
     }
 
     /// This registry and one more entry. For tests' own scripted checks.

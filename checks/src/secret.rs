@@ -40,29 +40,19 @@ pub struct SecretError {
 impl SecretRef {
     /// Reads the secret now.
     pub async fn resolve(&self) -> Result<SecretString, SecretError> {
-        let fail = |what: String| SecretError {
-            reference: self.clone(),
-            what,
-        };
+        let fail = |what: String| SecretError { reference: self.clone(), what };
         let text = match self {
             Self::Env(name) => match std::env::var(name) {
                 Ok(value) => value,
                 Err(std::env::VarError::NotPresent) => return Err(fail("is not set".into())),
-                Err(std::env::VarError::NotUnicode(_)) => {
-                    return Err(fail("is not valid UTF-8".into()));
-                }
+                Err(std::env::VarError::NotUnicode(_)) => return Err(fail("is not valid UTF-8".into())),
             },
             Self::File(path) => {
-                let size = tokio::fs::metadata(path)
-                    .await
-                    .map_err(|e| fail(e.to_string()))?
-                    .len();
+                let size = tokio::fs::metadata(path).await.map_err(|e| fail(e.to_string()))?.len();
                 if size > MAX_SECRET {
                     return Err(fail(format!("is {size} bytes, more than a secret can be")));
                 }
-                tokio::fs::read_to_string(path)
-                    .await
-                    .map_err(|e| fail(e.to_string()))?
+                tokio::fs::read_to_string(path).await.map_err(|e| fail(e.to_string()))?
             }
         };
         let trimmed = text.trim();

@@ -25,10 +25,7 @@ pub(crate) fn context() -> Context {
 
 /// A context in which `target` is the name of this target.
 pub(crate) fn context_with(target: Target) -> Context {
-    Context {
-        targets: Arc::new(BTreeMap::from([("target".to_owned(), target)])),
-        ..context()
-    }
+    Context { targets: Arc::new(BTreeMap::from([("target".to_owned(), target)])), ..context() }
 }
 
 /// A check from its block in the document.
@@ -43,13 +40,8 @@ pub(crate) async fn report_of<C: Check>(check: &C, cx: &Context) -> Report<C::Me
 
 /// The outcome of one part of a report.
 pub(crate) fn part<M>(report: &Report<M>, name: &str) -> Outcome {
-    let Step::Done(parts) = &report.step else {
-        panic!("not done")
-    };
-    parts
-        .get(&PartId::new(name))
-        .cloned()
-        .unwrap_or_else(|| panic!("no part {name}: {parts:?}"))
+    let Step::Done(parts) = &report.step else { panic!("not done") };
+    parts.get(&PartId::new(name)).cloned().unwrap_or_else(|| panic!("no part {name}: {parts:?}"))
 }
 
 /// One Run of a check that has one part and needs no targets.
@@ -97,11 +89,7 @@ impl Server {
                 connections.spawn(treat(stream, manner.clone()));
             }
         });
-        Self {
-            address,
-            task,
-            _tasks: tasks,
-        }
+        Self { address, task, _tasks: tasks }
     }
 
     /// An HTTP reply with this head and body, then the connection closes.
@@ -159,9 +147,7 @@ pub(crate) async fn silent_address() -> (Vec<Box<dyn Send>>, SocketAddr) {
     let listener = socket.listen(1).unwrap();
     let address = listener.local_addr().unwrap();
     let mut held: Vec<Box<dyn Send>> = vec![Box::new(listener)];
-    while let Ok(Ok(stream)) =
-        tokio::time::timeout(Duration::from_millis(200), TcpStream::connect(address)).await
-    {
+    while let Ok(Ok(stream)) = tokio::time::timeout(Duration::from_millis(200), TcpStream::connect(address)).await {
         held.push(Box::new(stream));
     }
     (held, address)

@@ -18,28 +18,19 @@ use crate::target::{LokiTarget, TargetKind, TargetUse};
 use super::{below, get, target};
 
 /// Services are not up yet.
-const STARTING: ReasonSpec = ReasonSpec::fail(
-    "starting",
-    "wait until Loki's services run; replaying its WAL can take minutes after a crash",
-);
+const STARTING: ReasonSpec =
+    ReasonSpec::fail("starting", "wait until Loki's services run; replaying its WAL can take minutes after a crash");
 /// Up, but in the pause that an ingester takes.
-const INGESTER_WAITING: ReasonSpec = ReasonSpec::fail(
-    "ingester_waiting",
-    "wait 15 s: an ingester pauses that long from the first question on",
-);
+const INGESTER_WAITING: ReasonSpec =
+    ReasonSpec::fail("ingester_waiting", "wait 15 s: an ingester pauses that long from the first question on");
 /// On its way down.
-const STOPPING: ReasonSpec =
-    ReasonSpec::fail("stopping", "start Loki again, if it was not meant to stop");
+const STOPPING: ReasonSpec = ReasonSpec::fail("stopping", "start Loki again, if it was not meant to stop");
 /// 5xx of another kind.
-const SERVER_ERROR: ReasonSpec = ReasonSpec::fail(
-    "server_error",
-    "look at Loki's log, or the gateway's: it answers with the error in the evidence",
-);
+const SERVER_ERROR: ReasonSpec =
+    ReasonSpec::fail("server_error", "look at Loki's log, or the gateway's: it answers with the error in the evidence");
 /// Something else answers.
-const WRONG_REPLY: ReasonSpec = ReasonSpec::fail(
-    "wrong_reply",
-    "correct the target's URL: what answers there is not Loki's own word of being ready",
-);
+const WRONG_REPLY: ReasonSpec =
+    ReasonSpec::fail("wrong_reply", "correct the target's URL: what answers there is not Loki's own word of being ready");
 
 const DIRECT: &str = "direct";
 const GATEWAY: &str = "gateway";
@@ -162,11 +153,7 @@ impl Check for LokiReady {
     type Memory = ();
 
     fn targets(&self) -> Vec<TargetUse> {
-        vec![TargetUse {
-            field: "loki",
-            kind: TargetKind::Loki,
-            name: self.loki.clone(),
-        }]
+        vec![TargetUse { field: "loki", kind: TargetKind::Loki, name: self.loki.clone() }]
     }
 
     fn run<'a>(&'a self, cx: &'a Context, (): ()) -> BoxFuture<'a, Report<()>> {
@@ -175,10 +162,7 @@ impl Check for LokiReady {
             let loki = match target(cx, &self.loki) {
                 Ok(loki) => loki,
                 Err(outcome) => {
-                    return Report::new(
-                        Step::Done(BTreeMap::from([(PartId::new(DIRECT), outcome)])),
-                        (),
-                    );
+                    return Report::new(Step::Done(BTreeMap::from([(PartId::new(DIRECT), outcome)])), ());
                 }
             };
             let through = async {
@@ -190,9 +174,8 @@ impl Check for LokiReady {
             let (direct, through) = tokio::join!(look_direct(cx, loki, &loki.url, budget), through);
             let mut parts = BTreeMap::new();
             let mut measures = Vec::new();
-            for (name, (outcome, took)) in [(DIRECT, Some(direct)), (GATEWAY, through)]
-                .into_iter()
-                .filter_map(|(name, sight)| Some((name, sight?)))
+            for (name, (outcome, took)) in
+                [(DIRECT, Some(direct)), (GATEWAY, through)].into_iter().filter_map(|(name, sight)| Some((name, sight?)))
             {
                 let part = PartId::new(name);
                 measures.extend(took.map(|took| Measure {
@@ -202,10 +185,7 @@ impl Check for LokiReady {
                 }));
                 parts.insert(part, outcome);
             }
-            Report {
-                measures,
-                ..Report::new(Step::Done(parts), ())
-            }
+            Report { measures, ..Report::new(Step::Done(parts), ()) }
         })
     }
 
@@ -219,13 +199,8 @@ impl Check for LokiReady {
             let (direct, _) = look_direct(cx, loki, &below(&loki.url, &[NOWHERE]), budget).await;
             match &loki.gateway {
                 Some(gateway) if !matches!(direct, Outcome::Pass { .. }) => {
-                    let (through, _) =
-                        look_through(cx, loki, &below(gateway, &[NOWHERE]), budget).await;
-                    if matches!(through, Outcome::Pass { .. }) {
-                        through
-                    } else {
-                        direct
-                    }
+                    let (through, _) = look_through(cx, loki, &below(gateway, &[NOWHERE]), budget).await;
+                    if matches!(through, Outcome::Pass { .. }) { through } else { direct }
                 }
                 _ => direct,
             }

@@ -22,20 +22,14 @@ use super::fetch::{self, Reply};
 use super::{Budget, reasons, shown};
 
 /// The reply has a status that is not listed.
-const WRONG_STATUS: ReasonSpec = ReasonSpec::fail(
-    "wrong_status",
-    "look at the target's own words in the evidence, or list the status if it is right",
-);
+const WRONG_STATUS: ReasonSpec =
+    ReasonSpec::fail("wrong_status", "look at the target's own words in the evidence, or list the status if it is right");
 /// The text is not in the body.
-const MISSING_TEXT: ReasonSpec = ReasonSpec::fail(
-    "missing_text",
-    "compare the reply with `contains`: the target answers, but not with that text",
-);
+const MISSING_TEXT: ReasonSpec =
+    ReasonSpec::fail("missing_text", "compare the reply with `contains`: the target answers, but not with that text");
 /// The value differs.
-const WRONG_VALUE: ReasonSpec = ReasonSpec::fail(
-    "wrong_value",
-    "compare the value in the evidence with `json.equals`: the target says something else",
-);
+const WRONG_VALUE: ReasonSpec =
+    ReasonSpec::fail("wrong_value", "compare the value in the evidence with `json.equals`: the target says something else");
 
 /// GET on `url` answers with a listed status (200 by default), the whole body arrives within `timeout`, and it has the text or
 /// the JSON value that is asked for.
@@ -98,10 +92,7 @@ struct Prepared {
 
 impl Http {
     async fn prepare(&self) -> Result<Prepared, Outcome> {
-        let mut prepared = Prepared {
-            headers: HeaderMap::new(),
-            secrets: Vec::new(),
-        };
+        let mut prepared = Prepared { headers: HeaderMap::new(), secrets: Vec::new() };
         for (name, text) in &self.headers {
             let reference = match text {
                 HeaderText::Value(_) => None,
@@ -111,20 +102,13 @@ impl Http {
             let text = match (text, reference) {
                 (HeaderText::Value(text), _) => text.clone(),
                 (_, Some(reference)) => {
-                    let secret = reference
-                        .resolve()
-                        .await
-                        .map_err(|error| reasons::SECRET_MISSING.because(error.to_string()))?;
+                    let secret = reference.resolve().await.map_err(|error| reasons::SECRET_MISSING.because(error.to_string()))?;
                     prepared.secrets.push(secret.expose_secret().to_owned());
                     secret.expose_secret().to_owned()
                 }
                 (HeaderText::Env(_) | HeaderText::File(_), None) => continue,
             };
-            let unfit = || {
-                reasons::SECRET_MISSING.because(format!(
-                    "header {name}: what was read can not be sent in a header"
-                ))
-            };
+            let unfit = || reasons::SECRET_MISSING.because(format!("header {name}: what was read can not be sent in a header"));
             let header = HeaderName::try_from(name.as_str()).map_err(|_| unfit())?;
             let mut value = HeaderValue::try_from(text).map_err(|_| unfit())?;
             value.set_sensitive(true);
@@ -141,10 +125,7 @@ impl Http {
         match fetch::get(&cx.clients, &self.url, prepared.headers, budget).await {
             Ok(reply) => {
                 let reply = reply.hide(prepared.secrets);
-                (
-                    self.judge(&reply).unwrap_or_else(|outcome| outcome),
-                    Some(reply),
-                )
+                (self.judge(&reply).unwrap_or_else(|outcome| outcome), Some(reply))
             }
             Err(outcome) => (outcome, None),
         }
@@ -158,41 +139,24 @@ impl Http {
                 300..=399 => fetch::REDIRECT,
                 _ => WRONG_STATUS,
             };
-            return Err(reason.because(format!(
-                "{place}: {}, expected {:?}",
-                reply.quote(),
-                self.status
-            )));
+            return Err(reason.because(format!("{place}: {}, expected {:?}", reply.quote(), self.status)));
         }
         if self.json.is_some() && reply.is_html() {
             return Err(fetch::HTML.because(format!("{place}: {}", reply.quote())));
         }
         let body = reply.whole()?;
-        if let Some(text) = self
-            .contains
-            .as_ref()
-            .filter(|text| !String::from_utf8_lossy(body).contains(text.as_str()))
-        {
+        if let Some(text) = self.contains.as_ref().filter(|text| !String::from_utf8_lossy(body).contains(text.as_str())) {
             return Err(MISSING_TEXT.because(format!("{place}: no {text:?} in {}", reply.quote())));
         }
         if let Some(JsonValue { pointer, equals }) = &self.json {
             let document = reply.json()?;
             let value = document.pointer(pointer);
             if value != Some(equals) {
-                let value = value.map_or_else(
-                    || "missing".to_owned(),
-                    |value| reply.clip(&value.to_string()),
-                );
-                return Err(WRONG_VALUE.because(format!(
-                    "{place}: {pointer:?} is {value}, expected {equals}"
-                )));
+                let value = value.map_or_else(|| "missing".to_owned(), |value| reply.clip(&value.to_string()));
+                return Err(WRONG_VALUE.because(format!("{place}: {pointer:?} is {value}, expected {equals}")));
             }
         }
-        Ok(Outcome::pass(format!(
-            "{place}: {}, {} bytes",
-            reply.status,
-            body.len()
-        )))
+        Ok(Outcome::pass(format!("{place}: {}, {} bytes", reply.status, body.len())))
     }
 
     /// The replies that this configuration must refuse, each as status and body; the first one has a wrong status.
@@ -225,11 +189,7 @@ impl Http {
         let Ok(url) = Url::parse(&format!("http://{address}/phasegate-negative-control")) else {
             return reasons::LOCAL.because("the control's own server has no address");
         };
-        let there = Self {
-            url,
-            headers: BTreeMap::new(),
-            ..self.clone()
-        };
+        let there = Self { url, headers: BTreeMap::new(), ..self.clone() };
         tokio::select! {
             (outcome, _) = there.look(cx, budget) => outcome,
             error = serve(&listener, reply) => reasons::LOCAL.because(format!("the control's own server: {error}")),
@@ -295,71 +255,29 @@ impl Check for Http {
 
     fn validate(&self) -> Vec<FieldError> {
         let mut errors = Vec::new();
-        let mut wrong = |field, message: String, hint: &str| {
-            errors.push(FieldError {
-                field,
-                message,
-                hint: hint.into(),
-            })
-        };
+        let mut wrong = |field, message: String, hint: &str| errors.push(FieldError { field, message, hint: hint.into() });
         if !matches!(self.url.scheme(), "http" | "https") || self.url.host_str().is_none() {
-            wrong(
-                "url",
-                format!("{:?} is not an HTTP URL", shown(&self.url)),
-                "write http://host:port/path",
-            );
+            wrong("url", format!("{:?} is not an HTTP URL", shown(&self.url)), "write http://host:port/path");
         }
         if !self.url.username().is_empty() || self.url.password().is_some() {
-            wrong(
-                "url",
-                "credentials in the URL".into(),
-                "use headers: {Authorization: {env: NAME}}",
-            );
+            wrong("url", "credentials in the URL".into(), "use headers: {Authorization: {env: NAME}}");
         }
         if self.status.is_empty() || self.status.len() > 20 {
-            wrong(
-                "status",
-                format!("{} status codes", self.status.len()),
-                "list 1 to 20",
-            );
+            wrong("status", format!("{} status codes", self.status.len()), "list 1 to 20");
         }
-        for code in self
-            .status
-            .iter()
-            .filter(|code| !(200..=599).contains(*code))
-        {
-            wrong(
-                "status",
-                format!("{code} is not a status code"),
-                "use 200 to 599",
-            );
+        for code in self.status.iter().filter(|code| !(200..=599).contains(*code)) {
+            wrong("status", format!("{code} is not a status code"), "use 200 to 599");
         }
         if self.contains.as_deref() == Some("") {
-            wrong(
-                "contains",
-                "every text contains the empty one".into(),
-                "leave it out, or name a text",
-            );
+            wrong("contains", "every text contains the empty one".into(), "leave it out, or name a text");
         }
-        if self
-            .json
-            .as_ref()
-            .is_some_and(|json| !json.pointer.is_empty() && !json.pointer.starts_with('/'))
-        {
-            wrong(
-                "json",
-                "a JSON pointer begins with /".into(),
-                "write it like /data/0/name",
-            );
+        if self.json.as_ref().is_some_and(|json| !json.pointer.is_empty() && !json.pointer.starts_with('/')) {
+            wrong("json", "a JSON pointer begins with /".into(), "write it like /data/0/name");
         }
         for (name, text) in &self.headers {
             let plain = matches!(text, HeaderText::Value(text) if HeaderValue::try_from(text.as_str()).is_err());
             if plain || HeaderName::try_from(name.as_str()).is_err() {
-                wrong(
-                    "headers",
-                    format!("{name:?} can not be sent as a header"),
-                    "use letters, digits and -",
-                );
+                wrong("headers", format!("{name:?} can not be sent as a header"), "use letters, digits and -");
             }
         }
         errors
@@ -371,11 +289,7 @@ impl Check for Http {
             let mut report = Report::new(Step::whole(outcome), ());
             if let Some(reply) = reply {
                 let part = PartId::new(PartId::WHOLE);
-                report.measures.push(Measure {
-                    part,
-                    name: "latency_seconds",
-                    value: reply.took.as_secs_f64(),
-                });
+                report.measures.push(Measure { part, name: "latency_seconds", value: reply.took.as_secs_f64() });
             }
             report
         })

@@ -35,31 +35,19 @@ struct System {
 
 impl std::fmt::Debug for Names {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Names")
-            .field("error", &self.system.as_ref().err())
-            .finish_non_exhaustive()
+        f.debug_struct("Names").field("error", &self.system.as_ref().err()).finish_non_exhaustive()
     }
 }
 
 impl Names {
     /// Reads the system's resolver configuration. A broken one does not prevent the start: numeric addresses need none.
     pub(crate) fn from_system() -> Self {
-        let system = read_system_conf()
-            .map_err(|error| error.to_string())
-            .and_then(|(config, mut options)| {
-                forget(&mut options);
-                let resolver =
-                    build(config.clone(), options.clone()).map_err(|error| error.to_string())?;
-                Ok(Arc::new(System {
-                    resolver,
-                    config,
-                    options,
-                }))
-            });
-        Self {
-            system: system.map_err(Arc::from),
-            pinned: Arc::new(Pinned::default()),
-        }
+        let system = read_system_conf().map_err(|error| error.to_string()).and_then(|(config, mut options)| {
+            forget(&mut options);
+            let resolver = build(config.clone(), options.clone()).map_err(|error| error.to_string())?;
+            Ok(Arc::new(System { resolver, config, options }))
+        });
+        Self { system: system.map_err(Arc::from), pinned: Arc::new(Pinned::default()) }
     }
 
     /// What the HTTP client asks: it is told only addresses that [`Self::pin`] has found just before.
@@ -76,28 +64,18 @@ impl Names {
     }
 
     /// The addresses of a host, at least one.
-    pub(crate) async fn addresses(
-        &self,
-        host: &str,
-        port: u16,
-        budget: Budget,
-    ) -> Result<Vec<SocketAddr>, Outcome> {
+    pub(crate) async fn addresses(&self, host: &str, port: u16, budget: Budget) -> Result<Vec<SocketAddr>, Outcome> {
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         if let Ok(ip) = bare.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(ip, port)]);
         }
         let system = self.system.as_ref().map_err(|error| unusable(error))?;
-        let found = match tokio::time::timeout_at(budget.own, system.resolver.lookup_ip(bare)).await
-        {
+        let found = match tokio::time::timeout_at(budget.own, system.resolver.lookup_ip(bare)).await {
             Ok(Ok(found)) => found,
             Ok(Err(error)) => return Err(failed(bare, &error)),
             Err(_) => return Err(reasons::RESOLVER.because(silent(bare, budget.timeout() / 2))),
         };
-        let addresses: Vec<_> = found
-            .iter()
-            .take(MAX_ADDRESSES)
-            .map(|ip| SocketAddr::new(ip, port))
-            .collect();
+        let addresses: Vec<_> = found.iter().take(MAX_ADDRESSES).map(|ip| SocketAddr::new(ip, port)).collect();
         if addresses.is_empty() {
             return Err(reasons::UNRESOLVED.because(format!("{bare} has no address")));
         }
@@ -122,12 +100,7 @@ pub(crate) struct Pinned(Mutex<HashMap<String, Vec<SocketAddr>>>);
 
 impl Resolve for Pinned {
     fn resolve(&self, name: Name) -> Resolving {
-        let found = self
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&name.as_str().to_ascii_lowercase())
-            .cloned();
+        let found = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&name.as_str().to_ascii_lowercase()).cloned();
         Box::pin(async move {
             let addresses = found.ok_or("the name was not resolved beforehand")?;
             let addresses: Addrs = Box::new(addresses.into_iter());
@@ -144,14 +117,8 @@ pub(crate) fn forget(options: &mut ResolverOpts) {
 }
 
 /// A resolver with this configuration.
-pub(crate) fn build(
-    config: ResolverConfig,
-    options: ResolverOpts,
-) -> Result<TokioResolver, NetError> {
-    let mut builder = Resolver::builder_with_config(
-        config,
-        hickory_resolver::net::runtime::TokioRuntimeProvider::default(),
-    );
+pub(crate) fn build(config: ResolverConfig, options: ResolverOpts) -> Result<TokioResolver, NetError> {
+    let mut builder = Resolver::builder_with_config(config, hickory_resolver::net::runtime::TokioRuntimeProvider::default());
     *builder.options_mut() = options;
     builder.build()
 }
@@ -171,7 +138,5 @@ fn failed(host: &str, error: &NetError) -> Outcome {
 }
 
 fn unusable(error: &str) -> Outcome {
-    reasons::RESOLVER.because(format!(
-        "the system's resolver configuration can not be used: {error}"
-    ))
+    reasons::RESOLVER.because(format!("the system's resolver configuration can not be used: {error}"))
 }

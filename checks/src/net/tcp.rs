@@ -54,9 +54,7 @@ impl Tcp {
         match self.expect {
             Port::Open => match connect_any(addresses, budget).await {
                 Ok(stream) => {
-                    let place = stream
-                        .peer_addr()
-                        .map_or_else(|_| self.address.clone(), |address| address.to_string());
+                    let place = stream.peer_addr().map_or_else(|_| self.address.clone(), |address| address.to_string());
                     Outcome::pass(format!("{place} is open"))
                 }
                 Err(outcome) if outcome.reason() == Some(&refused) => {
@@ -67,23 +65,16 @@ impl Tcp {
             Port::Refused => {
                 let sights = join_all(addresses.iter().map(|address| async move {
                     match connect(*address, budget).await {
-                        Ok(_) => {
-                            CONTRADICTED.because(format!("{address} is open, expected refused"))
-                        }
+                        Ok(_) => CONTRADICTED.because(format!("{address} is open, expected refused")),
                         Err(outcome) => outcome,
                     }
                 }))
                 .await;
-                let other = sights
-                    .iter()
-                    .filter(|sight| sight.reason() != Some(&refused))
-                    .max_by_key(|sight| sight.rank());
+                let other = sights.iter().filter(|sight| sight.reason() != Some(&refused)).max_by_key(|sight| sight.rank());
                 match (other, sights.first()) {
                     (Some(other), _) => other.clone(),
                     (None, Some(first)) => Outcome::pass(first.evidence().to_string()),
-                    (None, None) => {
-                        reasons::UNRESOLVED.because(format!("{} has no address", self.address))
-                    }
+                    (None, None) => reasons::UNRESOLVED.because(format!("{} has no address", self.address)),
                 }
             }
         }
@@ -113,16 +104,7 @@ impl Check for Tcp {
     fn validate(&self) -> Vec<FieldError> {
         let message = format!("{:?} is not host:port", self.address);
         let hint = "write it like db.example:5432 or [2001:db8::1]:5432".into();
-        host_and_port(&self.address).map_or_else(
-            || {
-                vec![FieldError {
-                    field: "address",
-                    message,
-                    hint,
-                }]
-            },
-            |_| Vec::new(),
-        )
+        host_and_port(&self.address).map_or_else(|| vec![FieldError { field: "address", message, hint }], |_| Vec::new())
     }
 
     fn run<'a>(&'a self, cx: &'a Context, (): ()) -> BoxFuture<'a, Report<()>> {
@@ -139,15 +121,8 @@ impl Check for Tcp {
             let passed = matches!(outcome, Outcome::Pass { .. });
             let mut report = Report::new(Step::whole(outcome), ());
             if passed {
-                let (part, value) = (
-                    PartId::new(PartId::WHOLE),
-                    budget.start.elapsed().as_secs_f64(),
-                );
-                report.measures.push(Measure {
-                    part,
-                    name: "latency_seconds",
-                    value,
-                });
+                let (part, value) = (PartId::new(PartId::WHOLE), budget.start.elapsed().as_secs_f64());
+                report.measures.push(Measure { part, name: "latency_seconds", value });
             }
             report
         })
@@ -170,9 +145,7 @@ impl Check for Tcp {
                     }
                 }
             };
-            opposite.await.unwrap_or_else(|error| {
-                reasons::LOCAL.because(format!("the control's own port: {error}"))
-            })
+            opposite.await.unwrap_or_else(|error| reasons::LOCAL.because(format!("the control's own port: {error}")))
         })
     }
 }
@@ -190,10 +163,7 @@ mod tests {
     use crate::testing::{context, outcome_of, silent_address};
 
     fn tcp(address: impl ToString, expect: Port) -> Tcp {
-        Tcp {
-            address: address.to_string(),
-            expect,
-        }
+        Tcp { address: address.to_string(), expect }
     }
 
     #[tokio::test]
@@ -201,34 +171,22 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         assert_eq!(outcome_of(&tcp(address, Port::Open)).await.label(), "pass");
-        assert_eq!(
-            outcome_of(&tcp(address, Port::Refused)).await.reason(),
-            Some(&CONTRADICTED.into())
-        );
+        assert_eq!(outcome_of(&tcp(address, Port::Refused)).await.reason(), Some(&CONTRADICTED.into()));
     }
 
     #[tokio::test]
     async fn a_closed_port_is_refused_and_not_open() {
         let closed = closed_port().unwrap();
         let address = closed.local_addr().unwrap();
-        assert_eq!(
-            outcome_of(&tcp(address, Port::Refused)).await.label(),
-            "pass"
-        );
-        assert_eq!(
-            outcome_of(&tcp(address, Port::Open)).await.reason(),
-            Some(&CONTRADICTED.into())
-        );
+        assert_eq!(outcome_of(&tcp(address, Port::Refused)).await.label(), "pass");
+        assert_eq!(outcome_of(&tcp(address, Port::Open)).await.reason(), Some(&CONTRADICTED.into()));
     }
 
     #[tokio::test]
     async fn a_black_hole_never_passes() {
         let (_held, address) = silent_address().await;
         for expect in [Port::Open, Port::Refused] {
-            assert_eq!(
-                outcome_of(&tcp(address, expect)).await.reason(),
-                Some(&reasons::TIMEOUT.into())
-            );
+            assert_eq!(outcome_of(&tcp(address, expect)).await.reason(), Some(&reasons::TIMEOUT.into()));
         }
     }
 
@@ -242,9 +200,7 @@ mod tests {
         assert_eq!(outcome.reason(), Some(&reasons::TIMEOUT.into()));
         let open = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let budget = Budget::start(std::time::Duration::from_secs(5));
-        let outcome = tcp("x:1", Port::Open)
-            .look(&[silent, open.local_addr().unwrap()], budget)
-            .await;
+        let outcome = tcp("x:1", Port::Open).look(&[silent, open.local_addr().unwrap()], budget).await;
         assert_eq!(outcome.label(), "pass");
     }
 
@@ -260,10 +216,7 @@ mod tests {
     async fn the_control_fails_with_its_own_reason() {
         for expect in [Port::Open, Port::Refused] {
             let check = tcp("127.0.0.1:1", expect);
-            assert_eq!(
-                Check::control(&check, &context(), ()).await.reason(),
-                Some(&Tcp::META.control.into())
-            );
+            assert_eq!(Check::control(&check, &context(), ()).await.reason(), Some(&Tcp::META.control.into()));
         }
     }
 }

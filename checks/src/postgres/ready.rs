@@ -13,20 +13,16 @@ use crate::target::{TargetKind, TargetUse};
 use super::Login;
 
 /// A standby.
-const IN_RECOVERY: ReasonSpec = ReasonSpec::fail(
-    "in_recovery",
-    "promote the server, or point the target at the primary: this one replays another's WAL",
-);
+const IN_RECOVERY: ReasonSpec =
+    ReasonSpec::fail("in_recovery", "promote the server, or point the target at the primary: this one replays another's WAL");
 /// Writes are refused.
 const READ_ONLY: ReasonSpec = ReasonSpec::fail(
     "read_only",
     "find out where `default_transaction_read_only` is on (server, database or role): the application could not write",
 );
 /// Acknowledged writes can be lost.
-const UNSAFE_SETTING: ReasonSpec = ReasonSpec::fail(
-    "unsafe_setting",
-    "set what the evidence names back: with it a crash or a bad page loses data silently",
-);
+const UNSAFE_SETTING: ReasonSpec =
+    ReasonSpec::fail("unsafe_setting", "set what the evidence names back: with it a crash or a bad page loses data silently");
 
 /// One question, answered in one round trip. It reads a catalog table and the control file, so that the answer is more than a
 /// living process.
@@ -46,10 +42,7 @@ const QUESTION: &str = "SELECT pg_catalog.current_setting('server_version') AS v
 const SAFE: &[(&str, &[&str])] = &[
     ("fsync", &["on"]),
     ("full_page_writes", &["on"]),
-    (
-        "synchronous_commit",
-        &["on", "remote_apply", "remote_write", "local"],
-    ),
+    ("synchronous_commit", &["on", "remote_apply", "remote_write", "local"]),
     ("zero_damaged_pages", &["off"]),
     ("ignore_checksum_failure", &["off"]),
 ];
@@ -81,10 +74,7 @@ struct Sight {
 
 impl From<Outcome> for Sight {
     fn from(outcome: Outcome) -> Self {
-        Self {
-            outcome,
-            identity: None,
-        }
+        Self { outcome, identity: None }
     }
 }
 
@@ -96,20 +86,12 @@ async fn look(cx: &Context, login: &Login, question: &str, budget: Budget) -> Si
         Err(outcome) => return outcome.into(),
     };
     let [row] = rows.as_slice() else {
-        return super::UNREADABLE
-            .because(format!("{place}: {} rows instead of one", rows.len()))
-            .into();
+        return super::UNREADABLE.because(format!("{place}: {} rows instead of one", rows.len())).into();
     };
-    let judged =
-        Answer::read(row).map(|answer| (answer.judge(&place), answer.system_identifier.to_owned()));
+    let judged = Answer::read(row).map(|answer| (answer.judge(&place), answer.system_identifier.to_owned()));
     match judged {
-        Ok((outcome, identity)) => Sight {
-            outcome,
-            identity: Some(identity),
-        },
-        Err(field) => super::UNREADABLE
-            .because(format!("{place}: no readable {field} in the answer"))
-            .into(),
+        Ok((outcome, identity)) => Sight { outcome, identity: Some(identity) },
+        Err(field) => super::UNREADABLE.because(format!("{place}: no readable {field} in the answer")).into(),
     }
 }
 
@@ -125,13 +107,7 @@ struct Answer<'a> {
 
 impl<'a> Answer<'a> {
     fn read(row: &'a SimpleQueryRow) -> Result<Self, &'static str> {
-        let text = |name: &'static str| {
-            row.try_get(name)
-                .ok()
-                .flatten()
-                .filter(|text| !text.is_empty())
-                .ok_or(name)
-        };
+        let text = |name: &'static str| row.try_get(name).ok().flatten().filter(|text| !text.is_empty()).ok_or(name);
         let one_of = |name: &'static str, yes: &str, no: &str| match text(name)? {
             value if value == yes => Ok(true),
             value if value == no => Ok(false),
@@ -145,9 +121,7 @@ impl<'a> Answer<'a> {
             }
         }
         let system_identifier = text("system_identifier")?;
-        system_identifier
-            .parse::<i64>()
-            .map_err(|_| "system_identifier")?;
+        system_identifier.parse::<i64>().map_err(|_| "system_identifier")?;
         text("datname")?;
         Ok(Self {
             version: text("version")?,
@@ -160,12 +134,7 @@ impl<'a> Answer<'a> {
     }
 
     fn judge(&self, place: &str) -> Outcome {
-        let Self {
-            version,
-            checksums,
-            system_identifier,
-            ..
-        } = self;
+        let Self { version, checksums, system_identifier, .. } = self;
         if self.in_recovery {
             return IN_RECOVERY.because(format!("{place}: PostgreSQL {version} is in recovery"));
         }
@@ -175,9 +144,7 @@ impl<'a> Answer<'a> {
         if !self.unsafe_settings.is_empty() {
             return UNSAFE_SETTING.because(format!("{place}: {}", self.unsafe_settings.join(", ")));
         }
-        Outcome::pass(format!(
-            "{place}: PostgreSQL {version}, system {system_identifier}, data checksums {checksums}"
-        ))
+        Outcome::pass(format!("{place}: PostgreSQL {version}, system {system_identifier}, data checksums {checksums}"))
     }
 }
 
@@ -218,11 +185,7 @@ impl Check for PostgresReady {
     type Memory = ();
 
     fn targets(&self) -> Vec<TargetUse> {
-        vec![TargetUse {
-            field: "postgres",
-            kind: TargetKind::Postgres,
-            name: self.postgres.clone(),
-        }]
+        vec![TargetUse { field: "postgres", kind: TargetKind::Postgres, name: self.postgres.clone() }]
     }
 
     fn run<'a>(&'a self, cx: &'a Context, (): ()) -> BoxFuture<'a, Report<()>> {
@@ -234,15 +197,8 @@ impl Check for PostgresReady {
             };
             let mut report = Report::new(Step::whole(sight.outcome), ());
             if let Some(identity) = sight.identity {
-                let (part, value) = (
-                    PartId::new(PartId::WHOLE),
-                    budget.start.elapsed().as_secs_f64(),
-                );
-                report.measures.push(Measure {
-                    part,
-                    name: "latency_seconds",
-                    value,
-                });
+                let (part, value) = (PartId::new(PartId::WHOLE), budget.start.elapsed().as_secs_f64());
+                report.measures.push(Measure { part, name: "latency_seconds", value });
                 report.identities.insert(self.postgres.clone(), identity);
             }
             report
@@ -258,20 +214,11 @@ impl Check for PostgresReady {
                 Ok(login) => login,
                 Err(outcome) => return outcome,
             };
-            let nowhere = look(cx, &login.clone().to_database(NOWHERE), QUESTION, budget)
-                .await
-                .outcome;
+            let nowhere = look(cx, &login.clone().to_database(NOWHERE), QUESTION, budget).await.outcome;
             if matches!(nowhere, Outcome::Pass { .. }) {
                 return nowhere;
             }
-            look(
-                cx,
-                &login,
-                &format!("BEGIN READ ONLY; {QUESTION}; COMMIT"),
-                budget,
-            )
-            .await
-            .outcome
+            look(cx, &login, &format!("BEGIN READ ONLY; {QUESTION}; COMMIT"), budget).await.outcome
         })
     }
 }

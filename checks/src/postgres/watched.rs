@@ -36,11 +36,7 @@ impl Seen {
     /// with the tag of a message that may come first.
     pub(super) fn stranger(&self) -> Option<String> {
         let read = self.lock();
-        let known = read
-            .head
-            .first()
-            .is_none_or(|first| b"SNERv".contains(first))
-            && !read.head.starts_with(b"SSH-");
+        let known = read.head.first().is_none_or(|first| b"SNERv".contains(first)) && !read.head.starts_with(b"SSH-");
         (!known).then(|| format!("it says {:?}", String::from_utf8_lossy(&read.head)))
     }
 }
@@ -56,22 +52,12 @@ impl<S> Watched<S> {
     /// Watches this stream.
     pub(super) fn new(inner: S) -> (Self, Seen) {
         let seen = Seen::default();
-        (
-            Self {
-                inner,
-                seen: seen.clone(),
-            },
-            seen,
-        )
+        (Self { inner, seen: seen.clone() }, seen)
     }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.seen.flooded() {
             return Poll::Ready(Err(io::Error::other("more bytes than any answer can have")));
         }
@@ -88,11 +74,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.inner).poll_write(cx, buf)
     }
 

@@ -24,9 +24,7 @@ async fn direct(cx: &Context) -> String {
 }
 
 fn reason(outcome: &Outcome) -> String {
-    outcome
-        .reason()
-        .map_or_else(|| "pass".to_owned(), ToString::to_string)
+    outcome.reason().map_or_else(|| "pass".to_owned(), ToString::to_string)
 }
 
 /// A server that gives a recorded reply at the path where it was recorded.
@@ -37,39 +35,20 @@ async fn recorded(recording: &str) -> MockServer {
         Value::String(text) => text.clone(),
         document => document.to_string(),
     };
-    let status = recording["status"]
-        .as_u64()
-        .and_then(|status| u16::try_from(status).ok())
-        .unwrap();
+    let status = recording["status"].as_u64().and_then(|status| u16::try_from(status).ok()).unwrap();
     let content_type = recording["headers"]["content-type"].as_str().unwrap();
     let reply = ResponseTemplate::new(status).set_body_raw(body, content_type);
-    Mock::given(method("GET"))
-        .and(path(recording["path"].as_str().unwrap()))
-        .respond_with(reply)
-        .mount(&server)
-        .await;
+    Mock::given(method("GET")).and(path(recording["path"].as_str().unwrap())).respond_with(reply).mount(&server).await;
     server
 }
 
 #[tokio::test]
 async fn recorded_replies_are_told_apart() {
     for (recording, expected) in [
-        (
-            include_str!("../../../testdata/loki/ready-200.json"),
-            "pass",
-        ),
-        (
-            include_str!("../../../testdata/loki/ready-503-services-starting.json"),
-            "starting",
-        ),
-        (
-            include_str!("../../../testdata/loki/ready-503-ingester-15s.json"),
-            "ingester_waiting",
-        ),
-        (
-            include_str!("../../../testdata/loki/ready-503-stopping.json"),
-            "stopping",
-        ),
+        (include_str!("../../../testdata/loki/ready-200.json"), "pass"),
+        (include_str!("../../../testdata/loki/ready-503-services-starting.json"), "starting"),
+        (include_str!("../../../testdata/loki/ready-503-ingester-15s.json"), "ingester_waiting"),
+        (include_str!("../../../testdata/loki/ready-503-stopping.json"), "stopping"),
     ] {
         let server = recorded(recording).await;
         assert_eq!(direct(&loki(&server.uri())).await, expected);
@@ -78,15 +57,9 @@ async fn recorded_replies_are_told_apart() {
 
 #[tokio::test]
 async fn the_evidence_quotes_lokis_own_words() {
-    let server = recorded(include_str!(
-        "../../../testdata/loki/ready-503-services-starting.json"
-    ))
-    .await;
+    let server = recorded(include_str!("../../../testdata/loki/ready-503-services-starting.json")).await;
     let outcome = part(&report_of(&ready(), &loki(&server.uri())).await, DIRECT);
-    assert!(
-        outcome.evidence().as_str().contains("Starting: 5"),
-        "{outcome:?}"
-    );
+    assert!(outcome.evidence().as_str().contains("Starting: 5"), "{outcome:?}");
 }
 
 #[tokio::test]
@@ -101,25 +74,11 @@ async fn only_lokis_own_word_is_ready() {
         ("404 Not Found", "text/plain", "ready", "wrong_reply"),
         ("302 Found", "text/plain", "ready", "redirect"),
         ("401 Unauthorized", "text/plain", "no org id", "denied"),
-        (
-            "502 Bad Gateway",
-            "text/html",
-            "<html>nginx</html>",
-            "server_error",
-        ),
-        (
-            "503 Service Unavailable",
-            "text/plain",
-            "no available server",
-            "server_error",
-        ),
+        ("502 Bad Gateway", "text/html", "<html>nginx</html>", "server_error"),
+        ("503 Service Unavailable", "text/plain", "no available server", "server_error"),
     ] {
         let server = Server::http(status, content_type, body).await;
-        assert_eq!(
-            direct(&loki(&server.url())).await,
-            expected,
-            "{status} {body}"
-        );
+        assert_eq!(direct(&loki(&server.url())).await, expected, "{status} {body}");
     }
 }
 
@@ -136,10 +95,7 @@ async fn silence_and_damage_are_told_apart() {
         assert_eq!(direct(&loki(&server.url())).await, expected);
     }
     let closed = closed_port().unwrap();
-    assert_eq!(
-        direct(&loki(&format!("http://{}", closed.local_addr().unwrap()))).await,
-        "refused"
-    );
+    assert_eq!(direct(&loki(&format!("http://{}", closed.local_addr().unwrap()))).await, "refused");
     assert_eq!(direct(&context()).await, "target_missing");
 }
 
@@ -148,16 +104,8 @@ async fn a_ready_loki_behind_a_broken_gateway_is_seen() {
     let direct = recorded(include_str!("../../../testdata/loki/ready-200.json")).await;
     for (content_type, body, expected) in [
         ("application/json", r#"{"status":"success"}"#, "pass"),
-        (
-            "application/json",
-            r#"{"status":"error","error":"x"}"#,
-            "wrong_reply",
-        ),
-        (
-            "application/json",
-            r#"{"status":"success","data":"x"}"#,
-            "wrong_reply",
-        ),
+        ("application/json", r#"{"status":"error","error":"x"}"#, "wrong_reply"),
+        ("application/json", r#"{"status":"success","data":"x"}"#, "wrong_reply"),
         ("application/json", r#"{"status":"succ"#, "unparsable"),
         ("text/html", "<html>Log in</html>", "html"),
         ("text/plain", "ready", "unparsable"),
@@ -183,14 +131,11 @@ async fn the_tenant_is_sent_and_a_base_path_is_kept() {
         .mount(&server)
         .await;
     for base in ["prefix", "prefix/"] {
-        let target: Target = serde_json::from_value(
-            json!({"loki": {"url": format!("{}/{base}", server.uri()), "tenant": "homelab"}}),
-        )
-        .unwrap();
+        let target: Target =
+            serde_json::from_value(json!({"loki": {"url": format!("{}/{base}", server.uri()), "tenant": "homelab"}})).unwrap();
         assert_eq!(direct(&context_with(target)).await, "pass");
     }
-    let target =
-        serde_json::from_value(json!({"loki": {"url": server.uri(), "tenant": "a\nb"}})).unwrap();
+    let target = serde_json::from_value(json!({"loki": {"url": server.uri(), "tenant": "a\nb"}})).unwrap();
     assert_eq!(direct(&context_with(target)).await, "bad_tenant");
 }
 
@@ -200,12 +145,7 @@ async fn the_control_fails_with_its_own_reason_only_at_a_server_that_can_tell() 
     let control = Check::control(&ready(), &loki(&honest.uri()), ()).await;
     assert_eq!(control.reason(), Some(&WRONG_REPLY.into()), "{control:?}");
     let parrot = Server::http("200 OK", "text/plain", "ready").await;
-    assert_eq!(
-        Check::control(&ready(), &loki(&parrot.url()), ())
-            .await
-            .label(),
-        "pass"
-    );
+    assert_eq!(Check::control(&ready(), &loki(&parrot.url()), ()).await.label(), "pass");
     let parrot = Server::http("200 OK", "application/json", r#"{"status":"success"}"#).await;
     let control = Check::control(&ready(), &with_gateway(&honest.uri(), &parrot.url()), ()).await;
     assert_eq!(control.label(), "pass");

@@ -26,23 +26,15 @@ impl Zone {
             let mut buffer = [0; 1500];
             while let Ok((length, peer)) = socket.recv_from(&mut buffer).await {
                 if let Some(reply) = reply(&Message::from_vec(&buffer[..length]).unwrap()) {
-                    socket
-                        .send_to(&reply.to_vec().unwrap(), peer)
-                        .await
-                        .unwrap();
+                    socket.send_to(&reply.to_vec().unwrap(), peer).await.unwrap();
                 }
             }
         });
-        Self {
-            address,
-            _task: task,
-        }
+        Self { address, _task: task }
     }
 
     fn dns(&self, name: &str, expect: &str, witness: Option<&str>) -> Dns {
-        check(
-            serde_json::json!({"name": name, "expect": expect, "witness": witness, "server": self.address}),
-        )
+        check(serde_json::json!({"name": name, "expect": expect, "witness": witness, "server": self.address}))
     }
 
     async fn outcome(&self, name: &str, expect: &str) -> Outcome {
@@ -55,10 +47,7 @@ fn reply(request: &Message) -> Option<Message> {
     let name = query.name().to_lowercase().to_ascii();
     let mut reply = Message::response(request.metadata.id, request.metadata.op_code);
     reply.metadata.recursion_available = true;
-    let (four, six) = (
-        query.query_type() == RecordType::A,
-        query.query_type() == RecordType::AAAA,
-    );
+    let (four, six) = (query.query_type() == RecordType::A, query.query_type() == RecordType::AAAA);
     let record = |data| Record::from_rdata(query.name().clone(), 60, data);
     match name.trim_end_matches('.') {
         "mute.example" => return None,
@@ -68,16 +57,12 @@ fn reply(request: &Message) -> Option<Message> {
         "refused.example" => reply.metadata.response_code = ResponseCode::Refused,
         name if name == "there.example" || name.ends_with("wild.example") => {
             if four {
-                reply
-                    .answers
-                    .push(record(RData::A(A(Ipv4Addr::new(192, 0, 2, 1)))));
+                reply.answers.push(record(RData::A(A(Ipv4Addr::new(192, 0, 2, 1)))));
             }
         }
         "six.example" => {
             if six {
-                reply
-                    .answers
-                    .push(record(RData::AAAA(AAAA(Ipv6Addr::LOCALHOST))));
+                reply.answers.push(record(RData::AAAA(AAAA(Ipv6Addr::LOCALHOST))));
             }
         }
         _ => reply.metadata.response_code = ResponseCode::NXDomain,
@@ -93,10 +78,7 @@ async fn a_name_with_an_address_is_present_and_not_absent() {
         let outcome = outcome_of(&zone.dns(name, "present", None)).await;
         assert_eq!(outcome.label(), "pass", "{outcome:?}");
     }
-    assert_eq!(
-        zone.outcome("six.example", "absent").await.reason(),
-        Some(&CONTRADICTED.into())
-    );
+    assert_eq!(zone.outcome("six.example", "absent").await.reason(), Some(&CONTRADICTED.into()));
 }
 
 #[tokio::test]
@@ -105,10 +87,7 @@ async fn a_name_without_an_address_is_absent_and_not_present() {
     for name in ["gone.example", "empty.example"] {
         let outcome = zone.outcome(name, "absent").await;
         assert_eq!(outcome.label(), "pass", "{outcome:?}");
-        assert_eq!(
-            zone.outcome(name, "present").await.reason(),
-            Some(&CONTRADICTED.into())
-        );
+        assert_eq!(zone.outcome(name, "present").await.reason(), Some(&CONTRADICTED.into()));
     }
 }
 
@@ -123,11 +102,7 @@ async fn a_server_that_fails_or_is_silent_is_unknown_either_way() {
             ("mute.example", reasons::RESOLVER),
         ] {
             let outcome = zone.outcome(name, expect).await;
-            assert_eq!(
-                outcome.reason(),
-                Some(&reason.into()),
-                "{name} {expect}: {outcome:?}"
-            );
+            assert_eq!(outcome.reason(), Some(&reason.into()), "{name} {expect}: {outcome:?}");
         }
     }
 }
@@ -135,18 +110,9 @@ async fn a_server_that_fails_or_is_silent_is_unknown_either_way() {
 #[tokio::test]
 async fn absent_needs_a_witness_that_resolves() {
     let zone = Zone::start().await;
-    for witness in [
-        Some("gone-too.example"),
-        Some("down.example"),
-        Some("mute.example"),
-        None,
-    ] {
+    for witness in [Some("gone-too.example"), Some("down.example"), Some("mute.example"), None] {
         let outcome = outcome_of(&zone.dns("gone.example", "absent", witness)).await;
-        assert_eq!(
-            outcome.reason(),
-            Some(&WITNESS_MISSING.into()),
-            "{witness:?}: {outcome:?}"
-        );
+        assert_eq!(outcome.reason(), Some(&WITNESS_MISSING.into()), "{witness:?}: {outcome:?}");
     }
 }
 
@@ -156,9 +122,8 @@ async fn no_server_at_all_is_unknown() {
     let server = socket.local_addr().unwrap();
     drop(socket);
     for expect in ["present", "absent"] {
-        let dns: Dns = check(
-            serde_json::json!({"name": "a.example", "expect": expect, "witness": "b.example", "server": server}),
-        );
+        let dns: Dns =
+            check(serde_json::json!({"name": "a.example", "expect": expect, "witness": "b.example", "server": server}));
         assert_eq!(outcome_of(&dns).await.label(), "unknown");
     }
 }
@@ -171,43 +136,18 @@ async fn the_control_fails_with_its_own_reason() {
         zone.dns("app.wild.example", "present", None),
         zone.dns("gone.example", "absent", Some("there.example")),
     ] {
-        assert_eq!(
-            Check::control(&dns, &context(), ()).await.reason(),
-            Some(&CONTRADICTED.into()),
-            "{dns:?}"
-        );
+        assert_eq!(Check::control(&dns, &context(), ()).await.reason(), Some(&CONTRADICTED.into()), "{dns:?}");
     }
     let dns = zone.dns("gone.example", "absent", Some("down.example"));
-    assert_eq!(
-        Check::control(&dns, &context(), ()).await.label(),
-        "unknown"
-    );
+    assert_eq!(Check::control(&dns, &context(), ()).await.label(), "unknown");
 }
 
 #[test]
 fn rules_of_the_fields_are_told() {
-    let fields = |block| -> Vec<_> {
-        Check::validate(&check::<Dns>(block))
-            .into_iter()
-            .map(|error| error.field)
-            .collect()
-    };
-    assert_eq!(
-        fields(serde_json::json!({"name": "a.example", "expect": "absent"})),
-        ["witness"]
-    );
-    assert_eq!(
-        fields(
-            serde_json::json!({"name": "a.example", "expect": "absent", "witness": "A.example."})
-        ),
-        ["witness"]
-    );
-    assert_eq!(
-        fields(
-            serde_json::json!({"name": "old.invalid", "expect": "absent", "witness": "a.example"})
-        ),
-        ["name"]
-    );
+    let fields = |block| -> Vec<_> { Check::validate(&check::<Dns>(block)).into_iter().map(|error| error.field).collect() };
+    assert_eq!(fields(serde_json::json!({"name": "a.example", "expect": "absent"})), ["witness"]);
+    assert_eq!(fields(serde_json::json!({"name": "a.example", "expect": "absent", "witness": "A.example."})), ["witness"]);
+    assert_eq!(fields(serde_json::json!({"name": "old.invalid", "expect": "absent", "witness": "a.example"})), ["name"]);
     assert_eq!(fields(serde_json::json!({"name": "10.0.0.1"})), ["name"]);
     assert!(fields(serde_json::json!({"name": "a.example"})).is_empty());
 }
