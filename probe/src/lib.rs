@@ -1,1 +1,3 @@
-//! x
+//! When to look and what it means: room 2 of phasegate.
+
+pub mod plan;
