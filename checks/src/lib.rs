@@ -27,12 +27,15 @@ pub mod engine_reasons {
     /// The check panicked.
     pub const PANIC: ReasonSpec = ReasonSpec::unknown("panic", "report this as a bug of phasegate, with the verifier's log");
     /// The check did not return in time.
-    pub const HUNG: ReasonSpec = ReasonSpec::unknown("hung", "look at the verifier's log and load; the check overran its timeout");
+    pub const HUNG: ReasonSpec =
+        ReasonSpec::unknown("hung", "look at the verifier's log and load; the check overran its timeout");
     /// No part was reported.
     pub const NO_PARTS: ReasonSpec = ReasonSpec::unknown("no_parts", "make sure that the probe's targets exist");
     /// A part that was there before is not reported any more.
-    pub const PART_VANISHED: ReasonSpec =
-        ReasonSpec::unknown("part_vanished", "bring the part back, or say `cutover probes forget PROBE PART` if it is gone for good");
+    pub const PART_VANISHED: ReasonSpec = ReasonSpec::unknown(
+        "part_vanished",
+        "bring the part back, or say `cutover probes forget PROBE PART` if it is gone for good",
+    );
     /// The check reported more than it may.
     pub const FLOOD: ReasonSpec = ReasonSpec::unknown("flood", "report this as a bug of phasegate: the check reports too much");
     /// The Memory from an earlier Run is unreadable.
@@ -41,6 +44,8 @@ pub mod engine_reasons {
     pub const STALE: ReasonSpec = ReasonSpec::unknown("stale", "wait for the next run; if it stays, look at the verifier's load");
     /// No Run yet.
     pub const NO_RUN: ReasonSpec = ReasonSpec::unknown("no_run", "wait for the first run");
+    /// It passes again, but not often enough in a row yet.
+    pub const RECOVERING: ReasonSpec = ReasonSpec::unknown("recovering", "wait for the next passes in a row");
     /// The colour changes too often to be believed.
     pub const FLAPPING: ReasonSpec =
         ReasonSpec::unknown("flapping", "find out why it comes and goes; it counts again after 10 quiet minutes");
@@ -48,8 +53,10 @@ pub mod engine_reasons {
     pub const CONTROL_UNTESTED: ReasonSpec =
         ReasonSpec::unknown("control_untested", "wait for the negative control; if it stays, see the control's own reason");
     /// The negative control passed: this probe can not tell right from wrong.
-    pub const CONTROL_PASSED: ReasonSpec =
-        ReasonSpec::unknown("control_passed", "do not trust this probe: its negative control passed; check what it is pointed at");
+    pub const CONTROL_PASSED: ReasonSpec = ReasonSpec::unknown(
+        "control_passed",
+        "do not trust this probe: its negative control passed; check what it is pointed at",
+    );
     /// A wait ran past its due time.
     pub const OVERDUE: ReasonSpec = ReasonSpec::unknown("overdue", "find out why what was due did not happen");
     /// A proof is not finished.
@@ -67,6 +74,7 @@ pub mod engine_reasons {
         MEMORY,
         STALE,
         NO_RUN,
+        RECOVERING,
         FLAPPING,
         CONTROL_UNTESTED,
         CONTROL_PASSED,

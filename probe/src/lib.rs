@@ -1,3 +1,11 @@
 //! When to look and what it means: room 2 of phasegate.
 
+pub mod apply;
+pub mod decide;
+pub mod event;
+pub mod gate;
+pub mod now;
+pub mod phase;
 pub mod plan;
+pub mod soak;
+pub mod state;
