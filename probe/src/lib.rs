@@ -1,8 +1,10 @@
 //! When to look and what it means: room 2 of phasegate.
 
+pub mod api;
 pub mod apply;
 pub mod decide;
 pub mod event;
+pub mod exit;
 pub mod gate;
 pub mod now;
 pub mod phase;
