@@ -50,6 +50,8 @@ pub mod engine_reasons {
     pub const STALE: ReasonSpec = ReasonSpec::unknown("stale", "wait for the next run; if it stays, look at the verifier's load");
     /// No Run yet.
     pub const NO_RUN: ReasonSpec = ReasonSpec::unknown("no_run", "wait for the first run");
+    /// It passes again, but not often enough in a row yet.
+    pub const RECOVERING: ReasonSpec = ReasonSpec::unknown("recovering", "wait for the next passes in a row");
     /// The colour changes too often to be believed.
     pub const FLAPPING: ReasonSpec =
         ReasonSpec::unknown("flapping", "find out why it comes and goes; it counts again after 10 quiet minutes");
@@ -78,6 +80,7 @@ pub mod engine_reasons {
         MEMORY,
         STALE,
         NO_RUN,
+        RECOVERING,
         FLAPPING,
         CONTROL_UNTESTED,
         CONTROL_PASSED,

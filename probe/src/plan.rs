@@ -1,0 +1,152 @@
+//! PURE. The [`Plan`]: what the verdict needs to know of a Migration document, and nothing of how to look.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use checks::Nature;
+use serde::{Deserialize, Serialize};
+
+/// Name of a probe; unique per document.
+pub type ProbeName = Arc<str>;
+/// Name of a phase; unique per document.
+pub type PhaseName = Arc<str>;
+
+/// The phases in their order, with their probes. `hash` is the `configHash` of design §4.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    /// `metadata.name` of the document.
+    pub migration: String,
+    /// SHA-256 (hex) of the canonical JSON of the parsed `spec`.
+    pub hash: String,
+    /// In order, at least one.
+    pub phases: Vec<PhasePlan>,
+}
+
+/// One phase: its gate and its probes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PhasePlan {
+    /// Unique.
+    pub name: PhaseName,
+    /// The numbers of its gate.
+    pub gate: GatePlan,
+    /// In document order.
+    pub probes: Vec<ProbePlan>,
+}
+
+/// The numbers of a gate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GatePlan {
+    /// How long every required probe of the phase must have been green.
+    pub soak: Duration,
+    /// How many Passes each must have had since its last reset; at least 1.
+    pub min_samples: u32,
+    /// How much of the window `soak + unknown_budget` may be other than green.
+    pub unknown_budget: Duration,
+    /// After how long a phase that is not complete alerts. It never opens anything.
+    pub max_wait: Option<Duration>,
+}
+
+/// One probe, as the verdict sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProbePlan {
+    /// Unique per document.
+    pub name: ProbeName,
+    /// Kind of its check: `lokiReady`.
+    pub check: String,
+    /// SHA-256 (hex) of the canonical probe with its resolved targets and defaults. Another hash is another probe.
+    pub hash: String,
+    /// Heartbeat or finished verification.
+    pub nature: NaturePlan,
+    /// Whether it counts for the gate.
+    pub gate: bool,
+    /// Whether it counts for the entry guard at `begin`.
+    pub preflight: bool,
+    /// The phase whose switch retires it.
+    pub until: Option<PhaseName>,
+    /// Consecutive Fails that make it red; at least 1.
+    pub fail_after: u32,
+    /// Consecutive Passes that make it green; at least 1.
+    pub recover_after: u32,
+    /// Cadence of its Runs.
+    pub every: Duration,
+    /// How long one Run may take.
+    pub timeout: Duration,
+    /// Past this age of the last Run's start it is unknown.
+    pub max_age: Duration,
+    /// Cadence of its negative control.
+    pub control_every: Duration,
+    /// The reason that its negative control must give.
+    pub control_reason: String,
+    /// False: no override can name it.
+    pub waivable: bool,
+}
+
+/// How a probe's Pass is to be read, with a proof's own numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum NaturePlan {
+    /// A heartbeat.
+    Continuous,
+    /// A finished verification.
+    #[serde(rename_all = "camelCase")]
+    Proof {
+        /// How long a finished Pass counts, until it is sealed. Renewal starts at half of it.
+        valid_for: Duration,
+        /// The event that needs it and seals it.
+        seal_at: SealAt,
+    },
+}
+
+/// The event that is refused unless a proof is valid, and that seals it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum SealAt {
+    /// The phase's switch.
+    Switch,
+    /// The phase's completion.
+    Complete,
+}
+
+impl Plan {
+    /// The position of a phase.
+    pub fn position(&self, phase: &str) -> Option<usize> {
+        self.phases.iter().position(|p| &*p.name == phase)
+    }
+
+    /// All probes with the position of their phase, in document order.
+    pub fn probes(&self) -> impl Iterator<Item = (usize, &ProbePlan)> {
+        self.phases.iter().enumerate().flat_map(|(at, phase)| phase.probes.iter().map(move |probe| (at, probe)))
+    }
+
+    /// One probe by name.
+    pub fn probe(&self, name: &str) -> Option<(usize, &ProbePlan)> {
+        self.probes().find(|(_, probe)| &*probe.name == name)
+    }
+}
+
+impl ProbePlan {
+    /// Whether it is a proof.
+    pub fn is_proof(&self) -> bool {
+        self.nature() == Nature::Proof
+    }
+
+    /// Its nature without the numbers.
+    pub const fn nature(&self) -> Nature {
+        match self.nature {
+            NaturePlan::Continuous => Nature::Continuous,
+            NaturePlan::Proof { .. } => Nature::Proof,
+        }
+    }
+}
+
+impl PhasePlan {
+    /// What its gate is configured to be: another fingerprint restarts its soak.
+    pub fn fingerprint(&self) -> (&GatePlan, Vec<(&str, &str)>) {
+        let probes = self.probes.iter().filter(|p| p.gate).map(|p| (&*p.name, &*p.hash));
+        (&self.gate, probes.collect())
+    }
+}
