@@ -104,7 +104,7 @@ impl Login {
     }
 
     /// The same login to another database of the same server.
-    pub(crate) fn to_database(mut self, name: &str) -> Self {
+    pub(crate) fn with_database(mut self, name: &str) -> Self {
         self.config.dbname(name);
         self
     }
@@ -194,11 +194,10 @@ impl Login {
                 None => return Err(self.silent(budget)),
             },
         };
-        let rows = messages.into_iter().filter_map(|message| match message {
-            SimpleQueryMessage::Row(row) => Some(row),
-            _ => None,
-        });
-        Ok(rows.collect())
+        Ok(messages
+            .into_iter()
+            .filter_map(|message| if let SimpleQueryMessage::Row(row) = message { Some(row) } else { None })
+            .collect())
     }
 
     fn silent(&self, budget: Budget) -> Outcome {

@@ -134,11 +134,13 @@ impl Reply {
         if let Some(location) = self.location.as_deref().filter(|_| self.status.is_redirection()) {
             let place = Url::parse(location)
                 .map_or_else(|_| location.split(['?', '#']).next().unwrap_or_default().to_owned(), |url| shown(&url));
-            quote.push_str(&format!(" to {}", self.clip(&place)));
+            quote.push_str(" to ");
+            quote.push_str(&self.clip(&place));
         }
         let text = self.clip(self.text().trim());
         if !text.is_empty() {
-            quote.push_str(&format!(": {text}"));
+            quote.push_str(": ");
+            quote.push_str(&text);
         }
         quote
     }
@@ -180,6 +182,7 @@ fn reason_of(error: &reqwest::Error) -> ReasonSpec {
 }
 
 /// Which side a TLS error speaks of.
+#[expect(clippy::wildcard_enum_match_arm, reason = "all other errors are the target's")]
 fn tls_reason(error: &rustls::Error) -> ReasonSpec {
     match error {
         rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer) => reasons::UNTRUSTED_CERTIFICATE,

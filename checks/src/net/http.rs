@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::pin::pin;
 
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, Either, select};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use schemars::JsonSchema;
 use secrecy::ExposeSecret;
@@ -190,9 +191,9 @@ impl Http {
             return reasons::LOCAL.because("the control's own server has no address");
         };
         let there = Self { url, headers: BTreeMap::new(), ..self.clone() };
-        tokio::select! {
-            (outcome, _) = there.look(cx, budget) => outcome,
-            error = serve(&listener, reply) => reasons::LOCAL.because(format!("the control's own server: {error}")),
+        match select(pin!(there.look(cx, budget)), pin!(serve(&listener, reply))).await {
+            Either::Left(((outcome, _), _)) => outcome,
+            Either::Right((error, _)) => reasons::LOCAL.because(format!("the control's own server: {error}")),
         }
     }
 }
