@@ -101,18 +101,9 @@ pub(crate) fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item
     std::iter::successors(Some(error), below)
 }
 
-/// An error and all that is below it, in one line.
+/// What lies at the bottom of an error, in its own words. The layers above it only name the client's own parts.
 pub(crate) fn words(error: &(dyn Error + 'static)) -> String {
-    let mut line = String::new();
-    for text in causes(error).map(ToString::to_string) {
-        if line.is_empty() {
-            line = text;
-        } else if !line.ends_with(&text) {
-            line.push_str(": ");
-            line.push_str(&text);
-        }
-    }
-    line
+    causes(error).last().map(ToString::to_string).unwrap_or_default()
 }
 
 #[cfg(test)]

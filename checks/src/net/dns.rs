@@ -89,7 +89,7 @@ impl Dns {
                 (ResolverConfig::from_parts(None, Vec::new(), vec![server]), ResolverOpts::default())
             }
         };
-        names::forget(&mut options);
+        names::fresh(&mut options);
         options.use_hosts_file = ResolveHosts::Never;
         options.timeout = cx.timeout / 3;
         names::build(config, options).map_err(|error| reasons::RESOLVER.because(error.to_string()))

@@ -140,14 +140,14 @@ impl Http {
                 300..=399 => fetch::REDIRECT,
                 _ => WRONG_STATUS,
             };
-            return Err(reason.because(format!("{place}: {}, expected {:?}", reply.quote(), self.status)));
+            return Err(reason.because(format!("{}, expected {:?}", reply.quote(), self.status)));
         }
         if self.json.is_some() && reply.is_html() {
-            return Err(fetch::HTML.because(format!("{place}: {}", reply.quote())));
+            return Err(fetch::HTML.because(reply.quote()));
         }
         let body = reply.whole()?;
         if let Some(text) = self.contains.as_ref().filter(|text| !String::from_utf8_lossy(body).contains(text.as_str())) {
-            return Err(MISSING_TEXT.because(format!("{place}: no {text:?} in {}", reply.quote())));
+            return Err(MISSING_TEXT.because(format!("no {text:?} in {}", reply.quote())));
         }
         if let Some(JsonValue { pointer, equals }) = &self.json {
             let document = reply.json()?;
