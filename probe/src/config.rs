@@ -105,12 +105,11 @@ pub fn parse(file: &str, bytes: &[u8], registry: &Registry) -> Result<Config, Co
         ConfigErrors::of_file(file, format!("line {line} is not valid UTF-8"), "save the file as UTF-8")
     })?;
     let mut problems = Problems::new(file, text);
-    let Some(parts) = read_text(&mut problems, text, registry) else {
-        return Err(problems.finish().err().unwrap_or_else(|| {
-            ConfigErrors::of_file(file, "the document can not be read".into(), "report this as a bug of phasegate")
-        }));
-    };
+    let parts = read_text(&mut problems, text, registry);
     let warnings = problems.finish()?;
+    let parts = parts.filter(read::Parts::complete).ok_or_else(|| {
+        ConfigErrors::of_file(file, "a part of the document got lost".into(), "report this as a bug of phasegate, with the document")
+    })?;
     let compiled = compile::compile(parts);
     Ok(Config {
         plan: Arc::new(compiled.plan),

@@ -119,7 +119,10 @@ impl<'a> Problems<'a> {
 
     /// Never shows what stands there.
     pub(super) fn hide(&mut self, at: Span) {
-        self.mask.hide(at);
+        // A block of text ends with the indentation of the next line, which is no part of the secret.
+        let text = self.text.get(at.start..at.start + at.len).unwrap_or_default();
+        let len = if text.is_empty() { at.len } else { text.trim_end().len() };
+        self.mask.hide(Span { len, ..at });
     }
 
     /// Shows the shape of lines only, because nothing is known of what their words mean.

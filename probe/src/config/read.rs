@@ -21,13 +21,24 @@ pub(super) struct Parts {
     /// All names; `None` for a target that could not be read.
     pub(super) targets: BTreeMap<String, Option<Target>>,
     pub(super) phases: Vec<PhasePart>,
-    /// Whether each phase and probe could be read, so that a missing one is really missing.
+    /// Whether each phase could be read with its name, so that a missing one is really missing.
     pub(super) all_phases: bool,
+}
+
+impl Parts {
+    /// Whether nothing is missing. Asked even when no problem was found: a part that is lost must never go unnoticed.
+    pub(super) fn complete(&self) -> bool {
+        let probe = |probe: &ProbePart| probe.fit.whole && probe.check.is_some();
+        let phase = |phase: &PhasePart| phase.gate.whole && phase.all_probes && phase.probes.iter().all(probe);
+        let top = self.migration.is_some() && self.defaults.whole && self.targets.values().all(Option::is_some);
+        top && self.all_phases && self.phases.iter().all(phase)
+    }
 }
 
 /// One phase.
 pub(super) struct PhasePart {
     pub(super) path: Path,
+    /// Empty if it could not be read.
     pub(super) name: String,
     pub(super) gate: Fit<Gate>,
     pub(super) probes: Vec<ProbePart>,
@@ -80,7 +91,7 @@ pub(super) fn parts(problems: &mut Problems<'_>, root: &mut Node, registry: &Reg
         migration: metadata.map(|metadata| metadata.value.name),
         defaults: defaults.unwrap_or(Fit { value: Defaults::default(), whole: false }),
         targets,
-        all_phases: whole && phases.len() == count,
+        all_phases: whole && phases.len() == count && phases.iter().all(|phase| !phase.name.is_empty()),
         phases,
     })
 }
@@ -116,6 +127,9 @@ fn check(
     path: &Path,
     value: Value,
 ) -> Option<(Entry, Arc<dyn DynCheck>)> {
+    if value.is_null() {
+        return None;
+    }
     let known: Vec<&str> = registry.iter().map(|entry| entry.meta.kind).collect();
     let (kind, block) = one_kind(problems, root, path, value, "check", &known)?;
     let entry = *registry.get(&kind)?;

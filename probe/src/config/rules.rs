@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use checks::{Nature, TargetUse};
+use checks::{Nature, Target, TargetUse};
+use url::Url;
 
 use super::document::Use;
 use super::problem::Problems;
 use super::read::{Parts, PhasePart, ProbePart};
 use super::settings::{self, Settings};
-use super::tree::{Node, Path};
+use super::tree::{Kind, Node, Path};
 use super::typed::instead;
 
 /// Longest name.
@@ -21,8 +22,13 @@ pub(super) fn check(problems: &mut Problems<'_>, root: &Node, parts: &Parts) {
     if let Some(called) = &parts.migration {
         name(problems, root, &migration, called);
     }
-    for target in parts.targets.keys() {
-        name_at_key(problems, root, &spec.key("targets").key(target), target);
+    for (target, parsed) in &parts.targets {
+        let path = spec.key("targets").key(target);
+        name_at_key(problems, root, &path, target);
+        if let Some(Target::Loki(loki)) = parsed {
+            web(problems, root, &path.key("loki").key("url"), Some(&loki.url));
+            web(problems, root, &path.key("loki").key("gateway"), loki.gateway.as_ref());
+        }
     }
     if parts.phases.is_empty() && parts.all_phases {
         let hint = "add a phase with its gate and probes; `probe config example` shows two";
@@ -54,7 +60,9 @@ pub(super) fn check(problems: &mut Problems<'_>, root: &Node, parts: &Parts) {
 }
 
 fn name(problems: &mut Problems<'_>, root: &Node, path: &Path, name: &str) {
-    if let Some(message) = bad_name(name) {
+    // An empty one stands in for one that is missing, and that has been told.
+    let missing = name.is_empty() && root.find(path).is_none_or(|node| !matches!(node.kind, Kind::Text(_)));
+    if let Some(message) = bad_name(name).filter(|_| !missing) {
         problems.value(root, path, message, "a name has lower-case letters, digits and `-` between them, at most 63 in all");
     }
 }
@@ -74,9 +82,17 @@ fn bad_name(name: &str) -> Option<String> {
     (!fits).then(|| format!("`{name}` can not be a name"))
 }
 
+/// `localhost:3100` is a URL too, of the scheme `localhost`.
+fn web(problems: &mut Problems<'_>, root: &Node, path: &Path, url: Option<&Url>) {
+    if let Some(url) = url.filter(|url| !matches!(url.scheme(), "http" | "https")) {
+        let hint = "write all of it, such as `http://192.0.2.10:3100`";
+        problems.value(root, path, format!("`{}:` is neither `http:` nor `https:`", url.scheme()), hint);
+    }
+}
+
 fn unique<'a>(problems: &mut Problems<'_>, root: &Node, what: &str, names: impl Iterator<Item = (&'a Path, &'a str)>) {
     let mut first = BTreeMap::new();
-    for (path, name) in names {
+    for (path, name) in names.filter(|(_, name)| !name.is_empty()) {
         let path = path.key("name");
         let span = root.value_span(&path);
         if let Some(first) = first.get(name) {

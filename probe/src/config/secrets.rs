@@ -89,7 +89,7 @@ fn is_variable(name: &str) -> bool {
 }
 
 /// Hides the values in a node that are no references.
-fn hide_literals(problems: &mut Problems<'_>, node: &Node) {
+pub(super) fn hide_literals(problems: &mut Problems<'_>, node: &Node) {
     match &node.kind {
         Kind::Map(entries) => {
             let literals = entries.iter().filter(|(key, _)| !matches!(key.name.as_str(), "env" | "file"));
@@ -146,7 +146,8 @@ fn has_password(text: &str) -> bool {
     userinfo(text).into_iter().any(|range| text.get(range).is_some_and(|part| part.contains(':')))
 }
 
-fn sounds_secret(key: &str) -> bool {
+/// Whether a key says that its value is a secret.
+pub(super) fn sounds_secret(key: &str) -> bool {
     let key = key.to_lowercase().replace(['-', '_'], "");
     ["password", "passwd", "secret", "token", "dsn", "credential", "authorization", "apikey", "cookie"].iter().any(|word| key.contains(word))
 }

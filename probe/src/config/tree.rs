@@ -143,6 +143,11 @@ impl Node {
         }
     }
 
+    /// What stands at a place.
+    pub(super) fn find(&self, path: &Path) -> Option<&Self> {
+        path.0.iter().try_fold(self, |node, step| Some(node.child(step)?.1))
+    }
+
     /// The value at a key, to be changed.
     pub(super) fn get_mut(&mut self, name: &str) -> Option<&mut Self> {
         match &mut self.kind {

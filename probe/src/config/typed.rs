@@ -5,7 +5,9 @@ use checks::{PathStep, SpecError, spec_error};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::document::{API_VERSION, KIND};
 use super::problem::Problems;
+use super::secrets::{hide_literals, sounds_secret};
 use super::tree::{Node, Path};
 
 /// Most errors that are looked for in one part.
@@ -19,9 +21,17 @@ pub(super) struct Fit<T> {
     pub(super) whole: bool,
 }
 
-/// Types a fixed part of the document.
+/// Types a fixed part of the document. A missing field of it is an error, and has a stand-in while the rest is read.
 pub(super) fn fit<T: DeserializeOwned>(problems: &mut Problems<'_>, root: &Node, path: &Path, value: Value) -> Option<Fit<T>> {
-    fit_with(problems, root, path, value, |value| serde_path_to_error::deserialize(value).map_err(spec_error))
+    let parse = |value| serde_path_to_error::deserialize(value).map_err(spec_error);
+    fit_or_stand_in(problems, root, path, value, parse, |field| match field {
+        "apiVersion" => Some(API_VERSION.into()),
+        "kind" => Some(KIND.into()),
+        "name" => Some("".into()),
+        "metadata" | "spec" | "check" => Some(Value::Null),
+        "phases" | "probes" => Some(Value::Array(Vec::new())),
+        _ => None,
+    })
 }
 
 /// Types a part with its own parser.
@@ -29,9 +39,27 @@ pub(super) fn fit_with<T>(
     problems: &mut Problems<'_>,
     root: &Node,
     path: &Path,
-    mut value: Value,
+    value: Value,
     parse: impl Fn(Value) -> Result<T, SpecError>,
 ) -> Option<Fit<T>> {
+    fit_or_stand_in(problems, root, path, value, parse, |_| None)
+}
+
+fn fit_or_stand_in<T>(
+    problems: &mut Problems<'_>,
+    root: &Node,
+    path: &Path,
+    mut value: Value,
+    parse: impl Fn(Value) -> Result<T, SpecError>,
+    stand_in: impl Fn(&str) -> Option<Value>,
+) -> Option<Fit<T>> {
+    if value.is_null() {
+        // A stand-in for what is missing is not in the document, and has been told.
+        if root.find(path).is_some() {
+            problems.value(root, path, "nothing stands here", "fill it in, or remove the line");
+        }
+        return None;
+    }
     let mut left_out: Vec<Vec<PathStep>> = Vec::new();
     for key in leave_out_nulls(&mut value) {
         let message = format!("`{key}` has no value");
@@ -43,14 +71,15 @@ pub(super) fn fit_with<T>(
             Ok(fit) => return Some(Fit { value: fit, whole: left_out.is_empty() }),
             Err(error) => error,
         };
-        if let Some(field) = error.message.strip_prefix("missing field ") {
-            let missing: Vec<_> =
-                error.path.iter().cloned().chain([PathStep::Key(field.trim_matches('`').to_owned())]).collect();
+        if let Some(field) = error.message.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
+            let missing: Vec<_> = error.path.iter().cloned().chain([PathStep::Key(field.to_owned())]).collect();
             if !left_out.contains(&missing) {
-                let message = format!("missing field {field}");
-                problems.key(root, &path.join(error.path), message, format!("add {field} here"));
+                let message = format!("missing field `{field}`");
+                problems.key(root, &path.join(error.path), message, format!("add `{field}` here"));
+                left_out.push(missing);
             }
-            return None;
+            value.as_object_mut()?.insert(field.to_owned(), stand_in(field)?);
+            continue;
         }
         report(problems, root, path, &error);
         let place = leave_out(&mut value, error.path)?;
@@ -89,11 +118,19 @@ fn report(problems: &mut Problems<'_>, root: &Node, part: &Path, error: &SpecErr
     let path = part.join(error.path.clone());
     let text = &error.message;
     if let Some((name, known)) = unknown(text, "unknown field ") {
+        // What an unknown field holds may be a secret, unless it is a slip of one that is none.
+        if nearest(name, &known).is_none_or(sounds_secret) && let Some(node) = root.find(&path) {
+            hide_literals(problems, node);
+        }
         let hint = if known.is_empty() { "remove it: there are no fields here".to_owned() } else { instead(name, &known, "fields") };
         return problems.key(root, &path, format!("unknown field `{name}`"), hint);
     }
     if let Some((name, known)) = unknown(text, "unknown variant ") {
         return problems.value(root, &path, format!("unknown value `{name}`"), instead(name, &known, "values"));
+    }
+    if let Some(key) = path.last_key().filter(|key| sounds_secret(key)) {
+        let hint = format!("`probe config schema` says what `{key}` can be");
+        return problems.value(root, &path, format!("`{key}` is not what it should be"), hint);
     }
     let (message, hint) = reword(text, &path);
     problems.value(root, &path, message, hint);
@@ -111,7 +148,12 @@ fn reword(text: &str, path: &Path) -> (String, String) {
     let key = path.last_key().unwrap_or("it");
     let wrong = ["invalid type: ", "invalid value: "].iter().find_map(|prefix| text.strip_prefix(prefix));
     let Some((found, expected)) = wrong.and_then(|rest| rest.rsplit_once(", expected ")) else {
-        return (text.to_owned(), format!("correct `{key}`; `probe config schema` says what it can be"));
+        let hint = match text {
+            text if text.ends_with("longer than a year") => "write `1y` or less".to_owned(),
+            text if text.contains("URL") => format!("write all of it, such as `{key}: http://192.0.2.10:3100`"),
+            _ => format!("correct `{key}`; `probe config schema` says what it can be"),
+        };
+        return (text.to_owned(), hint);
     };
     let bare = found.split('`').nth(1).unwrap_or(found);
     let words = found.strip_prefix("string ").map(|text| text.trim_matches('"'));
