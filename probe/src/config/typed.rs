@@ -182,7 +182,7 @@ fn expected_word(expected: &str) -> &str {
         "a sequence" => "a list",
         "a boolean" => "`true` or `false`",
         "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number",
-        "a map" => "a map",
+        "string or map" => "one of its words",
         other if other.starts_with("struct ") || other.contains("map") => "a map",
         other => other,
     }
