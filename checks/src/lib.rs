@@ -5,10 +5,16 @@
 
 mod check;
 mod clients;
+pub mod heartbeat;
+pub mod loki;
+pub mod net;
 mod outcome;
+pub mod postgres;
 mod registry;
 mod secret;
 mod target;
+#[cfg(test)]
+mod testing;
 
 pub use check::{Beat, Check, Context, DynCheck, FieldError, MemoryError, Meta, Nature, Report};
 pub use clients::{Clients, ClientsError, MAX_BODY};
@@ -27,12 +33,15 @@ pub mod engine_reasons {
     /// The check panicked.
     pub const PANIC: ReasonSpec = ReasonSpec::unknown("panic", "report this as a bug of phasegate, with the verifier's log");
     /// The check did not return in time.
-    pub const HUNG: ReasonSpec = ReasonSpec::unknown("hung", "look at the verifier's log and load; the check overran its timeout");
+    pub const HUNG: ReasonSpec =
+        ReasonSpec::unknown("hung", "look at the verifier's log and load; the check overran its timeout");
     /// No part was reported.
     pub const NO_PARTS: ReasonSpec = ReasonSpec::unknown("no_parts", "make sure that the probe's targets exist");
     /// A part that was there before is not reported any more.
-    pub const PART_VANISHED: ReasonSpec =
-        ReasonSpec::unknown("part_vanished", "bring the part back, or say `cutover probes forget PROBE PART` if it is gone for good");
+    pub const PART_VANISHED: ReasonSpec = ReasonSpec::unknown(
+        "part_vanished",
+        "bring the part back, or say `cutover probes forget PROBE PART` if it is gone for good",
+    );
     /// The check reported more than it may.
     pub const FLOOD: ReasonSpec = ReasonSpec::unknown("flood", "report this as a bug of phasegate: the check reports too much");
     /// The Memory from an earlier Run is unreadable.
@@ -41,6 +50,8 @@ pub mod engine_reasons {
     pub const STALE: ReasonSpec = ReasonSpec::unknown("stale", "wait for the next run; if it stays, look at the verifier's load");
     /// No Run yet.
     pub const NO_RUN: ReasonSpec = ReasonSpec::unknown("no_run", "wait for the first run");
+    /// It passes again, but not often enough in a row yet.
+    pub const RECOVERING: ReasonSpec = ReasonSpec::unknown("recovering", "wait for the next passes in a row");
     /// The colour changes too often to be believed.
     pub const FLAPPING: ReasonSpec =
         ReasonSpec::unknown("flapping", "find out why it comes and goes; it counts again after 10 quiet minutes");
@@ -48,8 +59,10 @@ pub mod engine_reasons {
     pub const CONTROL_UNTESTED: ReasonSpec =
         ReasonSpec::unknown("control_untested", "wait for the negative control; if it stays, see the control's own reason");
     /// The negative control passed: this probe can not tell right from wrong.
-    pub const CONTROL_PASSED: ReasonSpec =
-        ReasonSpec::unknown("control_passed", "do not trust this probe: its negative control passed; check what it is pointed at");
+    pub const CONTROL_PASSED: ReasonSpec = ReasonSpec::unknown(
+        "control_passed",
+        "do not trust this probe: its negative control passed; check what it is pointed at",
+    );
     /// A wait ran past its due time.
     pub const OVERDUE: ReasonSpec = ReasonSpec::unknown("overdue", "find out why what was due did not happen");
     /// A proof is not finished.
@@ -67,6 +80,7 @@ pub mod engine_reasons {
         MEMORY,
         STALE,
         NO_RUN,
+        RECOVERING,
         FLAPPING,
         CONTROL_UNTESTED,
         CONTROL_PASSED,
@@ -78,5 +92,71 @@ pub mod engine_reasons {
 
 /// The checks: one line each.
 pub fn registry() -> Registry {
-    Registry::new([])
+    Registry::new([
+        Entry::of::<net::dns::Dns>(),
+        Entry::of::<heartbeat::Heartbeat>(),
+        Entry::of::<net::http::Http>(),
+        Entry::of::<loki::ready::LokiReady>(),
+        Entry::of::<postgres::ready::PostgresReady>(),
+        Entry::of::<net::tcp::Tcp>(),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn snake_case(name: &str) -> bool {
+        name.starts_with(|c: char| c.is_ascii_lowercase()) && name.chars().all(|c| matches!(c, 'a'..='z' | '0'..='9' | '_'))
+    }
+
+    #[test]
+    fn every_check_says_what_it_looks_at() {
+        for entry in registry().iter() {
+            let kind = entry.meta.kind;
+            let schema = (entry.schema)(&mut schemars::SchemaGenerator::default());
+            let text = schema.get("description").and_then(serde_json::Value::as_str).unwrap_or_default();
+            assert!(entry.summary().len() > 20, "{kind}: {}", entry.summary());
+            for word in ["Fail", "Unknown"] {
+                assert!(text.contains(word), "{kind}: the doc comment does not say where {word} begins");
+            }
+        }
+    }
+
+    #[test]
+    fn reasons_are_a_closed_vocabulary() {
+        for entry in registry().iter() {
+            let meta = entry.meta;
+            let names: BTreeSet<_> = meta.reasons.iter().map(|reason| reason.name).collect();
+            assert_eq!(names.len(), meta.reasons.len(), "{}: a reason is listed twice", meta.kind);
+            for reason in meta.reasons {
+                assert!(snake_case(reason.name), "{}: {}", meta.kind, reason.name);
+                assert!(reason.next.len() > 10, "{}: {} does not say what to do next", meta.kind, reason.name);
+                assert!(engine_reasons::ALL.iter().all(|other| other.name != reason.name), "{}: {}", meta.kind, reason.name);
+            }
+            assert!(names.iter().all(|name| !name.is_empty()) && !names.is_empty(), "{}", meta.kind);
+            assert!(meta.measures.iter().all(|name| snake_case(name)), "{}: {:?}", meta.kind, meta.measures);
+        }
+    }
+
+    #[test]
+    fn the_same_reason_has_the_same_colour_everywhere() {
+        let mut colours = std::collections::BTreeMap::new();
+        for entry in registry().iter() {
+            for reason in entry.meta.reasons {
+                assert_eq!(*colours.entry(reason.name).or_insert(reason.colour), reason.colour, "{}", reason.name);
+            }
+        }
+    }
+
+    #[test]
+    fn every_control_has_a_reason_of_its_check_that_fails() {
+        for entry in registry().iter() {
+            let meta = entry.meta;
+            assert!(meta.reasons.contains(&meta.control), "{}", meta.kind);
+            assert_eq!(meta.control.colour, Colour::Fail, "{}", meta.kind);
+        }
+    }
 }

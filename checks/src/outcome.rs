@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -96,9 +97,9 @@ impl fmt::Display for Reason {
 
 /// One line for a person: what was seen, in the target's own words. Control characters are replaced and the length is
 /// bounded by [`MAX_EVIDENCE`], because the words may come from a hostile reply.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Evidence(String);
+pub struct Evidence(Arc<str>);
 
 impl Evidence {
     /// The text.
@@ -117,7 +118,13 @@ impl<S: AsRef<str>> From<S> for Evidence {
             }
             line.push(if c.is_control() { ' ' } else { c });
         }
-        Self(line)
+        Self(line.into())
+    }
+}
+
+impl Default for Evidence {
+    fn default() -> Self {
+        Self(Arc::from(""))
     }
 }
 

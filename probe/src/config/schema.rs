@@ -45,3 +45,61 @@ pub(super) fn target_kinds() -> Vec<String> {
     let arms = schema.get("oneOf").and_then(Value::as_array).into_iter().flatten();
     arms.filter_map(|arm| arm.get("properties")?.as_object()?.keys().next().cloned()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn committed() -> std::path::PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/config.schema.json")
+    }
+
+    #[test]
+    fn the_committed_schema_is_current() {
+        let current = format!("{:#}\n", schema(&checks::registry()));
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(committed(), &current).unwrap();
+        }
+        let found = std::fs::read_to_string(committed()).unwrap_or_default();
+        assert_eq!(found, current, "run this test again with UPDATE=1, and commit deploy/config.schema.json");
+    }
+
+    #[test]
+    fn every_reference_in_the_schema_leads_somewhere() {
+        fn check(root: &Value, value: &Value) {
+            match value {
+                Value::Object(map) => {
+                    if let Some(reference) = map.get("$ref").and_then(Value::as_str) {
+                        let pointer = reference.strip_prefix('#').unwrap();
+                        assert!(root.pointer(pointer).is_some(), "{reference}");
+                    }
+                    map.values().for_each(|value| check(root, value));
+                }
+                Value::Array(items) => items.iter().for_each(|item| check(root, item)),
+                Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+            }
+        }
+        let schema = schema(&checks::registry());
+        check(&schema, &schema);
+    }
+
+    #[test]
+    fn each_kind_of_check_is_one_arm_with_its_description() {
+        let registry = checks::registry();
+        let schema = schema(&registry);
+        let arms = schema.pointer("/$defs/Check/oneOf").and_then(Value::as_array).unwrap();
+        assert_eq!(arms.len(), registry.iter().count());
+        for (arm, entry) in arms.iter().zip(registry.iter()) {
+            let block = &arm["properties"][entry.meta.kind];
+            assert!(block["description"].as_str().is_some_and(|text| !text.is_empty()), "{}", entry.meta.kind);
+            assert_eq!(block["additionalProperties"], false, "{}", entry.meta.kind);
+        }
+    }
+
+    #[test]
+    fn the_kinds_of_target_are_known() {
+        assert_eq!(target_kinds(), ["loki", "postgres"]);
+    }
+}

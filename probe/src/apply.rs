@@ -1,0 +1,229 @@
+//! PURE. `apply`: what an [`Event`] does to the [`State`]. Total: an event that was decided is never refused here.
+
+use std::sync::Arc;
+
+use checks::Outcome;
+
+use crate::event::Event;
+use crate::gate::Evaluation;
+use crate::now::{Millis, Now};
+use crate::plan::{Plan, ProbeName};
+use crate::state::{Fact, Override, ProbeRecord, ProbeState, ProofRecord, Regression, RunRecord, Soft, State, Trust};
+
+/// Changes the state.
+pub fn apply(state: &mut State, event: &Event) {
+    match event {
+        Event::ConfigLoaded { plan, at } => configure(state, plan, *at),
+        Event::PhaseBegun { phase, stamp } => state.durable.phases.entry(phase.clone()).or_default().begun = Some(stamp.clone()),
+        Event::PhaseSwitched { phase, stamp, seals } => {
+            state.durable.phases.entry(phase.clone()).or_default().switched = Some(stamp.clone());
+            restart_soak(state, phase, stamp.at.t);
+            seal(state, seals);
+        }
+        Event::PhaseCompleted { phase, stamp, seals, .. } => {
+            state.durable.phases.entry(phase.clone()).or_default().complete = Some(stamp.clone());
+            seal(state, seals);
+        }
+        Event::PhaseRolledBack { phase, stamp, .. } => roll_back(state, phase, stamp.at.t),
+        Event::PhaseAdopted { phase, stamp, reason } => {
+            let record = state.durable.phases.entry(phase.clone()).or_default();
+            record.begun.get_or_insert_with(|| stamp.clone());
+            record.switched = Some(stamp.clone());
+            record.complete = Some(stamp.clone());
+            record.adopted = Some(reason.clone());
+            restart_soak(state, phase, stamp.at.t);
+        }
+        Event::ProbeChanged { probe, at, to, .. } => match to {
+            ProbeState::Green => {
+                state.durable.armed.insert(probe.clone());
+            }
+            ProbeState::Red => {
+                state.durable.armed.remove(probe);
+                soak(&mut state.soft, probe).red(at.t);
+            }
+            ProbeState::Suspect | ProbeState::Waiting | ProbeState::Unknown => {}
+        },
+        Event::VerdictChanged { .. } => {}
+        Event::ControlPassed { probe, at, .. } => soak(&mut state.soft, probe).reset(at.t),
+        Event::RegressionLatched { phase, probe, at, reason, evidence } => {
+            let record = state.durable.phases.entry(phase.clone()).or_default();
+            record.regressions = record.regressions.saturating_add(1);
+            let regression = Regression { since: *at, reason: reason.clone(), evidence: evidence.clone() };
+            record.regressed.entry(probe.clone()).or_insert(regression);
+        }
+        Event::RegressionAcknowledged { phase, .. } => state.durable.phases.entry(phase.clone()).or_default().regressed.clear(),
+        Event::ProofFinished { probe, at, failed, evidence, hash, identities } => {
+            let record = ProofRecord {
+                at: *at,
+                failed: failed.clone(),
+                evidence: evidence.clone(),
+                hash: hash.clone(),
+                identities: identities.clone(),
+                sealed: false,
+            };
+            state.durable.proofs.insert(probe.clone(), record);
+        }
+        Event::ProofVoided { probe, .. } => {
+            state.durable.proofs.remove(probe);
+            fresh(state, probe);
+        }
+        Event::FactRecorded { name, stamp, value } => {
+            state.durable.facts.insert(name.clone(), Fact { stamp: stamp.clone(), value: value.clone() });
+        }
+        Event::OverrideCreated { id, probe, stamp, reason, until } => {
+            let exception = Override { probe: probe.clone(), reason: reason.clone(), stamp: stamp.clone(), until: *until };
+            state.durable.overrides.insert(*id, exception);
+            state.durable.next_override = id.saturating_add(1);
+        }
+        Event::OverrideEnded { id, .. } => {
+            state.durable.overrides.remove(id);
+        }
+        Event::PartForgotten { probe, part, .. } => {
+            if let Some(parts) = state.soft.parts.get_mut(probe) {
+                parts.remove(part);
+            }
+        }
+        Event::RunObserved { probe, run, memory } => observe(state, probe, run, memory.as_ref()),
+        Event::ControlObserved { probe, at, outcome, earned } => control(state, probe, *at, outcome, *earned),
+        Event::Evaluated(evaluation) => evaluated(state, evaluation),
+        Event::StoreChanged { unwritable } => state.live.unwritable.clone_from(unwritable),
+    }
+}
+
+fn soak<'a>(soft: &'a mut Soft, probe: &ProbeName) -> &'a mut crate::soak::Soak {
+    soft.soaks.entry(probe.clone()).or_default()
+}
+
+/// A probe starts afresh: unknown, without Memory, parts or soak.
+fn fresh(state: &mut State, probe: &ProbeName) {
+    state.live.generation = state.live.generation.saturating_add(1);
+    state.live.probes.insert(probe.clone(), ProbeRecord::new(state.live.generation));
+    state.soft.soaks.remove(probe);
+    state.soft.parts.remove(probe);
+    state.soft.memories.remove(probe);
+}
+
+fn configure(state: &mut State, plan: &Arc<Plan>, at: Now) {
+    let old = state.durable.plan.replace(plan.clone());
+    let known = |name: &str| plan.probe(name).is_some();
+    state.live.probes.retain(|name, _| known(name));
+    state.soft.soaks.retain(|name, _| known(name));
+    state.soft.parts.retain(|name, _| known(name));
+    state.soft.memories.retain(|name, _| known(name));
+    state.durable.proofs.retain(|name, _| known(name));
+    state.durable.armed.retain(|name| known(name));
+    state.durable.overrides.retain(|_, exception| known(&exception.probe));
+    state.durable.phases.retain(|name, _| plan.position(name).is_some());
+    for record in state.durable.phases.values_mut() {
+        record.regressed.retain(|name, _| known(name));
+    }
+    for (_, probe) in plan.probes() {
+        let before = old.as_deref().and_then(|old| old.probe(&probe.name)).map(|(_, before)| &before.hash);
+        if before.is_some_and(|before| *before != probe.hash) {
+            fresh(state, &probe.name);
+            state.durable.proofs.remove(&probe.name);
+            state.durable.armed.remove(&probe.name);
+        }
+    }
+    for phase in &plan.phases {
+        let before = old.as_deref().and_then(|old| old.phases.iter().find(|p| p.name == phase.name));
+        if before.is_none_or(|before| before.fingerprint() != phase.fingerprint()) {
+            restart_soak(state, &phase.name, at.t);
+        }
+    }
+    state.enroll();
+}
+
+fn restart_soak(state: &mut State, phase: &str, at: Millis) {
+    let Some(plan) = state.durable.plan.clone() else { return };
+    for probe in plan.phases.iter().filter(|p| &*p.name == phase).flat_map(|p| &p.probes) {
+        soak(&mut state.soft, &probe.name).reset(at);
+    }
+}
+
+fn seal(state: &mut State, proofs: &[ProbeName]) {
+    for name in proofs {
+        if let Some(proof) = state.durable.proofs.get_mut(name) {
+            proof.sealed = true;
+        }
+    }
+}
+
+fn roll_back(state: &mut State, phase: &str, at: Millis) {
+    if let Some(record) = state.durable.phases.get_mut(phase) {
+        record.begun = None;
+        record.switched = None;
+        record.complete = None;
+        record.adopted = None;
+        record.regressed.clear();
+    }
+    restart_soak(state, phase, at);
+    let Some(plan) = state.durable.plan.clone() else { return };
+    for (position, probe) in plan.probes() {
+        let own = plan.phases.get(position).is_some_and(|p| &*p.name == phase);
+        if own && probe.is_proof() {
+            state.durable.proofs.remove(&probe.name);
+            fresh(state, &probe.name);
+        }
+        if probe.until.as_deref() == Some(phase) {
+            fresh(state, &probe.name);
+        }
+    }
+}
+
+fn observe(state: &mut State, probe: &ProbeName, run: &Arc<RunRecord>, memory: Option<&Arc<[u8]>>) {
+    let Some(plan) = state.durable.plan.clone() else { return };
+    let Some((_, probe_plan)) = plan.probe(probe) else { return };
+    let Some(record) = state.live.probes.get_mut(probe) else { return };
+    if let Some(memory) = memory {
+        state.soft.memories.insert(probe.clone(), memory.clone());
+    }
+    let whole = run.parts.keys().all(|part| part.as_str() == checks::PartId::WHOLE);
+    if !whole {
+        state
+            .soft
+            .parts
+            .entry(probe.clone())
+            .or_default()
+            .extend(run.parts.keys().filter(|p| p.as_str() != checks::PartId::WHOLE).cloned());
+    }
+    if probe_plan.is_proof() {
+        record.last_pass = matches!(run.outcome, Outcome::Pass { .. }).then_some(run.started).or(record.last_pass);
+        record.last = Some(run.clone());
+        return;
+    }
+    let base = record.observe(run.clone(), probe_plan);
+    if base == ProbeState::Red {
+        soak(&mut state.soft, probe).red(run.finished.t);
+    } else if matches!(run.outcome, Outcome::Pass { .. }) {
+        soak(&mut state.soft, probe).sample(run.started.t);
+    }
+}
+
+fn control(state: &mut State, probe: &ProbeName, at: Now, outcome: &Outcome, earned: bool) {
+    let Some(record) = state.live.probes.get_mut(probe) else { return };
+    record.control = Some((at, outcome.clone()));
+    if earned {
+        record.trust = Trust::Trusted(at.t);
+        soak(&mut state.soft, probe).control_failed(at.t);
+    } else if matches!(outcome, Outcome::Pass { .. }) {
+        record.trust = Trust::Untrusted;
+        soak(&mut state.soft, probe).reset(at.t);
+    }
+}
+
+/// Green time since the last epoch is credited; the evaluation is the one that readers get.
+fn evaluated(state: &mut State, evaluation: &Arc<Evaluation>) {
+    state.soft.epoch = evaluation.epoch;
+    for record in state.live.probes.values_mut() {
+        record.disturbed = false;
+    }
+    let last = state.live.evaluation.replace(evaluation.clone());
+    let (Some(last), Some(plan)) = (last, state.durable.plan.clone()) else { return };
+    for view in evaluation.probes.iter().filter(|view| view.credited) {
+        let Some(phase) = plan.phases.get(view.phase) else { continue };
+        let Some(switched) = state.durable.phases.get(&phase.name).and_then(|record| record.switched.as_ref()) else { continue };
+        let from = last.at.t.max(switched.at.t);
+        soak(&mut state.soft, &view.name).credit(from, evaluation.at.t, &phase.gate);
+    }
+}

@@ -1,0 +1,225 @@
+//! PURE. `decide`: what an [`Input`] means, given the [`State`], as events; or why it is refused.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use checks::{Evidence, MAX_PARTS, Outcome, PartId, Step, engine_reasons as engine};
+
+use crate::event::{Control, Event, Input, Refusal, RefusalKind, Run};
+use crate::gate::{Blocker, Evaluation, evaluate};
+use crate::now::Now;
+use crate::phase;
+use crate::plan::{Plan, ProbePlan};
+use crate::state::{PhaseState, ProbeState, RunRecord, Stamp, State, Trust};
+
+/// The name under which the verifier itself acts.
+pub const VERIFIER: &str = "verifier";
+
+/// What this input changes. Nothing is changed here; [`crate::apply::apply`] does.
+pub fn decide(state: &State, input: &Input, now: Now) -> Result<Vec<Event>, Refusal> {
+    match input {
+        Input::Configure(plan) => phase::configure(state, plan, now),
+        Input::Run(run) => take_run(state, run),
+        Input::Control(control) => take_control(state, control),
+        Input::Epoch => Ok(edges(state, now)),
+        Input::Command(command) => phase::command(state, command, now),
+        Input::Store(result) => {
+            let unwritable = result.as_ref().err().cloned();
+            let changed = unwritable != state.live.unwritable;
+            Ok(changed.then_some(Event::StoreChanged { unwritable }).into_iter().collect())
+        }
+    }
+}
+
+fn outdated() -> Refusal {
+    Refusal::new(RefusalKind::Outdated, "the run belongs to an earlier start of the probe")
+}
+
+/// The probe's plan, if this start of it is the current one.
+fn current<'a>(state: &'a State, name: &str, generation: u64) -> Result<&'a ProbePlan, Refusal> {
+    let plan = state.durable.plan.as_deref().and_then(|plan: &Plan| plan.probe(name)).map(|(_, probe)| probe);
+    let record = state.live.probes.get(name);
+    plan.filter(|_| record.is_some_and(|record| record.generation == generation)).ok_or_else(outdated)
+}
+
+fn take_run(state: &State, run: &Run) -> Result<Vec<Event>, Refusal> {
+    let probe = current(state, &run.probe, run.generation)?;
+    let mut events = voided(state, run);
+    let (parts, progress) = match &run.step {
+        Step::Done(parts) => (complete_parts(state, probe, parts), None),
+        Step::More(progress) if probe.is_proof() => (BTreeMap::new(), Some(progress.clone())),
+        Step::More(_) => (BTreeMap::new(), None),
+    };
+    let mut outcome = match &progress {
+        Some(progress) => Outcome::Pass { evidence: progress.note.clone() },
+        None => worst(&parts),
+    };
+    if probe.is_proof() && progress.is_none() {
+        let trusted = state
+            .live
+            .probes
+            .get(&run.probe)
+            .is_some_and(|record| matches!(record.trust(probe, run.finished.t), Trust::Trusted(_)));
+        let sealed = state.durable.proofs.get(&run.probe).is_some_and(|proof| proof.sealed && proof.hash == probe.hash);
+        if matches!(outcome, Outcome::Pass { .. }) && !trusted {
+            outcome = engine::CONTROL_UNTESTED.because("finished, but its negative control has not been seen failing");
+        }
+        let failed = match &outcome {
+            Outcome::Pass { .. } => Some(None),
+            Outcome::Fail { reason, .. } => Some(Some(reason.clone())),
+            Outcome::Unknown { .. } | Outcome::Waiting { .. } => None,
+        };
+        if let Some(failed) = failed
+            && !sealed
+        {
+            events.push(Event::ProofFinished {
+                probe: run.probe.clone(),
+                at: run.started,
+                failed,
+                evidence: outcome.evidence().clone(),
+                hash: probe.hash.clone(),
+                identities: run.identities.clone(),
+            });
+        }
+    }
+    let record = RunRecord { started: run.started, finished: run.finished, outcome, parts, progress };
+    events.push(Event::RunObserved { probe: run.probe.clone(), run: Arc::new(record), memory: run.memory.clone() });
+    Ok(events)
+}
+
+/// Proofs that are bound to another server than this run has read.
+fn voided(state: &State, run: &Run) -> Vec<Event> {
+    let mut events = Vec::new();
+    for (name, proof) in &state.durable.proofs {
+        let differs = |(target, is): (&String, &String)| {
+            let was = proof.identities.get(target).filter(|was| *was != is)?;
+            Some((target.clone(), was.clone(), is.clone()))
+        };
+        if let Some((target, was, is)) = run.identities.iter().find_map(differs) {
+            events.push(Event::ProofVoided { probe: name.clone(), at: run.finished, target, was, is });
+        }
+    }
+    events
+}
+
+/// The reported parts, and those that were there before and are not any more.
+fn complete_parts(state: &State, probe: &ProbePlan, reported: &BTreeMap<PartId, Outcome>) -> BTreeMap<PartId, Outcome> {
+    if reported.len() > MAX_PARTS {
+        let flood = engine::FLOOD.because(format!("{} parts, more than {MAX_PARTS}", reported.len()));
+        return BTreeMap::from([(PartId::new(PartId::WHOLE), flood)]);
+    }
+    let mut parts = reported.clone();
+    // A check that could not look at all says so for the whole: its parts have not vanished, they were not listed.
+    let blind = reported.contains_key(&PartId::new(PartId::WHOLE));
+    for part in state.soft.parts.get(&probe.name).into_iter().flatten().filter(|_| !blind) {
+        parts.entry(part.clone()).or_insert_with(|| engine::PART_VANISHED.because(format!("{part} is not reported any more")));
+    }
+    parts
+}
+
+/// The worst part decides; no part at all is Unknown.
+fn worst(parts: &BTreeMap<PartId, Outcome>) -> Outcome {
+    let worst = parts.iter().max_by_key(|(_, outcome)| outcome.rank());
+    match worst {
+        None => engine::NO_PARTS.because("the check reported no part"),
+        Some((_, outcome)) if parts.len() == 1 => outcome.clone(),
+        Some((part, outcome)) => named(part, outcome, parts.len()),
+    }
+}
+
+fn named(part: &PartId, outcome: &Outcome, count: usize) -> Outcome {
+    let mut outcome = outcome.clone();
+    match &mut outcome {
+        Outcome::Pass { evidence } => *evidence = Evidence::from(format!("{count} parts; {part}: {evidence}")),
+        Outcome::Fail { evidence, .. } | Outcome::Unknown { evidence, .. } | Outcome::Waiting { evidence, .. } => {
+            *evidence = Evidence::from(format!("{part}: {evidence}"));
+        }
+    }
+    outcome
+}
+
+fn take_control(state: &State, control: &Control) -> Result<Vec<Event>, Refusal> {
+    let probe = current(state, &control.probe, control.generation)?;
+    let was = state.live.probes.get(&control.probe).map(|record| record.trust);
+    let earned = matches!(&control.outcome, Outcome::Fail { reason, .. } if reason.as_str() == probe.control_reason);
+    let passed = matches!(control.outcome, Outcome::Pass { .. });
+    let mut events = vec![Event::ControlObserved {
+        probe: control.probe.clone(),
+        at: control.started,
+        outcome: control.outcome.clone(),
+        earned,
+    }];
+    if passed && was != Some(Trust::Untrusted) {
+        events.push(Event::ControlPassed {
+            probe: control.probe.clone(),
+            at: control.finished,
+            evidence: control.outcome.evidence().clone(),
+        });
+    }
+    Ok(events)
+}
+
+/// An evaluation, and every edge since the last one.
+fn edges(state: &State, now: Now) -> Vec<Event> {
+    let expired = state.durable.overrides.iter().filter(|(_, o)| o.until <= now.t);
+    let ended = |(id, _): (&u64, _)| Event::OverrideEnded { id: *id, stamp: Stamp { at: now, by: VERIFIER.into() } };
+    let mut events: Vec<_> = expired.map(ended).collect();
+    let evaluation = evaluate(state, now);
+    let before = state.live.evaluation.as_deref();
+    events.extend(probe_edges(state, &evaluation, before));
+    events.extend(verdict_edges(&evaluation, before));
+    events.push(Event::Evaluated(Arc::new(evaluation)));
+    events
+}
+
+fn probe_edges(state: &State, evaluation: &Evaluation, before: Option<&Evaluation>) -> Vec<Event> {
+    let mut events = Vec::new();
+    let Some(plan) = state.durable.plan.as_deref() else { return events };
+    for (at, (view, (_, probe))) in evaluation.probes.iter().zip(plan.probes()).enumerate() {
+        let was = before.and_then(|e| e.probe_named(at, &view.name)).map_or(ProbeState::Unknown, |last| last.sight.state);
+        if was == view.sight.state {
+            continue;
+        }
+        events.push(Event::ProbeChanged {
+            probe: view.name.clone(),
+            at: evaluation.at,
+            from: was,
+            to: view.sight.state,
+            reason: view.sight.reason.clone(),
+            evidence: view.sight.evidence.clone(),
+        });
+        let Some(phase) = plan.phases.get(view.phase) else { continue };
+        let complete = state.phase(&phase.name).state() == PhaseState::Complete;
+        let counts = probe.gate && !view.retired && complete && state.overridden(probe, evaluation.at.t).is_none();
+        if view.sight.state == ProbeState::Red && counts && state.durable.armed.contains(&view.name) {
+            events.push(Event::RegressionLatched {
+                phase: phase.name.clone(),
+                probe: view.name.clone(),
+                at: evaluation.at,
+                reason: view.sight.reason.clone().unwrap_or_else(|| engine::STALE.into()),
+                evidence: view.sight.evidence.clone(),
+            });
+        }
+    }
+    events
+}
+
+fn verdict_edges(evaluation: &Evaluation, before: Option<&Evaluation>) -> Vec<Event> {
+    let edge = |gate: &crate::gate::GateView| {
+        let from = before.and_then(|e| e.gate(&gate.phase)).map(|last| last.verdict);
+        (from != Some(gate.verdict)).then(|| Event::VerdictChanged {
+            phase: gate.phase.clone(),
+            at: evaluation.at,
+            from,
+            to: gate.verdict,
+            epoch: evaluation.epoch,
+            blockers: gate.blockers.iter().take(5).map(brief).collect(),
+        })
+    };
+    evaluation.gates.iter().filter_map(edge).collect()
+}
+
+fn brief(blocker: &Blocker) -> String {
+    let probe = blocker.probe.as_deref().unwrap_or("-");
+    format!("{}/{probe}: {}", blocker.phase, blocker.reason)
+}

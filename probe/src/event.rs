@@ -1,0 +1,354 @@
+//! PURE. What can happen to the ledger: [`Input`]s come in, [`Event`]s change the state, [`Refusal`]s change nothing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use checks::{Evidence, Outcome, PartId, Reason, Step};
+use serde::{Deserialize, Serialize};
+
+use crate::gate::{Blocker, Evaluation, Verdict};
+use crate::now::{Millis, Now};
+use crate::plan::{PhaseName, Plan, ProbeName};
+use crate::state::{ProbeState, RunRecord, Stamp};
+
+/// What reaches the ledger.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// A document was loaded: at the start, or on reload.
+    Configure(Arc<Plan>),
+    /// A probe's Run is over.
+    Run(Run),
+    /// A probe's negative control is over.
+    Control(Control),
+    /// Evaluate now.
+    Epoch,
+    /// Somebody wants something.
+    Command(Command),
+    /// The store could, or could not, be written.
+    Store(Result<(), String>),
+}
+
+/// One finished Run, on its way in.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// Of which probe.
+    pub probe: ProbeName,
+    /// Of which fresh start; an older one is ignored.
+    pub generation: u64,
+    /// When it started looking.
+    pub started: Now,
+    /// When it was over.
+    pub finished: Now,
+    /// What it saw.
+    pub step: Step,
+    /// Memory for the next Run.
+    pub memory: Option<Arc<[u8]>>,
+    /// Identities it read, by target.
+    pub identities: BTreeMap<String, String>,
+}
+
+/// One finished negative control, on its way in.
+#[derive(Debug, Clone)]
+pub struct Control {
+    /// Of which probe.
+    pub probe: ProbeName,
+    /// Of which fresh start.
+    pub generation: u64,
+    /// When it started.
+    pub started: Now,
+    /// When it was over.
+    pub finished: Now,
+    /// What it saw; it must be a Fail with the control's own reason.
+    pub outcome: Outcome,
+}
+
+/// A wish, with the name of who has it.
+#[derive(Debug, Clone)]
+pub struct Command {
+    /// Name of the token.
+    pub by: String,
+    /// What.
+    pub wish: Wish,
+}
+
+/// The only ways state changes from outside.
+#[derive(Debug, Clone)]
+pub enum Wish {
+    /// Make a phase active.
+    Begin(PhaseName),
+    /// The work of re-pointing begins.
+    Switch(PhaseName),
+    /// The phase is done.
+    Complete(PhaseName),
+    /// Back to waiting.
+    Rollback(PhaseName, String),
+    /// Mark a finished phase complete without proof.
+    Adopt(PhaseName, String),
+    /// A latched regression is seen and mended.
+    Acknowledge(PhaseName, String),
+    /// A time-boxed exception for a probe.
+    Override(ProbeName, String, Duration),
+    /// End an exception.
+    Revoke(u64),
+    /// Record a fact.
+    Record(String, serde_json::Value),
+    /// A part is gone for good.
+    Forget(ProbeName, PartId),
+}
+
+/// Why a command, run or document was not taken. Nothing changed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Refusal {
+    /// What kind of no.
+    pub kind: RefusalKind,
+    /// In words, a sentence fragment.
+    pub message: String,
+    /// What stands in the way.
+    pub blockers: Vec<Blocker>,
+}
+
+/// The kinds of no.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusalKind {
+    /// The gate or guard says so.
+    Gate(Verdict),
+    /// Not in this state of the phase.
+    Conflict,
+    /// No such phase, probe, part or override.
+    NotFound,
+    /// The request itself is wrong.
+    Invalid,
+    /// It belongs to an earlier start of the probe.
+    Outdated,
+}
+
+impl Refusal {
+    /// A refusal without blockers.
+    pub fn new(kind: RefusalKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), blockers: Vec::new() }
+    }
+}
+
+/// What changes the state. [`Event::is_chained`] tells which are kept in the hash chain.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Event {
+    /// A document is in force.
+    ConfigLoaded {
+        /// When.
+        at: Now,
+        /// What it says.
+        plan: Arc<Plan>,
+    },
+    /// A phase is active.
+    PhaseBegun {
+        /// Which.
+        phase: PhaseName,
+        /// When, by whom.
+        stamp: Stamp,
+    },
+    /// A phase has switched.
+    PhaseSwitched {
+        /// Which.
+        phase: PhaseName,
+        /// When, by whom.
+        stamp: Stamp,
+        /// Proofs that it seals.
+        seals: Vec<ProbeName>,
+    },
+    /// A phase is complete.
+    PhaseCompleted {
+        /// Which.
+        phase: PhaseName,
+        /// When, by whom.
+        stamp: Stamp,
+        /// Proofs that it seals.
+        seals: Vec<ProbeName>,
+        /// Overrides that were active.
+        overrides: Vec<u64>,
+    },
+    /// A phase went back to waiting.
+    PhaseRolledBack {
+        /// Which.
+        phase: PhaseName,
+        /// When, by whom.
+        stamp: Stamp,
+        /// Why.
+        reason: String,
+    },
+    /// A phase was marked complete without proof.
+    PhaseAdopted {
+        /// Which.
+        phase: PhaseName,
+        /// When, by whom.
+        stamp: Stamp,
+        /// Why.
+        reason: String,
+    },
+    /// A probe changed colour.
+    ProbeChanged {
+        /// Which.
+        probe: ProbeName,
+        /// When.
+        at: Now,
+        /// From.
+        from: ProbeState,
+        /// To.
+        to: ProbeState,
+        /// Why it is not green.
+        reason: Option<Reason>,
+        /// What was seen.
+        evidence: Evidence,
+    },
+    /// A gate's verdict changed.
+    VerdictChanged {
+        /// Of which phase.
+        phase: PhaseName,
+        /// When.
+        at: Now,
+        /// From; none after a start.
+        from: Option<Verdict>,
+        /// To.
+        to: Verdict,
+        /// In which evaluation.
+        epoch: u64,
+        /// The first blockers, as `phase/probe: reason`.
+        blockers: Vec<String>,
+    },
+    /// A negative control passed: its probe is not to be believed.
+    ControlPassed {
+        /// Of which probe.
+        probe: ProbeName,
+        /// When.
+        at: Now,
+        /// What it saw.
+        evidence: Evidence,
+    },
+    /// A required probe of a complete phase went from green to red.
+    RegressionLatched {
+        /// Of which phase.
+        phase: PhaseName,
+        /// Which probe.
+        probe: ProbeName,
+        /// When.
+        at: Now,
+        /// Why it is red.
+        reason: Reason,
+        /// What was seen.
+        evidence: Evidence,
+    },
+    /// Somebody has seen and mended a regression.
+    RegressionAcknowledged {
+        /// Of which phase.
+        phase: PhaseName,
+        /// When, by whom.
+        stamp: Stamp,
+        /// What they say.
+        reason: String,
+    },
+    /// A proof came to its end.
+    ProofFinished {
+        /// Which.
+        probe: ProbeName,
+        /// When its last slice started.
+        at: Now,
+        /// None: it passed.
+        failed: Option<Reason>,
+        /// What was seen.
+        evidence: Evidence,
+        /// Hash of the probe it belongs to.
+        hash: String,
+        /// Identities it read, by target.
+        identities: BTreeMap<String, String>,
+    },
+    /// A proof is void: another server stands where it looked.
+    ProofVoided {
+        /// Which.
+        probe: ProbeName,
+        /// When.
+        at: Now,
+        /// Which target.
+        target: String,
+        /// What it was bound to.
+        was: String,
+        /// What is read now.
+        is: String,
+    },
+    /// A fact is recorded.
+    FactRecorded {
+        /// Its name.
+        name: String,
+        /// When, by whom.
+        stamp: Stamp,
+        /// The content.
+        value: serde_json::Value,
+    },
+    /// An exception begins.
+    OverrideCreated {
+        /// Its number.
+        id: u64,
+        /// For which probe.
+        probe: ProbeName,
+        /// When, by whom.
+        stamp: Stamp,
+        /// Why.
+        reason: String,
+        /// Up to when.
+        until: Millis,
+    },
+    /// An exception ended: revoked by somebody, or expired.
+    OverrideEnded {
+        /// Its number.
+        id: u64,
+        /// When, by whom; the verifier itself when it expired.
+        stamp: Stamp,
+    },
+    /// A part is gone for good.
+    PartForgotten {
+        /// Of which probe.
+        probe: ProbeName,
+        /// Which.
+        part: PartId,
+        /// When, by whom.
+        stamp: Stamp,
+    },
+    /// A Run was taken in. Not chained.
+    #[serde(skip)]
+    RunObserved {
+        /// Of which probe.
+        probe: ProbeName,
+        /// What it saw.
+        run: Arc<RunRecord>,
+        /// Memory for the next Run.
+        memory: Option<Arc<[u8]>>,
+    },
+    /// A control was taken in. Not chained.
+    #[serde(skip)]
+    ControlObserved {
+        /// Of which probe.
+        probe: ProbeName,
+        /// When it started.
+        at: Now,
+        /// What it saw.
+        outcome: Outcome,
+        /// Whether it failed with its own reason.
+        earned: bool,
+    },
+    /// Everything was evaluated. Not chained.
+    #[serde(skip)]
+    Evaluated(Arc<Evaluation>),
+    /// Whether the store can be written. Not chained.
+    #[serde(skip)]
+    StoreChanged {
+        /// Why it can not.
+        unwritable: Option<String>,
+    },
+}
+
+impl Event {
+    /// Whether it is an edge that is kept, durable and hash-chained.
+    pub const fn is_chained(&self) -> bool {
+        !matches!(self, Self::RunObserved { .. } | Self::ControlObserved { .. } | Self::Evaluated(_) | Self::StoreChanged { .. })
+    }
+}

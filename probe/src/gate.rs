@@ -1,0 +1,499 @@
+//! PURE. From colours to verdicts: the table of design §5, row by row, for gates (the exit of a phase) and entry guards.
+
+use std::time::Duration;
+
+use checks::{Evidence, Reason};
+use serde::{Deserialize, Serialize};
+
+use crate::now::{Millis, Now};
+use crate::plan::{GatePlan, NaturePlan, PhaseName, PhasePlan, Plan, ProbeName, ProbePlan, SealAt};
+use crate::soak::{Short, Soak};
+use crate::state::{PhaseState, ProbeState, Sight, State};
+
+/// Two evaluations further apart than this leave time between them that nobody looked at. Readers use the same bound: an
+/// older evaluation is no answer.
+pub const MAX_EPOCH_GAP: Duration = Duration::from_secs(3);
+/// More blockers than this are counted, not listed.
+pub const MAX_BLOCKERS: usize = 50;
+
+/// A gate's answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// Everything required is green now and has been for long enough.
+    Open,
+    /// Something is wrong, or it is not this phase's turn.
+    Closed,
+    /// Nothing is wrong, it is too early.
+    Pending,
+    /// We do not know.
+    Unknown,
+}
+
+impl Verdict {
+    /// All of them, in the order of the metric's labels.
+    pub const ALL: [Self; 4] = [Self::Open, Self::Closed, Self::Pending, Self::Unknown];
+
+    /// Lower-case name, as in metrics and API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Closed => "closed",
+            Self::Pending => "pending",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// One reason why a gate or guard is not open.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Blocker {
+    /// The phase it belongs to.
+    pub phase: PhaseName,
+    /// The probe, unless the phase itself is the reason.
+    pub probe: Option<ProbeName>,
+    /// The verdict it causes.
+    pub verdict: Verdict,
+    /// The probe's colour.
+    pub state: Option<ProbeState>,
+    /// Why; `snake_case`.
+    pub reason: Reason,
+    /// What was seen.
+    pub evidence: Evidence,
+}
+
+/// How far the soak of a gate is: the least of its probes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SoakView {
+    /// Green time needed.
+    pub need: Duration,
+    /// Green time served by the probe that has least.
+    pub have: Duration,
+    /// Passes needed.
+    pub samples_need: u32,
+    /// Passes of the probe that has fewest.
+    pub samples_have: u32,
+}
+
+/// A verdict with its reasons.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GateView {
+    /// Of which phase.
+    pub phase: PhaseName,
+    /// The answer.
+    pub verdict: Verdict,
+    /// Why not open, worst first; at most [`MAX_BLOCKERS`].
+    pub blockers: Vec<Blocker>,
+    /// How many blockers there are.
+    pub blocked_by: usize,
+    /// Active overrides that count here.
+    pub overrides: Vec<u64>,
+    /// The soak, for gates.
+    pub soak: SoakView,
+    /// Since when it has been open without a break.
+    pub open_since: Option<Now>,
+}
+
+/// What one probe looks like in an evaluation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProbeView {
+    /// Its name.
+    pub name: ProbeName,
+    /// Position of its phase.
+    pub phase: usize,
+    /// The colour and why.
+    pub sight: Sight,
+    /// Since when it has this colour.
+    pub since: Now,
+    /// Whether this epoch's time counts as green for its soak.
+    pub credited: bool,
+    /// Whether a `until` has retired it.
+    pub retired: bool,
+}
+
+/// One evaluation of everything.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evaluation {
+    /// Its number.
+    pub epoch: u64,
+    /// When.
+    pub at: Now,
+    /// In document order.
+    pub probes: Vec<ProbeView>,
+    /// The gate of each phase, in document order.
+    pub gates: Vec<GateView>,
+    /// The entry guard of each phase, in document order.
+    pub guards: Vec<GateView>,
+}
+
+/// Reasons that phases themselves give, with what opens them.
+pub mod phase_reasons {
+    use checks::ReasonSpec;
+
+    /// No document was ever loaded.
+    pub const NO_CONFIG: ReasonSpec = ReasonSpec::unknown("no_config", "load a valid Migration document");
+    /// Nothing required is left to look at.
+    pub const NO_PROBES: ReasonSpec = ReasonSpec::unknown(
+        "no_probes",
+        "give the phase a gate probe that is neither retired nor overridden; a gate opens on evidence only",
+    );
+    /// The ledger can not be written.
+    pub const UNWRITABLE: ReasonSpec = ReasonSpec::unknown(
+        "ledger_unwritable",
+        "make the state directory writable and give it space; the verifier retries by itself",
+    );
+    /// An earlier phase is not complete.
+    pub const EARLIER: ReasonSpec =
+        ReasonSpec::fail("earlier_phase_not_complete", "complete or adopt that phase first: `cutover advance`");
+    /// Not begun.
+    pub const NOT_BEGUN: ReasonSpec =
+        ReasonSpec::fail("not_begun", "begin the phase: `cutover begin PHASE`, or `cutover advance`");
+    /// Not switched.
+    pub const NOT_SWITCHED: ReasonSpec =
+        ReasonSpec::fail("not_switched", "say `cutover switch PHASE` when you begin to re-point");
+    /// Another phase is active.
+    pub const OTHER_ACTIVE: ReasonSpec = ReasonSpec::fail("other_phase_active", "complete or roll back the active phase first");
+    /// Nothing is left to do in this phase.
+    pub const NOTHING_LEFT: ReasonSpec = ReasonSpec::fail("nothing_left", "complete the phase: `cutover advance`");
+    /// It is complete.
+    pub const ALREADY_COMPLETE: ReasonSpec = ReasonSpec::fail("already_complete", "go on with the next phase: `cutover advance`");
+    /// A regression is latched.
+    pub const REGRESSED: ReasonSpec =
+        ReasonSpec::fail("regressed", "mend it and say `cutover regression ack PHASE --reason …`, or roll the phase back");
+    /// The soak is not served.
+    pub const SOAK: ReasonSpec = ReasonSpec::waiting("soaking", "wait until the soak is served; a red starts it anew");
+
+    /// All of them.
+    pub const ALL: &[ReasonSpec] = &[
+        NO_CONFIG,
+        NO_PROBES,
+        UNWRITABLE,
+        EARLIER,
+        NOT_BEGUN,
+        NOT_SWITCHED,
+        OTHER_ACTIVE,
+        NOTHING_LEFT,
+        ALREADY_COMPLETE,
+        REGRESSED,
+        SOAK,
+    ];
+}
+use phase_reasons as why;
+
+/// Evaluates everything at one moment.
+pub fn evaluate(state: &State, now: Now) -> Evaluation {
+    let epoch = state.soft.epoch.saturating_add(1);
+    let Some(plan) = state.durable.plan.clone() else {
+        return Evaluation { epoch, at: now, probes: Vec::new(), gates: Vec::new(), guards: Vec::new() };
+    };
+    let before = state.live.evaluation.as_deref();
+    let probes = look(state, &plan, before, now);
+    let board = Board { state, plan: &plan, probes: &probes, now };
+    let gates = (0..plan.phases.len()).filter_map(|at| board.gate(at, before)).collect();
+    let guards = (0..plan.phases.len()).filter_map(|at| board.guard(at)).collect();
+    Evaluation { epoch, at: now, probes, gates, guards }
+}
+
+fn look(state: &State, plan: &Plan, before: Option<&Evaluation>, now: Now) -> Vec<ProbeView> {
+    let close = before.is_some_and(|e| now.t.since(e.at.t) <= MAX_EPOCH_GAP);
+    let view = |(at, (phase, probe)): (usize, (usize, &ProbePlan))| {
+        let sight = state.sight(probe, now);
+        let last = before.and_then(|e| e.probe_named(at, &probe.name));
+        let was = last.map(|view| view.sight.state);
+        let disturbed = state.live.probes.get(&probe.name).is_none_or(|record| record.disturbed) && !probe.is_proof();
+        ProbeView {
+            name: probe.name.clone(),
+            phase,
+            since: last.filter(|view| view.sight.state == sight.state).map_or(now, |view| view.since),
+            credited: close && !disturbed && was == Some(ProbeState::Green) && sight.state == ProbeState::Green,
+            retired: state.retired(probe),
+            sight,
+        }
+    };
+    plan.probes().enumerate().map(view).collect()
+}
+
+/// Everything a verdict is made of, at one moment.
+struct Board<'a> {
+    state: &'a State,
+    plan: &'a Plan,
+    probes: &'a [ProbeView],
+    now: Now,
+}
+
+impl<'a> Board<'a> {
+    /// The gate of the phase at this position.
+    fn gate(&self, at: usize, before: Option<&Evaluation>) -> Option<GateView> {
+        let phase = self.plan.phases.get(at)?;
+        let mut tally = Tally::new(phase.name.clone());
+        self.ledger_rows(&mut tally);
+
+        let required: Vec<_> = self.required(at, &mut tally).collect();
+        if !required.iter().any(|(probe, view)| view.phase == at && probe.gate) {
+            tally.block(Verdict::Unknown, why::NO_PROBES, "no required probe of this phase is left");
+        }
+        self.phase_rows(at, phase, &mut tally);
+        for (probe, view) in &required {
+            self.probe_row(probe, view, &mut tally);
+        }
+        let soak =
+            self.soak_row(phase, required.iter().filter(|(_, view)| view.phase == at).map(|(probe, _)| *probe), &mut tally);
+
+        let mut view = tally.verdict(soak);
+        if view.verdict == Verdict::Open {
+            let was = before.and_then(|e| e.gates.get(at)).filter(|g| g.phase == phase.name && g.verdict == Verdict::Open);
+            view.open_since = Some(was.and_then(|g| g.open_since).unwrap_or(self.now));
+        }
+        Some(view)
+    }
+
+    /// The entry guard of the phase at this position: may its next step run?
+    fn guard(&self, at: usize) -> Option<GateView> {
+        let phase = self.plan.phases.get(at)?;
+        let record = self.state.phase(&phase.name);
+        let mut tally = Tally::new(phase.name.clone());
+        self.ledger_rows(&mut tally);
+        self.earlier_complete(at, &mut tally);
+        let other =
+            self.plan.phases.iter().find(|p| p.name != phase.name && self.state.phase(&p.name).state() == PhaseState::Active);
+        if let Some(other) = other {
+            tally.block(Verdict::Closed, why::OTHER_ACTIVE, format!("phase {} is active", other.name));
+        }
+        if record.state() == PhaseState::Complete {
+            tally.block(Verdict::Closed, why::ALREADY_COMPLETE, "the phase is complete");
+        } else if record.switched.is_some() {
+            tally.block(Verdict::Closed, why::NOTHING_LEFT, "the phase has switched; nothing is left but to complete it");
+        }
+        for regressed in &self.plan.phases {
+            for (probe, regression) in &self.state.phase(&regressed.name).regressed {
+                tally.push(Blocker {
+                    phase: regressed.name.clone(),
+                    probe: Some(probe.clone()),
+                    verdict: Verdict::Closed,
+                    state: None,
+                    reason: why::REGRESSED.into(),
+                    evidence: format!("went red at {}: {} {}", regression.since, regression.reason, regression.evidence).into(),
+                });
+            }
+        }
+        if let Some(earlier) = at.checked_sub(1) {
+            for (probe, view) in self.required(earlier, &mut tally).collect::<Vec<_>>() {
+                self.probe_row(probe, view, &mut tally);
+            }
+        }
+        for (probe, view) in self.seen().filter(|(_, view)| view.phase == at && !view.retired) {
+            let sealed_here = matches!(probe.nature, NaturePlan::Proof { seal_at: SealAt::Switch, .. });
+            let needed = match record.state() {
+                PhaseState::Waiting => probe.preflight,
+                PhaseState::Active => sealed_here,
+                PhaseState::Complete => false,
+            };
+            if needed && self.state.overridden(probe, self.now.t).is_none() {
+                self.probe_row(probe, view, &mut tally);
+            }
+        }
+        Some(tally.verdict(SoakView::default()))
+    }
+
+    fn seen(&self) -> impl Iterator<Item = (&'a ProbePlan, &'a ProbeView)> {
+        self.plan.probes().map(|(_, probe)| probe).zip(self.probes)
+    }
+
+    /// The gate probes of the phases up to this one that count now; overridden ones are noted in the tally instead.
+    fn required<'t>(
+        &self,
+        at: usize,
+        tally: &'t mut Tally,
+    ) -> impl Iterator<Item = (&'a ProbePlan, &'a ProbeView)> + use<'a, 't, '_> {
+        self.seen().filter(move |(probe, view)| {
+            let adopted = self.plan.phases.get(view.phase).is_some_and(|p| self.state.phase(&p.name).adopted.is_some());
+            let counts = probe.gate && view.phase <= at && !view.retired && !(probe.is_proof() && adopted);
+            let waived = if counts { self.state.overridden(probe, self.now.t) } else { None };
+            tally.overrides.extend(waived);
+            counts && waived.is_none()
+        })
+    }
+
+    /// Row 1, as far as the ledger itself is concerned.
+    fn ledger_rows(&self, tally: &mut Tally) {
+        if let Some(cause) = &self.state.live.unwritable {
+            tally.block(Verdict::Unknown, why::UNWRITABLE, cause);
+        }
+    }
+
+    fn earlier_complete(&self, at: usize, tally: &mut Tally) {
+        for earlier in self.plan.phases.iter().take(at) {
+            let state = self.state.phase(&earlier.name).state();
+            if state != PhaseState::Complete {
+                tally.push(Blocker {
+                    phase: earlier.name.clone(),
+                    probe: None,
+                    verdict: Verdict::Closed,
+                    state: None,
+                    reason: why::EARLIER.into(),
+                    evidence: format!("phase {} is {}", earlier.name, state.as_str()).into(),
+                });
+            }
+        }
+    }
+
+    /// Row 2.
+    fn phase_rows(&self, at: usize, phase: &PhasePlan, tally: &mut Tally) {
+        self.earlier_complete(at, tally);
+        let record = self.state.phase(&phase.name);
+        if record.state() == PhaseState::Waiting {
+            tally.block(Verdict::Closed, why::NOT_BEGUN, "the phase is not begun");
+        } else if record.switched.is_none() {
+            tally.block(Verdict::Closed, why::NOT_SWITCHED, "the phase has not switched to the new side");
+        }
+    }
+
+    /// Rows 1 (a full round), 3, 4 and 5 for one probe. Only an explicit green adds nothing.
+    fn probe_row(&self, probe: &ProbePlan, view: &ProbeView, tally: &mut Tally) {
+        let verdict = match (view.sight.state, probe.is_proof()) {
+            (ProbeState::Green, _) => return,
+            (ProbeState::Red, _) => Verdict::Closed,
+            (ProbeState::Unknown, false) => Verdict::Unknown,
+            (ProbeState::Suspect | ProbeState::Waiting, _) | (ProbeState::Unknown, true) => Verdict::Pending,
+        };
+        let never_ran = self.state.live.probes.get(&probe.name).is_none_or(|record| record.last.is_none());
+        tally.first_round |= never_ran && !probe.is_proof();
+        tally.push(Blocker {
+            phase: self.plan.phases.get(view.phase).map_or_else(|| tally.phase.clone(), |p| p.name.clone()),
+            probe: Some(view.name.clone()),
+            verdict,
+            state: Some(view.sight.state),
+            reason: view.sight.reason.clone().unwrap_or_else(|| why::SOAK.into()),
+            evidence: view.sight.evidence.clone(),
+        });
+    }
+
+    /// Row 5, the soak.
+    fn soak_row<'p>(&self, phase: &PhasePlan, probes: impl Iterator<Item = &'p ProbePlan>, tally: &mut Tally) -> SoakView {
+        let gate = &phase.gate;
+        let unserved = Soak::default();
+        let mut least =
+            SoakView { need: gate.soak, have: Duration::MAX, samples_need: gate.min_samples.max(1), samples_have: u32::MAX };
+        for probe in probes {
+            let soak = self.state.soft.soaks.get(&probe.name).unwrap_or(&unserved);
+            let have = soak.have(self.now.t, gate);
+            least.have = least.have.min(have);
+            if !probe.is_proof() {
+                least.samples_have = least.samples_have.min(soak.samples());
+            }
+            if let Some(short) = soak.short(self.now.t, gate, probe.is_proof()) {
+                tally.push(Blocker {
+                    phase: phase.name.clone(),
+                    probe: Some(probe.name.clone()),
+                    verdict: Verdict::Pending,
+                    state: None,
+                    reason: why::SOAK.into(),
+                    evidence: soak_words(short, have, gate, soak.samples()).into(),
+                });
+            }
+        }
+        SoakView {
+            have: if least.have == Duration::MAX { Duration::ZERO } else { least.have.min(gate.soak) },
+            samples_have: if least.samples_have == u32::MAX { 0 } else { least.samples_have },
+            ..least
+        }
+    }
+}
+
+fn soak_words(short: Short, have: Duration, gate: &GatePlan, samples: u32) -> String {
+    match short {
+        Short::RedInWindow(left) => format!("red within the last soak + unknownBudget; leaves that window in {}", span(left)),
+        Short::Time(missing) => format!("green for {} of {}; {} to go", span(have), span(gate.soak), span(missing)),
+        Short::Samples(missing) => format!("{samples} of {} passes; {missing} to go", gate.min_samples.max(1)),
+        Short::Control => "the negative control has not failed since the last reset".into(),
+    }
+}
+
+/// A span for people, in whole seconds.
+pub fn span(duration: Duration) -> String {
+    humantime::format_duration(Duration::from_secs(duration.as_secs())).to_string()
+}
+
+/// Collects blockers of one gate or guard.
+struct Tally {
+    phase: PhaseName,
+    blockers: Vec<Blocker>,
+    overrides: Vec<u64>,
+    /// A required continuous probe has had no run since the start: row 1.
+    first_round: bool,
+}
+
+impl Tally {
+    const fn new(phase: PhaseName) -> Self {
+        Self { phase, blockers: Vec::new(), overrides: Vec::new(), first_round: false }
+    }
+
+    fn push(&mut self, blocker: Blocker) {
+        self.blockers.push(blocker);
+    }
+
+    fn block(&mut self, verdict: Verdict, reason: checks::ReasonSpec, evidence: impl AsRef<str>) {
+        let phase = self.phase.clone();
+        self.push(Blocker { phase, probe: None, verdict, state: None, reason: reason.into(), evidence: evidence.into() });
+    }
+
+    /// The first row that matches: 1 unknown (the ledger, nothing to look at, no full round), 2 and 3 closed, 4 unknown,
+    /// 5 pending, 6 open.
+    fn verdict(mut self, soak: SoakView) -> GateView {
+        let row_one = self.first_round || self.blockers.iter().any(|b| b.verdict == Verdict::Unknown && b.probe.is_none());
+        let has = |verdict| self.blockers.iter().any(|b| b.verdict == verdict);
+        let verdict = if row_one {
+            Verdict::Unknown
+        } else if has(Verdict::Closed) {
+            Verdict::Closed
+        } else if has(Verdict::Unknown) {
+            Verdict::Unknown
+        } else if self.blockers.is_empty() {
+            Verdict::Open
+        } else {
+            Verdict::Pending
+        };
+        let order = |b: &Blocker| (b.verdict != verdict, b.probe.is_some(), severity(b.verdict));
+        self.blockers.sort_by_key(order);
+        let blocked_by = self.blockers.len();
+        self.blockers.truncate(MAX_BLOCKERS);
+        let Self { phase, blockers, overrides, .. } = self;
+        GateView { phase, verdict, blockers, blocked_by, overrides, soak, open_since: None }
+    }
+}
+
+const fn severity(verdict: Verdict) -> u8 {
+    match verdict {
+        Verdict::Closed => 0,
+        Verdict::Unknown => 1,
+        Verdict::Pending => 2,
+        Verdict::Open => 3,
+    }
+}
+
+impl Evaluation {
+    /// The gate of a phase.
+    pub fn gate(&self, phase: &str) -> Option<&GateView> {
+        self.gates.iter().find(|gate| &*gate.phase == phase)
+    }
+
+    /// The entry guard of a phase.
+    pub fn guard(&self, phase: &str) -> Option<&GateView> {
+        self.guards.iter().find(|guard| &*guard.phase == phase)
+    }
+
+    /// A probe.
+    pub fn probe(&self, name: &str) -> Option<&ProbeView> {
+        self.probes.iter().find(|probe| &*probe.name == name)
+    }
+
+    /// The same probe as in another evaluation; its position is tried first.
+    pub fn probe_named(&self, at: usize, name: &str) -> Option<&ProbeView> {
+        self.probes.get(at).filter(|view| &*view.name == name).or_else(|| self.probe(name))
+    }
+
+    /// How old it is.
+    pub fn age(&self, now: Millis) -> Duration {
+        now.since(self.at.t)
+    }
+}

@@ -1,0 +1,287 @@
+//! PURE. Phases: begin, switch, complete, roll back, adopt; and what a new document may change.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::event::{Command, Event, Refusal, RefusalKind, Wish};
+use crate::gate::{GateView, Verdict, evaluate};
+use crate::now::Now;
+use crate::plan::{NaturePlan, PhaseName, PhasePlan, Plan, SealAt};
+use crate::state::{PhaseState, Stamp, State};
+
+/// Longest text of a reason given by a person, in characters.
+const MAX_REASON: usize = 500;
+/// Longest override.
+pub const MAX_OVERRIDE: Duration = Duration::from_hours(7 * 24);
+/// Largest fact, in bytes of JSON.
+const MAX_FACT: usize = 64 * 1024;
+/// Most facts and most overrides.
+const MAX_RECORDS: usize = 1000;
+
+/// A person's wish.
+pub fn command(state: &State, command: &Command, now: Now) -> Result<Vec<Event>, Refusal> {
+    let plan = state
+        .durable
+        .plan
+        .as_deref()
+        .ok_or_else(|| Refusal::new(RefusalKind::Conflict, "no Migration document was ever loaded"))?;
+    let stamp = Stamp { at: now, by: command.by.clone() };
+    let desk = Desk { state, plan, now, stamp };
+    let event = match &command.wish {
+        Wish::Begin(phase) => desk.begin(phase),
+        Wish::Switch(phase) => desk.switch(phase),
+        Wish::Complete(phase) => desk.complete(phase),
+        Wish::Rollback(phase, reason) => desk.rollback(phase, reason),
+        Wish::Adopt(phase, reason) => desk.adopt(phase, reason),
+        Wish::Acknowledge(phase, reason) => desk.acknowledge(phase, reason),
+        Wish::Override(probe, reason, ttl) => desk.exempt(probe, reason, *ttl),
+        Wish::Revoke(id) => desk.revoke(*id),
+        Wish::Record(name, value) => return desk.record(name, value),
+        Wish::Forget(probe, part) => desk.forget(probe, part),
+    };
+    event.map(|event| vec![event])
+}
+
+fn conflict(message: impl Into<String>) -> Refusal {
+    Refusal::new(RefusalKind::Conflict, message)
+}
+
+fn invalid(message: impl Into<String>) -> Refusal {
+    Refusal::new(RefusalKind::Invalid, message)
+}
+
+fn said(reason: &str) -> Result<String, Refusal> {
+    let reason = reason.trim();
+    if reason.is_empty() {
+        return Err(invalid("a reason is needed, for those who read the audit trail later"));
+    }
+    Ok(reason.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_REASON).collect())
+}
+
+/// One command at one moment.
+struct Desk<'a> {
+    state: &'a State,
+    plan: &'a Plan,
+    now: Now,
+    stamp: Stamp,
+}
+
+impl<'a> Desk<'a> {
+    fn phase(&self, name: &str) -> Result<(usize, &'a PhasePlan), Refusal> {
+        let known = || {
+            let names: Vec<&str> = self.plan.phases.iter().map(|p| &*p.name).collect();
+            Refusal::new(RefusalKind::NotFound, format!("no phase `{name}`; the document has {}", names.join(", ")))
+        };
+        let at = self.plan.position(name).ok_or_else(known)?;
+        self.plan.phases.get(at).map(|phase| (at, phase)).ok_or_else(known)
+    }
+
+    fn begin(&self, name: &PhaseName) -> Result<Event, Refusal> {
+        let (at, phase) = self.phase(name)?;
+        if self.state.phase(name).state() == PhaseState::Active {
+            return Err(conflict(format!("phase {name} is active already")));
+        }
+        open(evaluate(self.state, self.now).guards.get(at), "begin")?;
+        Ok(Event::PhaseBegun { phase: phase.name.clone(), stamp: self.stamp.clone() })
+    }
+
+    fn switch(&self, name: &PhaseName) -> Result<Event, Refusal> {
+        let (at, phase) = self.phase(name)?;
+        let record = self.state.phase(name);
+        if record.state() != PhaseState::Active {
+            return Err(conflict(format!("phase {name} is {}; only an active phase can switch", record.state().as_str())));
+        }
+        if record.switched.is_some() {
+            return Err(conflict(format!("phase {name} has switched already")));
+        }
+        open(evaluate(self.state, self.now).guards.get(at), "switch")?;
+        Ok(Event::PhaseSwitched {
+            phase: phase.name.clone(),
+            stamp: self.stamp.clone(),
+            seals: self.seals(phase, SealAt::Switch),
+        })
+    }
+
+    fn complete(&self, name: &PhaseName) -> Result<Event, Refusal> {
+        let (at, phase) = self.phase(name)?;
+        let record = self.state.phase(name);
+        if record.state() == PhaseState::Complete {
+            return Err(conflict(format!("phase {name} is complete already")));
+        }
+        let evaluation = evaluate(self.state, self.now);
+        let gate = open(evaluation.gates.get(at), "complete")?;
+        Ok(Event::PhaseCompleted {
+            phase: phase.name.clone(),
+            stamp: self.stamp.clone(),
+            seals: self.seals(phase, SealAt::Complete),
+            overrides: gate.overrides.clone(),
+        })
+    }
+
+    /// The proofs of a phase that this event needs and seals. An overridden one is not sealed: it was not needed.
+    fn seals(&self, phase: &PhasePlan, event: SealAt) -> Vec<Arc<str>> {
+        let due = |probe: &&crate::plan::ProbePlan| match probe.nature {
+            NaturePlan::Proof { seal_at, .. } => seal_at == event && self.state.overridden(probe, self.now.t).is_none(),
+            NaturePlan::Continuous => false,
+        };
+        phase.probes.iter().filter(due).map(|probe| probe.name.clone()).collect()
+    }
+
+    fn rollback(&self, name: &PhaseName, reason: &str) -> Result<Event, Refusal> {
+        let (_, phase) = self.phase(name)?;
+        let reason = said(reason)?;
+        can_roll_back(self.state, self.plan, name).map_err(conflict)?;
+        Ok(Event::PhaseRolledBack { phase: phase.name.clone(), stamp: self.stamp.clone(), reason })
+    }
+
+    fn adopt(&self, name: &PhaseName, reason: &str) -> Result<Event, Refusal> {
+        let (at, phase) = self.phase(name)?;
+        let reason = said(reason)?;
+        let record = self.state.phase(name);
+        if record.state() != PhaseState::Waiting {
+            return Err(conflict(format!("phase {name} is {}; only a waiting phase can be adopted", record.state().as_str())));
+        }
+        let earlier = self.plan.phases.iter().take(at).find(|p| self.state.phase(&p.name).state() != PhaseState::Complete);
+        if let Some(earlier) = earlier {
+            return Err(conflict(format!("phase {} comes first and is not complete; adopt or complete it first", earlier.name)));
+        }
+        Ok(Event::PhaseAdopted { phase: phase.name.clone(), stamp: self.stamp.clone(), reason })
+    }
+
+    fn acknowledge(&self, name: &PhaseName, reason: &str) -> Result<Event, Refusal> {
+        let (_, phase) = self.phase(name)?;
+        let reason = said(reason)?;
+        if self.state.phase(name).regressed.is_empty() {
+            return Err(conflict(format!("no regression is latched for phase {name}")));
+        }
+        Ok(Event::RegressionAcknowledged { phase: phase.name.clone(), stamp: self.stamp.clone(), reason })
+    }
+
+    fn exempt(&self, name: &str, reason: &str, ttl: Duration) -> Result<Event, Refusal> {
+        let (_, probe) =
+            self.plan.probe(name).ok_or_else(|| Refusal::new(RefusalKind::NotFound, format!("no probe `{name}`")))?;
+        let reason = said(reason)?;
+        if !probe.waivable {
+            return Err(conflict(format!(
+                "probe {name} can not be overridden: it guards against mixing up or splitting the data"
+            )));
+        }
+        if ttl.is_zero() || ttl > MAX_OVERRIDE {
+            return Err(invalid("an override lasts longer than nothing and at most 7 days"));
+        }
+        if self.state.durable.overrides.len() >= MAX_RECORDS {
+            return Err(conflict("too many overrides are active; revoke some"));
+        }
+        let until = self.now.t.plus(ttl);
+        Ok(Event::OverrideCreated {
+            id: self.state.durable.next_override,
+            probe: probe.name.clone(),
+            stamp: self.stamp.clone(),
+            reason,
+            until,
+        })
+    }
+
+    fn revoke(&self, id: u64) -> Result<Event, Refusal> {
+        if !self.state.durable.overrides.contains_key(&id) {
+            return Err(Refusal::new(RefusalKind::NotFound, format!("no active override {id}")));
+        }
+        Ok(Event::OverrideEnded { id, stamp: self.stamp.clone() })
+    }
+
+    fn record(&self, name: &str, value: &serde_json::Value) -> Result<Vec<Event>, Refusal> {
+        let named = !name.is_empty() && name.len() <= 63 && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+        if !named {
+            return Err(invalid("a fact's name is 1 to 63 letters, digits, `-`, `_` or `.`"));
+        }
+        if value.to_string().len() > MAX_FACT {
+            return Err(invalid(format!("a fact is at most {MAX_FACT} bytes of JSON")));
+        }
+        match self.state.durable.facts.get(name) {
+            Some(fact) if fact.value == *value => Ok(Vec::new()),
+            Some(_) => Err(conflict(format!("fact `{name}` is recorded with another content, and facts are immutable"))),
+            None if self.state.durable.facts.len() >= MAX_RECORDS => Err(conflict("too many facts are recorded")),
+            None => Ok(vec![Event::FactRecorded { name: name.to_owned(), stamp: self.stamp.clone(), value: value.clone() }]),
+        }
+    }
+
+    fn forget(&self, name: &str, part: &checks::PartId) -> Result<Event, Refusal> {
+        let known = self.state.soft.parts.get(name).is_some_and(|parts| parts.contains(part));
+        let (probe, _) = self
+            .state
+            .soft
+            .parts
+            .get_key_value(name)
+            .filter(|_| known)
+            .ok_or_else(|| Refusal::new(RefusalKind::NotFound, format!("probe `{name}` has no part `{part}`")))?;
+        Ok(Event::PartForgotten { probe: probe.clone(), part: part.clone(), stamp: self.stamp.clone() })
+    }
+}
+
+/// Passes an open gate or guard on; any other is a refusal with its blockers.
+fn open<'g>(view: Option<&'g GateView>, verb: &str) -> Result<&'g GateView, Refusal> {
+    match view {
+        Some(view) if view.verdict == Verdict::Open => Ok(view),
+        Some(view) => Err(Refusal {
+            kind: RefusalKind::Gate(view.verdict),
+            message: format!("phase {} can not {verb}: {}", view.phase, view.verdict.as_str()),
+            blockers: view.blockers.clone(),
+        }),
+        None => Err(Refusal::new(RefusalKind::Gate(Verdict::Unknown), format!("can not {verb}: nothing was evaluated"))),
+    }
+}
+
+/// Whether a phase can roll back now; otherwise why not.
+pub fn can_roll_back(state: &State, plan: &Plan, name: &str) -> Result<(), String> {
+    match state.phase(name).state() {
+        PhaseState::Waiting => Err(format!("phase {name} is waiting; there is nothing to roll back")),
+        PhaseState::Active => Ok(()),
+        PhaseState::Complete => {
+            let active = plan.phases.iter().find(|p| state.phase(&p.name).state() == PhaseState::Active);
+            active.map_or(Ok(()), |active| Err(format!("phase {} is active; roll it back first", active.name)))
+        }
+    }
+}
+
+/// A new document: refused if it would rewrite what has happened, otherwise in force.
+pub fn configure(state: &State, plan: &Arc<Plan>, now: Now) -> Result<Vec<Event>, Refusal> {
+    if let Some(old) = state.durable.plan.as_deref() {
+        if old == &**plan {
+            return Ok(Vec::new());
+        }
+        keeps_history(state, old, plan)?;
+        keeps_seals(state, plan)?;
+    }
+    Ok(vec![Event::ConfigLoaded { at: now, plan: plan.clone() }])
+}
+
+fn keeps_history(state: &State, old: &Plan, new: &Plan) -> Result<(), Refusal> {
+    let Some(last) = old.phases.iter().rposition(|p| state.phase(&p.name).state() != PhaseState::Waiting) else { return Ok(()) };
+    if old.migration != new.migration {
+        return Err(conflict(format!(
+            "the ledger belongs to migration `{}`, the document is `{}`; use another state directory",
+            old.migration, new.migration
+        )));
+    }
+    for (at, phase) in old.phases.iter().take(last.saturating_add(1)).enumerate() {
+        let found = new.phases.get(at).map(|p| &*p.name);
+        if found != Some(&*phase.name) {
+            return Err(conflict(format!(
+                "phase {} is {} or stands before one that is not waiting: it can not be removed, moved or preceded by a new one (found {} in its place)",
+                phase.name,
+                state.phase(&phase.name).state().as_str(),
+                found.unwrap_or("nothing"),
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn keeps_seals(state: &State, new: &Plan) -> Result<(), Refusal> {
+    for (name, proof) in state.durable.proofs.iter().filter(|(_, proof)| proof.sealed) {
+        if new.probe(name).is_none_or(|(_, probe)| probe.hash != proof.hash) {
+            return Err(conflict(format!("proof {name} is sealed: it can not be changed or removed; roll its phase back first")));
+        }
+    }
+    Ok(())
+}

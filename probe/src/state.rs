@@ -1,0 +1,531 @@
+//! PURE. The ledger's state, and the debounced colour of a probe.
+//!
+//! Three parts with three lifetimes: [`Durable`] changes by chained events alone, [`Soft`] is checkpointed and may be some
+//! seconds old after a crash, [`Live`] starts empty with each process.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use checks::{Evidence, Outcome, PartId, Progress, Reason, ReasonSpec, engine_reasons as why};
+use serde::{Deserialize, Serialize};
+
+use crate::gate::Evaluation;
+use crate::now::{Millis, Now};
+use crate::plan::{NaturePlan, PhaseName, Plan, ProbeName, ProbePlan};
+use crate::soak::Soak;
+
+/// The window in which colour changes count as flapping.
+pub const FLAP_WINDOW: Duration = Duration::from_mins(10);
+/// This many colour changes within [`FLAP_WINDOW`] are not believed.
+pub const FLAP_LIMIT: usize = 5;
+/// A control's trust outlives this many cadences without a fresh proof of it.
+const TRUST_CADENCES: u32 = 3;
+
+/// The debounced colour of a probe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ProbeState {
+    /// Seen right, often enough and recently enough.
+    Green,
+    /// Seen wrong, not yet often enough to be red.
+    Suspect,
+    /// Nothing is wrong, something is not due or not finished yet.
+    Waiting,
+    /// Seen wrong, `failAfter` times in a row.
+    Red,
+    /// Not seen, not seen recently, or not to be believed.
+    Unknown,
+}
+
+impl ProbeState {
+    /// All of them, in the order of the metric's labels.
+    pub const ALL: [Self; 5] = [Self::Green, Self::Suspect, Self::Waiting, Self::Red, Self::Unknown];
+
+    /// Lower-case name, as in metrics and API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Green => "green",
+            Self::Suspect => "suspect",
+            Self::Waiting => "waiting",
+            Self::Red => "red",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// Where a phase stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PhaseState {
+    /// Not begun.
+    Waiting,
+    /// Begun, not complete.
+    Active,
+    /// Complete, or adopted.
+    Complete,
+}
+
+impl PhaseState {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Waiting, Self::Active, Self::Complete];
+
+    /// Lower-case name, as in metrics and API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Active => "active",
+            Self::Complete => "complete",
+        }
+    }
+}
+
+/// Who did something, and when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamp {
+    /// When.
+    pub at: Now,
+    /// The name of the token, or of the verifier itself.
+    pub by: String,
+}
+
+/// Everything the ledger knows.
+#[derive(Debug, Clone, Default)]
+pub struct State {
+    /// Changed by chained events alone.
+    pub durable: Durable,
+    /// Checkpointed.
+    pub soft: Soft,
+    /// Of this process.
+    pub live: Live,
+}
+
+/// What chained events alone change.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Durable {
+    /// The document in force.
+    pub plan: Option<Arc<Plan>>,
+    /// By phase.
+    pub phases: BTreeMap<PhaseName, PhaseRecord>,
+    /// By probe.
+    pub proofs: BTreeMap<ProbeName, ProofRecord>,
+    /// By name; immutable once recorded.
+    pub facts: BTreeMap<String, Fact>,
+    /// By id.
+    pub overrides: BTreeMap<u64, Override>,
+    /// Ids of overrides are never used twice.
+    pub next_override: u64,
+    /// Probes whose last green or red edge was to green: red would be a regression.
+    pub armed: BTreeSet<ProbeName>,
+}
+
+/// What happened to a phase.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PhaseRecord {
+    /// Made active.
+    pub begun: Option<Stamp>,
+    /// The authoritative side changed, or re-pointing began.
+    pub switched: Option<Stamp>,
+    /// Completed.
+    pub complete: Option<Stamp>,
+    /// Adopted instead of proven: why.
+    pub adopted: Option<String>,
+    /// Latched regressions, by probe.
+    pub regressed: BTreeMap<ProbeName, Regression>,
+    /// How many were ever latched.
+    pub regressions: u64,
+}
+
+impl PhaseRecord {
+    /// Where it stands.
+    pub const fn state(&self) -> PhaseState {
+        match (&self.begun, &self.complete) {
+            (_, Some(_)) => PhaseState::Complete,
+            (Some(_), None) => PhaseState::Active,
+            (None, None) => PhaseState::Waiting,
+        }
+    }
+}
+
+/// A required probe of a complete phase went from green to red.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Regression {
+    /// When.
+    pub since: Now,
+    /// The probe's reason.
+    pub reason: Reason,
+    /// What was seen.
+    pub evidence: Evidence,
+}
+
+/// A finished verification.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProofRecord {
+    /// When its last slice started.
+    pub at: Now,
+    /// None: it passed. Otherwise why it failed.
+    pub failed: Option<Reason>,
+    /// What was seen.
+    pub evidence: Evidence,
+    /// The probe's hash it belongs to.
+    pub hash: String,
+    /// Identities that it read, by target.
+    pub identities: BTreeMap<String, String>,
+    /// Sealed by the event that needed it: never run again.
+    pub sealed: bool,
+}
+
+/// A recorded, immutable reference.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Fact {
+    /// When, by whom.
+    pub stamp: Stamp,
+    /// The content.
+    pub value: serde_json::Value,
+}
+
+/// A time-boxed exception for one probe.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Override {
+    /// Which probe.
+    pub probe: ProbeName,
+    /// Why.
+    pub reason: String,
+    /// When, by whom.
+    pub stamp: Stamp,
+    /// Up to when.
+    pub until: Millis,
+}
+
+/// What is checkpointed.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Soft {
+    /// By probe, with the numbers of its own phase.
+    pub soaks: BTreeMap<ProbeName, Soak>,
+    /// The parts each probe has reported.
+    pub parts: BTreeMap<ProbeName, BTreeSet<PartId>>,
+    /// Each check's own Memory.
+    pub memories: BTreeMap<ProbeName, Arc<[u8]>>,
+    /// The last evaluation's number.
+    pub epoch: u64,
+}
+
+/// What this process has seen.
+#[derive(Debug, Clone, Default)]
+pub struct Live {
+    /// By probe.
+    pub probes: BTreeMap<ProbeName, ProbeRecord>,
+    /// The last evaluation.
+    pub evaluation: Option<Arc<Evaluation>>,
+    /// Numbers the fresh starts of probes; Runs of an earlier one are ignored.
+    pub generation: u64,
+    /// Why the ledger can not be written, while it can not.
+    pub unwritable: Option<String>,
+}
+
+/// Whether the negative control has shown that the probe can fail.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Trust {
+    /// Not seen failing (recently).
+    #[default]
+    Untested,
+    /// Seen failing with its own reason, at this moment.
+    Trusted(Millis),
+    /// It passed: the probe can not tell right from wrong.
+    Untrusted,
+}
+
+/// One finished Run, as it is kept and shown.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunRecord {
+    /// When it started: the age of its evidence counts from here.
+    pub started: Now,
+    /// When it was over.
+    pub finished: Now,
+    /// The worst part's outcome.
+    pub outcome: Outcome,
+    /// All parts.
+    pub parts: BTreeMap<PartId, Outcome>,
+    /// How far a proof has come, when this was a slice.
+    pub progress: Option<Progress>,
+}
+
+/// What this process has seen of one probe.
+#[derive(Debug, Clone)]
+pub struct ProbeRecord {
+    /// Its fresh start.
+    pub generation: u64,
+    /// The colour that outcomes alone give.
+    pub base: ProbeState,
+    /// Consecutive Fails; an Unknown between them keeps the count.
+    pub fails: u32,
+    /// Consecutive Passes.
+    pub passes: u32,
+    /// The newest Run.
+    pub last: Option<Arc<RunRecord>>,
+    /// The newest Run that was not a Pass since it was last green.
+    pub trouble: Option<Arc<RunRecord>>,
+    /// The newest Pass.
+    pub last_pass: Option<Now>,
+    /// When `base` changed, within [`FLAP_WINDOW`].
+    pub flips: VecDeque<Millis>,
+    /// How often it began to flap.
+    pub flaps: u64,
+    /// Its negative control.
+    pub trust: Trust,
+    /// The newest control.
+    pub control: Option<(Now, Outcome)>,
+    /// Something other than a Pass came in since the last epoch: no green credit for it.
+    pub disturbed: bool,
+}
+
+impl ProbeRecord {
+    /// A fresh start.
+    pub fn new(generation: u64) -> Self {
+        Self {
+            generation,
+            base: ProbeState::Unknown,
+            fails: 0,
+            passes: 0,
+            last: None,
+            trouble: None,
+            last_pass: None,
+            flips: VecDeque::new(),
+            flaps: 0,
+            trust: Trust::Untested,
+            control: None,
+            disturbed: true,
+        }
+    }
+
+    /// Takes in one finished Run of a continuous probe and says which base colour it has now.
+    pub fn observe(&mut self, run: Arc<RunRecord>, plan: &ProbePlan) -> ProbeState {
+        let at = run.finished.t;
+        let next = match &run.outcome {
+            Outcome::Pass { .. } => {
+                self.fails = 0;
+                self.passes = self.passes.saturating_add(1);
+                self.last_pass = Some(run.started);
+                if self.passes >= plan.recover_after.max(1) { ProbeState::Green } else { self.base }
+            }
+            Outcome::Fail { .. } => {
+                self.passes = 0;
+                self.fails = self.fails.saturating_add(1);
+                let red = self.base == ProbeState::Red || self.fails >= plan.fail_after.max(1);
+                if red { ProbeState::Red } else { ProbeState::Suspect }
+            }
+            Outcome::Unknown { .. } => {
+                self.passes = 0;
+                ProbeState::Unknown
+            }
+            Outcome::Waiting { .. } => {
+                self.passes = 0;
+                ProbeState::Waiting
+            }
+        };
+        let passed = matches!(run.outcome, Outcome::Pass { .. });
+        self.disturbed |= !passed;
+        if !passed {
+            self.trouble = Some(run.clone());
+        } else if next == ProbeState::Green {
+            self.trouble = None;
+        }
+        self.last = Some(run);
+        self.flip(next, at);
+        next
+    }
+
+    fn flip(&mut self, next: ProbeState, at: Millis) {
+        if next == self.base {
+            return;
+        }
+        let before = self.flapping(at);
+        self.base = next;
+        self.flips.push_back(at);
+        if self.flips.len() > FLAP_LIMIT {
+            self.flips.pop_front();
+        }
+        if !before && self.flapping(at) {
+            self.flaps = self.flaps.saturating_add(1);
+        }
+    }
+
+    /// Whether its colour changes too often to be believed.
+    pub fn flapping(&self, now: Millis) -> bool {
+        self.flips.iter().filter(|at| now.since(**at) < FLAP_WINDOW).count() >= FLAP_LIMIT
+    }
+
+    /// Its trust now; an old one has run out.
+    pub fn trust(&self, plan: &ProbePlan, now: Millis) -> Trust {
+        match self.trust {
+            Trust::Trusted(at) if now.since(at) > plan.control_every.saturating_mul(TRUST_CADENCES) => Trust::Untested,
+            trust @ (Trust::Trusted(_) | Trust::Untested | Trust::Untrusted) => trust,
+        }
+    }
+}
+
+/// A colour with what a person needs to understand it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sight {
+    /// The colour.
+    pub state: ProbeState,
+    /// Why it is not green.
+    pub reason: Option<Reason>,
+    /// What was seen.
+    pub evidence: Evidence,
+}
+
+impl Sight {
+    fn green(evidence: Evidence) -> Self {
+        Self { state: ProbeState::Green, reason: None, evidence }
+    }
+
+    fn because(state: ProbeState, reason: ReasonSpec, evidence: impl Into<Evidence>) -> Self {
+        Self { state, reason: Some(reason.into()), evidence: evidence.into() }
+    }
+
+    fn of(state: ProbeState, outcome: &Outcome) -> Self {
+        Self { state, reason: outcome.reason().cloned(), evidence: outcome.evidence().clone() }
+    }
+}
+
+impl State {
+    /// The same ledger in a new process: what was live is gone, each probe starts unknown.
+    #[must_use]
+    pub fn restarted(self) -> Self {
+        let mut state = Self { durable: self.durable, soft: self.soft, live: Live::default() };
+        state.enroll();
+        state
+    }
+
+    /// Gives each probe of the document that has none a live record.
+    pub(crate) fn enroll(&mut self) {
+        let Some(plan) = self.durable.plan.clone() else { return };
+        for (_, probe) in plan.probes() {
+            if !self.live.probes.contains_key(&probe.name) {
+                self.live.generation = self.live.generation.saturating_add(1);
+                self.live.probes.insert(probe.name.clone(), ProbeRecord::new(self.live.generation));
+            }
+        }
+    }
+
+    /// The record of a phase; one that nothing happened to yet is the default.
+    pub fn phase(&self, name: &str) -> &PhaseRecord {
+        static UNTOUCHED: PhaseRecord = PhaseRecord {
+            begun: None,
+            switched: None,
+            complete: None,
+            adopted: None,
+            regressed: BTreeMap::new(),
+            regressions: 0,
+        };
+        self.durable.phases.get(name).unwrap_or(&UNTOUCHED)
+    }
+
+    /// Whether a probe has left the required sets: the phase it lasts until has switched.
+    pub fn retired(&self, probe: &ProbePlan) -> bool {
+        probe.until.as_ref().is_some_and(|until| self.phase(until).switched.is_some())
+    }
+
+    /// The active override of a probe, if any and if it may have one.
+    pub fn overridden(&self, probe: &ProbePlan, now: Millis) -> Option<u64> {
+        let named = |o: &&Override| probe.waivable && o.probe == probe.name && o.until > now;
+        self.durable.overrides.iter().find(|(_, o)| named(o)).map(|(id, _)| *id)
+    }
+
+    /// What the probe looks like at this moment.
+    pub fn sight(&self, probe: &ProbePlan, now: Now) -> Sight {
+        match probe.nature {
+            NaturePlan::Continuous => self.continuous_sight(probe, now),
+            NaturePlan::Proof { valid_for, .. } => self.proof_sight(probe, valid_for, now),
+        }
+    }
+
+    fn continuous_sight(&self, probe: &ProbePlan, now: Now) -> Sight {
+        let unknown = |reason, evidence: String| Sight::because(ProbeState::Unknown, reason, evidence);
+        let Some(record) = self.live.probes.get(&probe.name) else {
+            return unknown(why::NO_RUN, "no run since the verifier started".into());
+        };
+        let Some(last) = &record.last else {
+            return unknown(why::NO_RUN, "no run since the verifier started, or since the probe changed".into());
+        };
+        let age = now.t.since(last.started.t);
+        if age > probe.max_age {
+            return unknown(why::STALE, format!("the last run started {age:.0?} ago, maxAge is {:?}", probe.max_age));
+        }
+        match record.base {
+            ProbeState::Red => return Sight::of(ProbeState::Red, &record.trouble.as_ref().unwrap_or(last).outcome),
+            ProbeState::Waiting => {
+                if let Outcome::Waiting { due, evidence, .. } = &last.outcome
+                    && now.utc > *due
+                {
+                    return unknown(why::OVERDUE, format!("was due at {due}: {evidence}"));
+                }
+            }
+            ProbeState::Green | ProbeState::Suspect | ProbeState::Unknown => {}
+        }
+        if record.flapping(now.t) {
+            return unknown(
+                why::FLAPPING,
+                format!("{FLAP_LIMIT} colour changes within {FLAP_WINDOW:?}; last seen: {}", last.outcome.evidence()),
+            );
+        }
+        match record.trust(probe, now.t) {
+            Trust::Trusted(_) => {}
+            Trust::Untrusted => return unknown(why::CONTROL_PASSED, control_words(record)),
+            Trust::Untested => return unknown(why::CONTROL_UNTESTED, control_words(record)),
+        }
+        match (record.base, &record.trouble) {
+            (ProbeState::Green, _) => Sight::green(last.outcome.evidence().clone()),
+            (ProbeState::Unknown, None) => unknown(
+                why::RECOVERING,
+                format!("{} of {} passes in a row: {}", record.passes, probe.recover_after, last.outcome.evidence()),
+            ),
+            (state, Some(trouble)) => Sight::of(state, &trouble.outcome),
+            (state, None) => Sight::of(state, &last.outcome),
+        }
+    }
+
+    fn proof_sight(&self, probe: &ProbePlan, valid_for: Duration, now: Now) -> Sight {
+        let record = self.live.probes.get(&probe.name);
+        let Some(proof) = self.durable.proofs.get(&probe.name).filter(|proof| proof.hash == probe.hash) else {
+            return match record.and_then(|record| record.last.as_ref()) {
+                None => Sight::because(ProbeState::Waiting, why::UNFINISHED, "not started"),
+                Some(last) => match (&last.outcome, &last.progress) {
+                    (_, Some(progress)) => Sight::because(
+                        ProbeState::Waiting,
+                        why::UNFINISHED,
+                        format!("{} of {}: {}", progress.done, progress.total, progress.note),
+                    ),
+                    (outcome @ Outcome::Unknown { .. }, None) => Sight::of(ProbeState::Unknown, outcome),
+                    (outcome, None) => Sight::because(ProbeState::Waiting, why::UNFINISHED, outcome.evidence().clone()),
+                },
+            };
+        };
+        if let Some(reason) = &proof.failed {
+            return Sight { state: ProbeState::Red, reason: Some(reason.clone()), evidence: proof.evidence.clone() };
+        }
+        let age = now.t.since(proof.at.t);
+        if proof.sealed || age <= valid_for {
+            return Sight::green(proof.evidence.clone());
+        }
+        Sight::because(ProbeState::Waiting, why::EXPIRED, format!("finished {age:.0?} ago, validFor is {valid_for:?}"))
+    }
+}
+
+fn control_words(record: &ProbeRecord) -> String {
+    record.control.as_ref().map_or_else(
+        || "the negative control has not run yet".into(),
+        |(_, outcome)| {
+            let reason = outcome.reason().map_or("pass", Reason::as_str);
+            format!("the negative control answered {reason}: {}", outcome.evidence())
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests;
