@@ -29,9 +29,9 @@ use std::sync::Arc;
 
 use checks::{DynCheck, Registry, Target};
 
+use self::problem::Problems;
 pub use self::problem::{ConfigErrors, Place, Problem};
 pub use self::schema::schema;
-use self::problem::Problems;
 use self::tree::{Kind, Node, Span};
 use crate::plan::{Plan, ProbeName};
 
@@ -108,7 +108,11 @@ pub fn parse(file: &str, bytes: &[u8], registry: &Registry) -> Result<Config, Co
     let parts = read_text(&mut problems, text, registry);
     let warnings = problems.finish()?;
     let parts = parts.filter(read::Parts::complete).ok_or_else(|| {
-        ConfigErrors::of_file(file, "a part of the document got lost".into(), "report this as a bug of phasegate, with the document")
+        ConfigErrors::of_file(
+            file,
+            "a part of the document got lost".into(),
+            "report this as a bug of phasegate, with the document",
+        )
     })?;
     let compiled = compile::compile(parts);
     Ok(Config {

@@ -14,7 +14,7 @@ use super::read::{Parts, PhasePart, ProbePart};
 use super::settings::{self, Settings};
 use crate::plan::{GatePlan, NaturePlan, PhasePlan, Plan, ProbeName, ProbePlan, SealAt};
 
-const VALID_FOR: Duration = Duration::from_secs(24 * 3600);
+const VALID_FOR: Duration = Duration::from_hours(24);
 
 /// What a document comes to.
 pub(super) struct Compiled {
@@ -42,7 +42,8 @@ pub(super) fn compile(parts: Parts) -> Compiled {
             } else {
                 NaturePlan::Continuous
             };
-            let uses: BTreeSet<Use> = doc.uses.as_ref().map_or_else(|| BTreeSet::from([Use::Gate]), |u| u.iter().copied().collect());
+            let uses: BTreeSet<Use> =
+                doc.uses.as_ref().map_or_else(|| BTreeSet::from([Use::Gate]), |u| u.iter().copied().collect());
             let numbers = Settings::of(&doc, &defaults.value, proof);
             let mut plan = ProbePlan {
                 name: doc.name.into(),

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 /// SHA-256 (hex) of bytes.
 pub(super) fn of_bytes(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(bytes).iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
 /// SHA-256 (hex) of the canonical form of a JSON value.

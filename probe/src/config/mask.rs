@@ -125,9 +125,7 @@ fn words(line: &str) -> Vec<Range<usize>> {
         } else if c == '#' {
             found.push(at..line.len());
             break;
-        } else if matches!(c, '{' | ',' | '[') {
-            key_may_start = true;
-        } else if matches!(c, '-' | '?') && line.get(at + 1..).is_none_or(|rest| rest.starts_with(char::is_whitespace)) {
+        } else if matches!(c, '{' | ',' | '[') || matches!(c, '-' | '?') && ends_word(line.get(at + 1..)) {
             key_may_start = true;
         } else if !c.is_whitespace() && !matches!(c, '}' | ']' | ':' | '"' | '\'' | '&' | '*' | '|' | '>' | '%') {
             key_may_start = false;
@@ -138,6 +136,10 @@ fn words(line: &str) -> Vec<Range<usize>> {
         }
     }
     found
+}
+
+fn ends_word(rest: Option<&str>) -> bool {
+    rest.is_none_or(|rest| rest.starts_with(char::is_whitespace))
 }
 
 fn key_at(text: &str) -> Option<usize> {

@@ -73,9 +73,10 @@ pub(super) fn parts(problems: &mut Problems<'_>, root: &mut Node, registry: &Reg
     let metadata = fit::<Metadata>(problems, root, &top.key("metadata"), document.metadata);
     let at = top.key("spec");
     let Fit { value: spec, whole } = fit::<Spec>(problems, root, &at, document.spec)?;
-    let defaults = spec.defaults.map_or_else(|| Some(Fit { value: Defaults::default(), whole: true }), |value| {
-        fit(problems, root, &at.key("defaults"), value)
-    });
+    let defaults = spec.defaults.map_or_else(
+        || Some(Fit { value: Defaults::default(), whole: true }),
+        |value| fit(problems, root, &at.key("defaults"), value),
+    );
     let kinds = schema::target_kinds();
     let kinds: Vec<&str> = kinds.iter().map(String::as_str).collect();
     let targets = spec.targets.into_iter().map(|(name, value)| {
@@ -98,9 +99,9 @@ pub(super) fn parts(problems: &mut Problems<'_>, root: &mut Node, registry: &Reg
 
 fn phase(problems: &mut Problems<'_>, root: &Node, registry: &Registry, path: &Path, value: Value) -> Option<PhasePart> {
     let Fit { value: phase, whole } = fit::<Phase>(problems, root, path, value)?;
-    let gate = phase.gate.map_or_else(|| Some(Fit { value: Gate::default(), whole: true }), |value| {
-        fit(problems, root, &path.key("gate"), value)
-    });
+    let gate = phase
+        .gate
+        .map_or_else(|| Some(Fit { value: Gate::default(), whole: true }), |value| fit(problems, root, &path.key("gate"), value));
     let count = phase.probes.len();
     let probes = phase.probes.into_iter().enumerate();
     let probes: Vec<_> =
@@ -193,7 +194,9 @@ fn guard_secrets(problems: &mut Problems<'_>, root: &mut Node, registry: &Regist
     let Some(spec) = root.get_mut("spec") else { return };
     if let Some(Kind::Map(targets)) = spec.get_mut("targets").map(|targets| &mut targets.kind) {
         let schema = schema::target();
-        targets.iter_mut().for_each(|(_, target)| secrets::guard(problems, &schema, target));
+        for (_, target) in targets {
+            secrets::guard(problems, &schema, target);
+        }
     }
     let mut schemas: BTreeMap<String, Option<Value>> = BTreeMap::new();
     let Some(Kind::List(phases)) = spec.get_mut("phases").map(|phases| &mut phases.kind) else { return };

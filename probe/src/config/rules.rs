@@ -96,7 +96,8 @@ fn unique<'a>(problems: &mut Problems<'_>, root: &Node, what: &str, names: impl 
         let path = path.key("name");
         let span = root.value_span(&path);
         if let Some(first) = first.get(name) {
-            let hint = format!("the first one is on line {}: the names of {what}s are unique in the document", problems.line(*first));
+            let hint =
+                format!("the first one is on line {}: the names of {what}s are unique in the document", problems.line(*first));
             problems.error(span, format!("another {what} is named `{name}`"), hint);
         } else {
             first.insert(name, span);
@@ -139,7 +140,11 @@ fn until(problems: &mut Problems<'_>, root: &Node, parts: &Parts, position: usiz
         };
         problems.value(root, &path, format!("`until` names {which} phase, `{until}`"), hint);
     } else if parts.all_phases {
-        let hint = if later.is_empty() { "remove it: no phase comes after this one".to_owned() } else { instead(until, &later, "later phases") };
+        let hint = if later.is_empty() {
+            "remove it: no phase comes after this one".to_owned()
+        } else {
+            instead(until, &later, "later phases")
+        };
         problems.value(root, &path, format!("unknown phase `{until}`"), hint);
     }
 }
@@ -169,10 +174,18 @@ fn numbers(problems: &mut Problems<'_>, root: &Node, parts: &Parts, probe: &Prob
             ("recoverAfter", doc.recover_after.is_some()),
             ("maxAge", doc.max_age.is_some()),
         ];
-        (given.to_vec(), format!("is not for a proof, and `{kind}` is one"), "remove it: one finished pass or fail decides a proof, see `validFor`")
+        (
+            given.to_vec(),
+            format!("is not for a proof, and `{kind}` is one"),
+            "remove it: one finished pass or fail decides a proof, see `validFor`",
+        )
     } else {
         let given = [("validFor", doc.valid_for.is_some()), ("sealAt", doc.seal_at.is_some())];
-        (given.to_vec(), format!("is for proofs only, and `{kind}` is a heartbeat"), "remove it: a heartbeat counts for as long as `maxAge`")
+        (
+            given.to_vec(),
+            format!("is for proofs only, and `{kind}` is a heartbeat"),
+            "remove it: a heartbeat counts for as long as `maxAge`",
+        )
     };
     for (field, _) in given.into_iter().filter(|(_, given)| *given) {
         problems.key(root, &probe.path.key(field), format!("`{field}` {message}"), hint);

@@ -14,7 +14,35 @@ pub fn schema(registry: &Registry) -> Value {
     if let Some(slot) = root.pointer_mut("/$defs/Check") {
         *slot = json!({ "description": "How to look: exactly one kind of check with its settings.", "oneOf": arms });
     }
+    without_null(&mut root);
     root
+}
+
+/// A key without a value is refused by the reader, so the schema does not offer it.
+fn without_null(value: &mut Value) {
+    let is_null = |schema: &Value| schema.get("type").is_some_and(|kind| kind == "null");
+    match value {
+        Value::Object(map) => {
+            if let Some(Value::Array(types)) = map.get_mut("type") {
+                types.retain(|kind| kind != "null");
+                if let [only] = types.as_slice() {
+                    let only = only.clone();
+                    map.insert("type".into(), only);
+                }
+            }
+            if let Some(Value::Array(arms)) = map.get_mut("anyOf") {
+                arms.retain(|arm| !is_null(arm));
+                if let [Value::Object(only)] = arms.as_mut_slice() {
+                    let only = std::mem::take(only);
+                    map.remove("anyOf");
+                    map.extend(only);
+                }
+            }
+            map.values_mut().for_each(without_null);
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_null),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 /// One arm: `{kind: {…}}`. What it refers to is left in the generator.

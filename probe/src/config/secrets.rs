@@ -45,7 +45,9 @@ fn walk(problems: &mut Problems<'_>, root: &Value, schema: &Value, node: &mut No
         }
         Kind::List(items) => {
             if let Some(inner) = schema.get("items") {
-                items.iter_mut().for_each(|item| walk(problems, root, inner, item, depth + 1));
+                for item in items {
+                    walk(problems, root, inner, item, depth + 1);
+                }
             }
         }
         Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::Text(_) => {}
@@ -135,7 +137,11 @@ pub(super) fn sweep(problems: &mut Problems<'_>, root: &Node) {
             Kind::Text(text) if has_password(text) => {
                 problems.hide(node.at);
                 problems.hide(node.written);
-                problems.error(node.at, "a password in a URL", "a secret may not stand in the document: take `user:password@` out");
+                problems.error(
+                    node.at,
+                    "a password in a URL",
+                    "a secret may not stand in the document: take `user:password@` out",
+                );
             }
             Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::Text(_) => {}
         }
@@ -149,5 +155,7 @@ fn has_password(text: &str) -> bool {
 /// Whether a key says that its value is a secret.
 pub(super) fn sounds_secret(key: &str) -> bool {
     let key = key.to_lowercase().replace(['-', '_'], "");
-    ["password", "passwd", "secret", "token", "dsn", "credential", "authorization", "apikey", "cookie"].iter().any(|word| key.contains(word))
+    ["password", "passwd", "secret", "token", "dsn", "credential", "authorization", "apikey", "cookie"]
+        .iter()
+        .any(|word| key.contains(word))
 }

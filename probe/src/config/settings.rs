@@ -10,12 +10,12 @@ use crate::plan::GatePlan;
 
 const EVERY: Duration = Duration::from_secs(5);
 const TIMEOUT: Duration = Duration::from_secs(4);
-const CONTROL_EVERY: Duration = Duration::from_secs(600);
+const CONTROL_EVERY: Duration = Duration::from_mins(10);
 const LEAST_MAX_AGE: Duration = Duration::from_secs(20);
 const THRESHOLD: u32 = 2;
 /// A shorter cadence is a slip of the unit, and would drown the target.
 const LEAST_EVERY: Duration = Duration::from_millis(10);
-const SOAK: Duration = Duration::from_secs(3600);
+const SOAK: Duration = Duration::from_hours(1);
 const MIN_SAMPLES: u32 = 60;
 
 /// Who says so.

@@ -212,6 +212,7 @@ impl Node {
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "only the errors that need other words than the parser's own are listed")]
 fn explain(error: &serde_saphyr::Error, text: &str) -> TreeError {
     use serde_saphyr::Error;
     if let Error::AliasError { error, .. } = error {
@@ -221,7 +222,9 @@ fn explain(error: &serde_saphyr::Error, text: &str) -> TreeError {
     let says = |message: &str, hint: &str| TreeError { at, message: message.to_owned(), hint: Some(hint.to_owned()) };
     let aliases = "write the repeated parts out, or use fewer aliases";
     match error {
-        Error::MultipleDocuments { .. } => says("more than one document", "a file holds one Migration: remove the part from `---` on"),
+        Error::MultipleDocuments { .. } => {
+            says("more than one document", "a file holds one Migration: remove the part from `---` on")
+        }
         Error::Budget { breach: serde_saphyr::budget::BudgetBreach::Depth { .. }, .. } => too_deep(at),
         Error::Budget { .. }
         | Error::AliasReplayLimitExceeded { .. }

@@ -119,10 +119,13 @@ fn report(problems: &mut Problems<'_>, root: &Node, part: &Path, error: &SpecErr
     let text = &error.message;
     if let Some((name, known)) = unknown(text, "unknown field ") {
         // What an unknown field holds may be a secret, unless it is a slip of one that is none.
-        if nearest(name, &known).is_none_or(sounds_secret) && let Some(node) = root.find(&path) {
+        if nearest(name, &known).is_none_or(sounds_secret)
+            && let Some(node) = root.find(&path)
+        {
             hide_literals(problems, node);
         }
-        let hint = if known.is_empty() { "remove it: there are no fields here".to_owned() } else { instead(name, &known, "fields") };
+        let hint =
+            if known.is_empty() { "remove it: there are no fields here".to_owned() } else { instead(name, &known, "fields") };
         return problems.key(root, &path, format!("unknown field `{name}`"), hint);
     }
     if let Some((name, known)) = unknown(text, "unknown variant ") {
@@ -208,7 +211,8 @@ pub(super) fn instead(name: &str, known: &[&str], what: &str) -> String {
 
 /// The known name that was most likely meant.
 fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
-    let plain = |text: &str| text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).take(80).collect::<String>();
+    let plain =
+        |text: &str| text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).take(80).collect::<String>();
     let name = plain(name);
     let distance = |known: &str| strsim::damerau_levenshtein(&name, &plain(known));
     let (far, near) = known.iter().map(|known| (distance(known), *known)).min()?;

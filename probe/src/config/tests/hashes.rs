@@ -22,7 +22,10 @@ fn the_same_meaning_has_the_same_hash() {
         ("every: 6s, timeout: 5s", "timeout: 5s, every: 6s"),
         ("name: homelab", "name: homelab # a comment"),
         ("use: [preflight, gate]", "use: [gate, preflight]"),
-        ("check: {look: {loki: k3s-loki, level: 9, words: [a, b]}}", "check: {look: {words: [a, b], loki: k3s-loki, level: 9}}\n      every: 6s"),
+        (
+            "check: {look: {loki: k3s-loki, level: 9, words: [a, b]}}",
+            "check: {look: {words: [a, b], loki: k3s-loki, level: 9}}\n      every: 6s",
+        ),
         ("level: 9", "level: 9, twice: false"),
         ("http://loki.observability.svc:3100", "http://loki.observability.svc:3100/"),
         ("      validFor: 12h\n", "      validFor: 720m\n      use: [gate]\n"),

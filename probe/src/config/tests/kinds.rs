@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use checks::{Check, Context, Entry, FieldError, Meta, Nature, Outcome, ReasonSpec, Registry, Report, SecretRef, Step, TargetKind, TargetUse};
+use checks::{
+    Check, Context, Entry, FieldError, Meta, Nature, Outcome, ReasonSpec, Registry, Report, SecretRef, Step, TargetKind,
+    TargetUse,
+};
 use futures::future::BoxFuture;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -83,7 +86,8 @@ impl Check for Look {
 
     fn validate(&self) -> Vec<FieldError> {
         let too_high = self.level > 9;
-        let error = || FieldError { field: "level", message: "`level` ends at 9".into(), hint: "write `level: 9` or less".into() };
+        let error =
+            || FieldError { field: "level", message: "`level` ends at 9".into(), hint: "write `level: 9` or less".into() };
         too_high.then(error).into_iter().collect()
     }
 

@@ -74,7 +74,8 @@ fn an_unused_target_and_a_short_wait_are_remarks() {
 
 #[test]
 fn an_alias_stands_for_its_anchor() {
-    let text = FULL.replace("docker-pg: {postgres: {dsn: {env: PG_OLD_DSN}}}", "docker-pg: &pg {postgres: {dsn: {env: PG_OLD_DSN}}}");
+    let text =
+        FULL.replace("docker-pg: {postgres: {dsn: {env: PG_OLD_DSN}}}", "docker-pg: &pg {postgres: {dsn: {env: PG_OLD_DSN}}}");
     let text = text.replace("k3s-pg: {postgres: {dsn: {file: /var/run/secrets/phasegate/pg}}}", "k3s-pg: *pg");
     let config = parse(&text).unwrap();
     assert_eq!(config.targets["k3s-pg"], config.targets["docker-pg"]);
@@ -93,7 +94,31 @@ fn a_document_cut_anywhere_is_refused_or_has_its_own_meaning() {
 
 #[test]
 fn no_change_of_a_character_makes_the_reader_stumble() {
-    let replacements = ["", "\0", "\t", "\n", " ", "-", ":", "{", "}", "[", "]", "&", "*", "!", "|", ">", "'", "\"", "#", "%", "9", "é", "\u{1f511}"];
+    let replacements = [
+        "",
+        "\0",
+        "\t",
+        "\n",
+        " ",
+        "-",
+        ":",
+        "{",
+        "}",
+        "[",
+        "]",
+        "&",
+        "*",
+        "!",
+        "|",
+        ">",
+        "'",
+        "\"",
+        "#",
+        "%",
+        "9",
+        "é",
+        "\u{1f511}",
+    ];
     for (at, replacement) in (0..FULL.len()).flat_map(|at| replacements.iter().map(move |with| (at, with))).step_by(7) {
         let text = format!("{}{replacement}{}", &FULL[..at], &FULL[at + 1..]);
         if let Err(errors) = parse(&text) {
