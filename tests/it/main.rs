@@ -1,1 +1,3 @@
-//! x
+//! Is it true? One test binary; each module asks one question.
+
+mod bench;
