@@ -1,3 +1,5 @@
 //! Is it true? One test binary; each module asks one question.
 
+// The lints that tests are exempt from look for this attribute, also in a test binary.
+#[cfg(test)]
 mod bench;
