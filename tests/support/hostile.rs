@@ -10,7 +10,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-const LOGIN_PAGE: &str = "<!DOCTYPE html><html><head><title>Sign in</title></head><body><form action=\"/login\"></form></body></html>";
+const LOGIN_PAGE: &str =
+    "<!DOCTYPE html><html><head><title>Sign in</title></head><body><form action=\"/login\"></form></body></html>";
 
 /// How a server misbehaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,11 +62,7 @@ impl Hostile {
                 while serving.try_join_next().is_some() {}
             }
         });
-        Ok(Self {
-            address,
-            connections,
-            _accepting: accepting,
-        })
+        Ok(Self { address, connections, _accepting: accepting })
     }
 
     /// Where it listens.
@@ -88,12 +85,7 @@ async fn serve(mut stream: TcpStream, habit: Habit) -> std::io::Result<()> {
     match habit {
         Habit::Reset => return stream.set_zero_linger(),
         Habit::Close => return stream.shutdown().await,
-        Habit::Silent
-        | Habit::Endless
-        | Habit::Truncated
-        | Habit::Html
-        | Habit::Status(_)
-        | Habit::Drip(_) => {}
+        Habit::Silent | Habit::Endless | Habit::Truncated | Habit::Html | Habit::Status(_) | Habit::Drip(_) => {}
     }
     read_head(&mut stream).await?;
     match habit {
@@ -102,36 +94,20 @@ async fn serve(mut stream: TcpStream, habit: Habit) -> std::io::Result<()> {
             while stream.read(&mut [0; 1024]).await? > 0 {}
         }
         Habit::Endless => {
-            stream
-                .write_all(&head(200, "application/json", None))
-                .await?;
+            stream.write_all(&head(200, "application/json", None)).await?;
             loop {
                 stream.write_all(&[b'x'; 16 * 1024]).await?;
             }
         }
         Habit::Truncated => {
-            stream
-                .write_all(&head(200, "application/json", Some(1000)))
-                .await?;
-            stream
-                .write_all(b"{\"status\":\"success\",\"data\":{")
-                .await?;
+            stream.write_all(&head(200, "application/json", Some(1000))).await?;
+            stream.write_all(b"{\"status\":\"success\",\"data\":{").await?;
             stream.shutdown().await?;
         }
         Habit::Html => answer(&mut stream, 200, "text/html; charset=utf-8", LOGIN_PAGE).await?,
-        Habit::Status(code) => {
-            answer(
-                &mut stream,
-                code,
-                "application/json",
-                "{\"message\":\"no\"}",
-            )
-            .await?
-        }
+        Habit::Status(code) => answer(&mut stream, code, "application/json", "{\"message\":\"no\"}").await?,
         Habit::Drip(pause) => {
-            stream
-                .write_all(&head(200, "application/json", None))
-                .await?;
+            stream.write_all(&head(200, "application/json", None)).await?;
             loop {
                 stream.write_all(b" ").await?;
                 tokio::time::sleep(pause).await;
@@ -153,17 +129,12 @@ async fn read_head(stream: &mut TcpStream) -> std::io::Result<()> {
 }
 
 async fn answer(stream: &mut TcpStream, code: u16, kind: &str, body: &str) -> std::io::Result<()> {
-    stream
-        .write_all(&head(code, kind, Some(body.len())))
-        .await?;
+    stream.write_all(&head(code, kind, Some(body.len()))).await?;
     stream.write_all(body.as_bytes()).await?;
     stream.shutdown().await
 }
 
 fn head(code: u16, kind: &str, length: Option<usize>) -> Vec<u8> {
-    let length = length
-        .map(|length| format!("content-length: {length}\r\n"))
-        .unwrap_or_default();
-    format!("HTTP/1.1 {code} -\r\ncontent-type: {kind}\r\n{length}connection: close\r\n\r\n")
-        .into_bytes()
+    let length = length.map(|length| format!("content-length: {length}\r\n")).unwrap_or_default();
+    format!("HTTP/1.1 {code} -\r\ncontent-type: {kind}\r\n{length}connection: close\r\n\r\n").into_bytes()
 }

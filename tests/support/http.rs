@@ -19,11 +19,7 @@ impl Answer {
     pub(crate) async fn to(request: reqwest::RequestBuilder) -> Result<Self> {
         let response = request.send().await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Ok(Self {
-            status,
-            headers,
-            body: response.text().await?,
-        })
+        Ok(Self { status, headers, body: response.text().await? })
     }
 
     /// The body as JSON.
@@ -31,7 +27,6 @@ impl Answer {
     /// # Errors
     /// It is none.
     pub fn json(&self) -> Result<Value> {
-        serde_json::from_str(&self.body)
-            .with_context(|| format!("not JSON ({}): {}", self.status, self.body))
+        serde_json::from_str(&self.body).with_context(|| format!("not JSON ({}): {}", self.status, self.body))
     }
 }

@@ -29,10 +29,7 @@ pub struct Line {
 impl Line {
     /// A line of that text, at `at` nanoseconds since the Unix epoch.
     pub fn new(at: i64, text: impl Into<String>) -> Self {
-        Self {
-            at,
-            text: text.into(),
-        }
+        Self { at, text: text.into() }
     }
 }
 
@@ -55,13 +52,8 @@ impl Loki {
         let folder = world.folder("loki")?;
         let file = folder.join("config.json");
         std::fs::write(&file, config(&folder, http, grpc).to_string())?;
-        let process = world
-            .start(Spec::new("loki", binary).arg(format!("-config.file={}", file.display())))?;
-        let loki = Self {
-            process,
-            http: world.http().clone(),
-            url: format!("http://127.0.0.1:{http}"),
-        };
+        let process = world.start(Spec::new("loki", binary).arg(format!("-config.file={}", file.display())))?;
+        let loki = Self { process, http: world.http().clone(), url: format!("http://127.0.0.1:{http}") };
         loki.ready().await?;
         Ok(loki)
     }
@@ -120,23 +112,10 @@ impl Loki {
     /// Loki refuses them; the error holds its words.
     pub async fn push(&self, labels: &[(&str, &str)], lines: &[Line]) -> Result<()> {
         let stream: BTreeMap<_, _> = labels.iter().copied().collect();
-        let values: Vec<_> = lines
-            .iter()
-            .map(|line| json!([line.at.to_string(), line.text]))
-            .collect();
+        let values: Vec<_> = lines.iter().map(|line| json!([line.at.to_string(), line.text])).collect();
         let body = json!({"streams": [{"stream": stream, "values": values}]});
-        let answer = Answer::to(
-            self.http
-                .post(format!("{}/loki/api/v1/push", self.url))
-                .json(&body),
-        )
-        .await?;
-        ensure!(
-            answer.status == 204,
-            "Loki refused the push ({}): {}",
-            answer.status,
-            answer.body.trim()
-        );
+        let answer = Answer::to(self.http.post(format!("{}/loki/api/v1/push", self.url)).json(&body)).await?;
+        ensure!(answer.status == 204, "Loki refused the push ({}): {}", answer.status, answer.body.trim());
         Ok(())
     }
 
@@ -153,21 +132,10 @@ impl Loki {
             .append_pair("limit", "5000")
             .append_pair("direction", "forward");
         let answer = Answer::to(self.http.get(url)).await?;
-        ensure!(
-            answer.status == 200,
-            "Loki refused the query ({}): {}",
-            answer.status,
-            answer.body.trim()
-        );
+        ensure!(answer.status == 200, "Loki refused the query ({}): {}", answer.status, answer.body.trim());
         let reply = answer.json()?;
-        let streams = reply
-            .pointer("/data/result")
-            .and_then(Value::as_array)
-            .context("no streams in Loki's answer")?;
-        let values = streams
-            .iter()
-            .filter_map(|stream| stream.get("values")?.as_array())
-            .flatten();
+        let streams = reply.pointer("/data/result").and_then(Value::as_array).context("no streams in Loki's answer")?;
+        let values = streams.iter().filter_map(|stream| stream.get("values")?.as_array()).flatten();
         let mut lines = values.map(line).collect::<Result<Vec<_>>>()?;
         lines.sort();
         Ok(lines)
@@ -177,13 +145,7 @@ impl Loki {
     ///
     /// # Errors
     /// After `deadline` there are not; the error says how many there are.
-    pub async fn wait_for_lines(
-        &self,
-        query: &str,
-        span: (i64, i64),
-        count: usize,
-        deadline: Duration,
-    ) -> Result<Vec<Line>> {
+    pub async fn wait_for_lines(&self, query: &str, span: (i64, i64), count: usize, deadline: Duration) -> Result<Vec<Line>> {
         wait_until(deadline, &format!("{count} lines of {query}"), async || {
             let lines = self.lines(query, span.0, span.1).await?;
             ensure!(lines.len() == count, "there are {}", lines.len());
@@ -196,14 +158,8 @@ impl Loki {
         let url = format!("{}/ready", self.url);
         self.process
             .wait_until(START, "Loki is ready", async || {
-                let answer =
-                    Answer::to(self.http.get(&url).timeout(Duration::from_secs(2))).await?;
-                ensure!(
-                    answer.status == 200,
-                    "{}: {}",
-                    answer.status,
-                    answer.body.trim()
-                );
+                let answer = Answer::to(self.http.get(&url).timeout(Duration::from_secs(2))).await?;
+                ensure!(answer.status == 200, "{}: {}", answer.status, answer.body.trim());
                 Ok(())
             })
             .await
@@ -216,10 +172,7 @@ fn url(text: &str) -> Result<reqwest::Url> {
 
 fn line(value: &Value) -> Result<Line> {
     let (at, text) = serde_json::from_value::<(String, String)>(value.clone())?;
-    Ok(Line {
-        at: at.parse()?,
-        text,
-    })
+    Ok(Line { at: at.parse()?, text })
 }
 
 /// JSON is YAML. Two settings make it ready in 0.3 s instead of 16 to 30 s: no waiting period for a ring of one, and a

@@ -1,4 +1,4 @@
-//! `PostgreSQL`, the distribution's: a real cluster on a folder and a port of its own.
+//! PostgreSQL, the distribution's: a real cluster on a folder and a port of its own.
 
 use std::ops::Deref;
 use std::path::PathBuf;
@@ -30,7 +30,7 @@ impl Postgres {
     /// Makes a new cluster and starts it; returns when `homelab` is there.
     ///
     /// # Errors
-    /// `PostgreSQL` is not installed, or does not start within 30 s.
+    /// PostgreSQL is not installed, or does not start within 30 s.
     pub async fn start(world: &World) -> Result<Self> {
         let user = account()?;
         let folder = world.folder("postgres")?;
@@ -42,55 +42,29 @@ impl Postgres {
         let data = folder.join("data").display().to_string();
 
         let initdb = Spec::new("initdb", Self::program("initdb")?)
-            .args([
-                "--no-sync",
-                "--username=postgres",
-                "--auth=scram-sha-256",
-                "--encoding=UTF8",
-                "--locale=C.UTF-8",
-            ])
+            .args(["--no-sync", "--username=postgres", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8"])
             .arg(format!("--pwfile={}", password.display()))
             .arg(format!("--pgdata={data}"))
             .user(user);
         let made = world.run(initdb, INITDB).await?;
-        ensure!(
-            made.code == 0,
-            "initdb failed ({}): {}{}",
-            made.code,
-            made.stdout,
-            made.stderr
-        );
+        ensure!(made.code == 0, "initdb failed ({}): {}{}", made.code, made.stdout, made.stderr);
 
         let port = world.port()?;
         let server = Spec::new("postgres", Self::program("postgres")?)
             .args(["-D", data.as_str(), "-p", port.to_string().as_str()])
-            .args([
-                "-c",
-                "listen_addresses=127.0.0.1",
-                "-c",
-                "unix_socket_directories=",
-                "-c",
-                "shared_buffers=16MB",
-            ])
+            .args(["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "shared_buffers=16MB"])
             .user(user)
             // SIGTERM would wait for the clients to leave.
             .ends_by(Signal::INT);
-        let postgres = Self {
-            process: world.start(server)?,
-            port,
-        };
+        let postgres = Self { process: world.start(server)?, port };
         postgres.ready("postgres").await?;
         let postgres_database = connect(&postgres.url("postgres", "postgres", "postgres")).await?;
-        postgres_database
-            .batch_execute("CREATE ROLE server LOGIN PASSWORD 'server'")
-            .await?;
-        postgres_database
-            .batch_execute("CREATE DATABASE homelab OWNER server")
-            .await?;
+        postgres_database.batch_execute("CREATE ROLE server LOGIN PASSWORD 'server'").await?;
+        postgres_database.batch_execute("CREATE DATABASE homelab OWNER server").await?;
         Ok(postgres)
     }
 
-    /// Where one of `PostgreSQL`'s programs is (`pg_dump`): in `PHASEGATE_PG_BIN`, or of the newest version that the
+    /// Where one of PostgreSQL's programs is (`pg_dump`): in `PHASEGATE_PG_BIN`, or of the newest version that the
     /// distribution has, or on the `PATH`.
     ///
     /// # Errors
@@ -98,10 +72,7 @@ impl Postgres {
     pub fn program(name: &str) -> Result<PathBuf> {
         let told = std::env::var_os("PHASEGATE_PG_BIN").map(PathBuf::from);
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let found = told
-            .into_iter()
-            .chain(distribution())
-            .chain(std::env::split_paths(&path));
+        let found = told.into_iter().chain(distribution()).chain(std::env::split_paths(&path));
         found.map(|folder| folder.join(name)).find(|program| program.is_file()).with_context(|| {
             format!("there is no {name}: apt-get install postgresql, or set PHASEGATE_PG_BIN; tests/run does the former")
         })
@@ -119,10 +90,7 @@ impl Postgres {
 
     /// Any other login.
     pub fn url(&self, role: &str, password: &str, database: &str) -> String {
-        format!(
-            "postgres://{role}:{password}@127.0.0.1:{}/{database}",
-            self.port
-        )
+        format!("postgres://{role}:{password}@127.0.0.1:{}/{database}", self.port)
     }
 
     /// Its port on 127.0.0.1.
@@ -192,13 +160,11 @@ impl Postgres {
     async fn ready(&self, database: &str) -> Result<()> {
         let url = self.url("postgres", "postgres", database);
         let look = async || connect(&url).await.map(drop);
-        self.process
-            .wait_until(START, "PostgreSQL takes a login", look)
-            .await
+        self.process.wait_until(START, "PostgreSQL takes a login", look).await
     }
 }
 
-/// A login to `PostgreSQL`. Closed when dropped.
+/// A login to PostgreSQL. Closed when dropped.
 #[derive(Debug)]
 pub struct Session {
     client: Client,
@@ -217,47 +183,28 @@ async fn connect(url: &str) -> Result<Session> {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
     let mut tasks = JoinSet::new();
     tasks.spawn(connection);
-    Ok(Session {
-        client,
-        _connection: tasks,
-    })
+    Ok(Session { client, _connection: tasks })
 }
 
-/// Whom to run as: `PostgreSQL` refuses root, and a user id that has no account.
+/// Whom to run as: PostgreSQL refuses root, and a user id that has no account.
 fn account() -> Result<Option<User>> {
     if !geteuid().is_root() {
         return Ok(None);
     }
     let accounts = std::fs::read_to_string("/etc/passwd").context("reading /etc/passwd")?;
     let find = |name: &str| {
-        let line = accounts
-            .lines()
-            .find(|line| line.split(':').next() == Some(name))?;
+        let line = accounts.lines().find(|line| line.split(':').next() == Some(name))?;
         let mut fields = line.split(':').skip(2);
-        Some(User {
-            uid: fields.next()?.parse().ok()?,
-            gid: fields.next()?.parse().ok()?,
-        })
+        Some(User { uid: fields.next()?.parse().ok()?, gid: fields.next()?.parse().ok()? })
     };
     let user = find("postgres").or_else(|| find("nobody"));
-    Ok(Some(user.context(
-        "PostgreSQL does not run as root, and there is neither `postgres` nor `nobody`",
-    )?))
+    Ok(Some(user.context("PostgreSQL does not run as root, and there is neither `postgres` nor `nobody`")?))
 }
 
 /// The folders of all versions that Debian has installed, newest first.
 fn distribution() -> Vec<PathBuf> {
-    let versions = std::fs::read_dir("/usr/lib/postgresql")
-        .into_iter()
-        .flatten()
-        .flatten();
-    let mut numbers: Vec<u32> = versions
-        .filter_map(|version| version.file_name().to_str()?.parse().ok())
-        .collect();
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut numbers: Vec<u32> = versions.filter_map(|version| version.file_name().to_str()?.parse().ok()).collect();
     numbers.sort_unstable();
-    numbers
-        .into_iter()
-        .rev()
-        .map(|version| PathBuf::from(format!("/usr/lib/postgresql/{version}/bin")))
-        .collect()
+    numbers.into_iter().rev().map(|version| PathBuf::from(format!("/usr/lib/postgresql/{version}/bin"))).collect()
 }

@@ -44,14 +44,7 @@ pub struct Spec {
 impl Spec {
     /// `name` is what the logs are called.
     pub fn new(name: impl Into<String>, program: impl Into<PathBuf>) -> Self {
-        Self {
-            name: name.into(),
-            program: program.into(),
-            args: Vec::new(),
-            env: Vec::new(),
-            user: None,
-            end: Signal::TERM,
-        }
+        Self { name: name.into(), program: program.into(), args: Vec::new(), env: Vec::new(), user: None, end: Signal::TERM }
     }
 
     /// Adds one argument.
@@ -129,25 +122,15 @@ impl Process {
     pub fn start(&self) -> Result<()> {
         let mut slot = self.child.lock();
         if let Some(child) = slot.as_mut() {
-            ensure!(
-                child.try_wait()?.is_some(),
-                "{} is running already",
-                self.spec.name
-            );
+            ensure!(child.try_wait()?.is_some(), "{} is running already", self.spec.name);
         }
-        *slot = Some(
-            spawn(self.command()?)
-                .with_context(|| format!("starting {}", self.spec.program.display()))?,
-        );
+        *slot = Some(spawn(self.command()?).with_context(|| format!("starting {}", self.spec.program.display()))?);
         Ok(())
     }
 
     /// Its process id while it was last started, else `None`.
     pub fn pid(&self) -> Option<i32> {
-        self.child
-            .lock()
-            .as_ref()
-            .and_then(|child| i32::try_from(child.id()).ok())
+        self.child.lock().as_ref().and_then(|child| i32::try_from(child.id()).ok())
     }
 
     /// How it ended, `None` while it runs.
@@ -156,9 +139,7 @@ impl Process {
     /// It was never started.
     pub fn ended(&self) -> Result<Option<ExitStatus>> {
         let mut slot = self.child.lock();
-        let child = slot
-            .as_mut()
-            .with_context(|| format!("{} was never started", self.spec.name))?;
+        let child = slot.as_mut().with_context(|| format!("{} was never started", self.spec.name))?;
         Ok(child.try_wait()?)
     }
 
@@ -168,29 +149,18 @@ impl Process {
     /// It still runs after `deadline`.
     pub async fn wait(&self, deadline: Duration) -> Result<ExitStatus> {
         let what = format!("{} ends", self.spec.name);
-        wait_until(deadline, &what, async || {
-            self.ended()?.context("it still runs")
-        })
-        .await
+        wait_until(deadline, &what, async || self.ended()?.context("it still runs")).await
     }
 
     /// Looks until `look` is `Ok`, see [`wait_until`]; gives up at once when the process ends.
     ///
     /// # Errors
     /// It ended, or the deadline passed. The error holds the end of its log.
-    pub async fn wait_until<T>(
-        &self,
-        deadline: Duration,
-        what: &str,
-        mut look: impl AsyncFnMut() -> Result<T>,
-    ) -> Result<T> {
+    pub async fn wait_until<T>(&self, deadline: Duration, what: &str, mut look: impl AsyncFnMut() -> Result<T>) -> Result<T> {
         let seen = wait_until(deadline, what, async || {
             let looked = look().await;
             match self.ended()? {
-                Some(status) if looked.is_err() => Ok(Err(anyhow!(
-                    "{} ended ({status}) before: {what}",
-                    self.spec.name
-                ))),
+                Some(status) if looked.is_err() => Ok(Err(anyhow!("{} ended ({status}) before: {what}", self.spec.name))),
                 _ => looked.map(Ok),
             }
         });
@@ -210,14 +180,12 @@ impl Process {
             tree::send(pid, Signal::KILL);
         }
         self.wait(KERNEL).await?;
-        wait_until(
-            KERNEL,
-            &format!("all processes of {} are gone", self.spec.name),
-            async || match all.iter().find(|pid| tree::alive(**pid)) {
+        wait_until(KERNEL, &format!("all processes of {} are gone", self.spec.name), async || {
+            match all.iter().find(|pid| tree::alive(**pid)) {
                 Some(pid) => bail!("process {pid} is still there"),
                 None => Ok(()),
-            },
-        )
+            }
+        })
         .await
     }
 
@@ -242,22 +210,16 @@ impl Process {
     /// # Errors
     /// One of them runs on.
     pub async fn freeze(&self) -> Result<()> {
-        let pid = self
-            .running()
-            .with_context(|| format!("{} does not run", self.spec.name))?;
-        wait_until(
-            KERNEL,
-            &format!("{} stands still", self.spec.name),
-            async || {
-                // The tree is read again on each look: what was forked in between has to stop as well.
-                let all = tree::tree(pid);
-                for &pid in &all {
-                    tree::send(pid, Signal::STOP);
-                }
-                ensure!(all.iter().all(|pid| tree::stopped(*pid)), "it moves");
-                Ok(())
-            },
-        )
+        let pid = self.running().with_context(|| format!("{} does not run", self.spec.name))?;
+        wait_until(KERNEL, &format!("{} stands still", self.spec.name), async || {
+            // The tree is read again on each look: what was forked in between has to stop as well.
+            let all = tree::tree(pid);
+            for &pid in &all {
+                tree::send(pid, Signal::STOP);
+            }
+            ensure!(all.iter().all(|pid| tree::stopped(*pid)), "it moves");
+            Ok(())
+        })
         .await
     }
 
@@ -285,18 +247,11 @@ impl Process {
             let lines: Vec<&str> = log.lines().collect();
             let hidden = lines.len().saturating_sub(SHOWN);
             if !lines.is_empty() {
-                shown.push(format!(
-                    "--- {} {stream} (the first {hidden} lines left out)",
-                    self.spec.name
-                ));
+                shown.push(format!("--- {} {stream} (the first {hidden} lines left out)", self.spec.name));
                 shown.extend(lines.iter().skip(hidden).map(|line| format!("    {line}")));
             }
         }
-        if shown.is_empty() {
-            format!("--- {} said nothing", self.spec.name)
-        } else {
-            shown.join("\n")
-        }
+        if shown.is_empty() { format!("--- {} said nothing", self.spec.name) } else { shown.join("\n") }
     }
 
     /// Runs it to its end.
@@ -312,15 +267,8 @@ impl Process {
                 return Err(error.context(self.log()));
             }
         };
-        let code = status
-            .code()
-            .or_else(|| status.signal().map(|signal| 128 + signal))
-            .context("neither code nor signal")?;
-        Ok(Output {
-            code,
-            stdout: self.stdout(),
-            stderr: self.stderr(),
-        })
+        let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).context("neither code nor signal")?;
+        Ok(Output { code, stdout: self.stdout(), stderr: self.stderr() })
     }
 
     /// SIGKILL to all of its processes, without waiting for more than the first one.
@@ -344,47 +292,24 @@ impl Process {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL"]);
         if let Some(user) = self.spec.user {
-            command.args([
-                format!("--reuid={}", user.uid),
-                format!("--regid={}", user.gid),
-                "--clear-groups".to_owned(),
-            ]);
+            command.args([format!("--reuid={}", user.uid), format!("--regid={}", user.gid), "--clear-groups".to_owned()]);
         }
-        command
-            .arg("--")
-            .arg(&self.spec.program)
-            .args(&self.spec.args);
-        command
-            .env_clear()
-            .env("HOME", &self.home)
-            .env("LANG", "C.UTF-8")
-            .env("TZ", "UTC");
-        command.env(
-            "PATH",
-            std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into()),
-        );
+        command.arg("--").arg(&self.spec.program).args(&self.spec.args);
+        command.env_clear().env("HOME", &self.home).env("LANG", "C.UTF-8").env("TZ", "UTC");
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into()));
         command.envs(self.spec.env.iter().map(|(name, value)| (name, value)));
         command.current_dir(&self.home).process_group(0);
-        command
-            .stdin(Stdio::null())
-            .stdout(append(&self.stdout)?)
-            .stderr(append(&self.stderr)?);
+        command.stdin(Stdio::null()).stdout(append(&self.stdout)?).stderr(append(&self.stderr)?);
         Ok(command)
     }
 }
 
 fn read(log: &Path) -> String {
-    fs::read(log)
-        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-        .unwrap_or_default()
+    fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
 }
 
 fn append(log: &Path) -> Result<File> {
-    File::options()
-        .create(true)
-        .append(true)
-        .open(log)
-        .with_context(|| format!("opening {}", log.display()))
+    File::options().create(true).append(true).open(log).with_context(|| format!("opening {}", log.display()))
 }
 
 type Order = (Command, Sender<std::io::Result<Child>>);

@@ -19,25 +19,10 @@ pub(crate) async fn loki() -> Result<&'static Path> {
 async fn build(server: &str) -> Result<PathBuf> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("stack/build");
     let mut command = Command::new(&script);
-    command
-        .args(["--quiet", server])
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .kill_on_drop(true);
-    let output = command
-        .output()
-        .await
-        .with_context(|| format!("running {}", script.display()))?;
-    ensure!(
-        output.status.success(),
-        "{} {server} failed ({}), see above",
-        script.display(),
-        output.status
-    );
+    command.args(["--quiet", server]).stdin(Stdio::null()).stderr(Stdio::inherit()).kill_on_drop(true);
+    let output = command.output().await.with_context(|| format!("running {}", script.display()))?;
+    ensure!(output.status.success(), "{} {server} failed ({}), see above", script.display(), output.status);
     let stdout = String::from_utf8(output.stdout)?;
-    let binary = stdout
-        .lines()
-        .last()
-        .with_context(|| format!("{} printed no path", script.display()))?;
+    let binary = stdout.lines().last().with_context(|| format!("{} printed no path", script.display()))?;
     Ok(PathBuf::from(binary))
 }

@@ -1,4 +1,4 @@
-//! Processes as the kernel sees them. A child may leave its parent's process group (`PostgreSQL`'s do), so a server is
+//! Processes as the kernel sees them. A child may leave its parent's process group (PostgreSQL's do), so a server is
 //! the tree below its first process, not a group.
 
 use std::fs;
@@ -44,23 +44,14 @@ pub(crate) fn stopped(pid: i32) -> bool {
 pub(crate) fn tree(root: i32) -> Vec<i32> {
     let mut table = Vec::new();
     for folder in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        if let Some(pid) = folder
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok())
-        {
+        if let Some(pid) = folder.file_name().to_str().and_then(|name| name.parse().ok()) {
             table.extend(Entry::read(pid).filter(|entry| !entry.gone()));
         }
     }
     let mut found = vec![root];
     let mut next = 0;
     while let Some(&parent) = found.get(next) {
-        found.extend(
-            table
-                .iter()
-                .filter(|entry| entry.parent == parent)
-                .map(|entry| entry.pid),
-        );
+        found.extend(table.iter().filter(|entry| entry.parent == parent).map(|entry| entry.pid));
         next += 1;
     }
     found

@@ -71,43 +71,24 @@ impl<'w> Verifier<'w> {
     ///
     /// # Errors
     /// As [`Verifier::start`].
-    pub async fn start_with(
-        world: &'w World,
-        migration: &str,
-        env: &[(&str, &str)],
-    ) -> Result<Self> {
+    pub async fn start_with(world: &'w World, migration: &str, env: &[(&str, &str)]) -> Result<Self> {
         let binary = binary("probe")?;
         let folder = world.folder("verifier")?;
-        let (document, state, tokens) = (
-            folder.join("migration.yaml"),
-            folder.join("state"),
-            folder.join("tokens"),
-        );
+        let (document, state, tokens) = (folder.join("migration.yaml"), folder.join("state"), folder.join("tokens"));
         std::fs::write(&document, migration)?;
-        let lines = Role::ALL
-            .map(|role| format!("test-{word} {word} {}\n", role.token(), word = role.word()));
+        let lines = Role::ALL.map(|role| format!("test-{word} {word} {}\n", role.token(), word = role.word()));
         std::fs::write(&tokens, lines.concat())?;
         let address = format!("127.0.0.1:{}", world.port()?);
         let mut spec = Spec::new("verifier", binary).arg("verifier");
-        spec = spec
-            .arg("--config.file")
-            .arg(document.display().to_string());
+        spec = spec.arg("--config.file").arg(document.display().to_string());
         spec = spec.arg("--state.dir").arg(state.display().to_string());
         spec = spec.arg("--web.listen-address").arg(address.as_str());
-        spec = spec
-            .arg("--web.token.file")
-            .arg(tokens.display().to_string());
+        spec = spec.arg("--web.token.file").arg(tokens.display().to_string());
         for (name, value) in env {
             spec = spec.env(*name, *value);
         }
         let process = world.start(spec)?;
-        let verifier = Self {
-            world,
-            process,
-            document,
-            state,
-            url: format!("http://{address}"),
-        };
+        let verifier = Self { world, process, document, state, url: format!("http://{address}") };
         verifier.answers().await?;
         Ok(verifier)
     }
@@ -190,8 +171,7 @@ impl<'w> Verifier<'w> {
     /// # Errors
     /// There is no answer.
     pub async fn get(&self, path: &str) -> Result<Answer> {
-        self.request(Method::GET, path, Some(Role::Read), None)
-            .await
+        self.request(Method::GET, path, Some(Role::Read), None).await
     }
 
     /// `POST path`, with the operator's token.
@@ -199,25 +179,15 @@ impl<'w> Verifier<'w> {
     /// # Errors
     /// There is no answer.
     pub async fn post(&self, path: &str, body: &Value) -> Result<Answer> {
-        self.request(Method::POST, path, Some(Role::Operate), Some(body))
-            .await
+        self.request(Method::POST, path, Some(Role::Operate), Some(body)).await
     }
 
     /// Any request, as any role or as nobody.
     ///
     /// # Errors
     /// There is no answer.
-    pub async fn request(
-        &self,
-        method: Method,
-        path: &str,
-        role: Option<Role>,
-        body: Option<&Value>,
-    ) -> Result<Answer> {
-        let mut request = self
-            .world
-            .http()
-            .request(method, format!("{}{path}", self.url));
+    pub async fn request(&self, method: Method, path: &str, role: Option<Role>, body: Option<&Value>) -> Result<Answer> {
+        let mut request = self.world.http().request(method, format!("{}{path}", self.url));
         if let Some(role) = role {
             request = request.bearer_auth(role.token());
         }
@@ -250,37 +220,22 @@ impl<'w> Verifier<'w> {
     async fn answers(&self) -> Result<()> {
         let look = async || {
             let answer = self.get("/-/healthy").await?;
-            ensure!(
-                answer.status == 200,
-                "{}: {}",
-                answer.status,
-                answer.body.trim()
-            );
+            ensure!(answer.status == 200, "{}: {}", answer.status, answer.body.trim());
             Ok(())
         };
-        self.process
-            .wait_until(START, "the verifier answers", look)
-            .await
+        self.process.wait_until(START, "the verifier answers", look).await
     }
 }
 
 /// One of the product's binaries, as cargo last built it beside this test.
 fn binary(name: &str) -> Result<PathBuf> {
     let own = std::env::current_exe()?;
-    let folder = own
-        .ancestors()
-        .skip(1)
-        .find(|folder| !folder.ends_with("deps"))
-        .context("this program is nowhere")?;
+    let folder = own.ancestors().skip(1).find(|folder| !folder.ends_with("deps")).context("this program is nowhere")?;
     let binary = folder.join(name);
     let built = std::fs::metadata(&binary).and_then(|meta| meta.modified());
-    let built = built
-        .with_context(|| format!("no {}: cargo build --workspace --bins", binary.display()))?;
+    let built = built.with_context(|| format!("no {}: cargo build --workspace --bins", binary.display()))?;
     if let Some(source) = newer_source(&binary.with_extension("d"), built) {
-        anyhow::bail!(
-            "{} is older than {source}: cargo build --workspace --bins",
-            binary.display()
-        );
+        anyhow::bail!("{} is older than {source}: cargo build --workspace --bins", binary.display());
     }
     Ok(binary)
 }
@@ -289,12 +244,6 @@ fn binary(name: &str) -> Result<PathBuf> {
 fn newer_source(list: &std::path::Path, built: SystemTime) -> Option<String> {
     let list = std::fs::read_to_string(list).ok()?.replace("\\ ", "\0");
     let (_, sources) = list.split_once(": ")?;
-    let mut sources = sources
-        .split_ascii_whitespace()
-        .map(|source| source.replace('\0', " "));
-    sources.find(|source| {
-        std::fs::metadata(source)
-            .and_then(|meta| meta.modified())
-            .is_ok_and(|changed| changed > built)
-    })
+    let mut sources = sources.split_ascii_whitespace().map(|source| source.replace('\0', " "));
+    sources.find(|source| std::fs::metadata(source).and_then(|meta| meta.modified()).is_ok_and(|changed| changed > built))
 }

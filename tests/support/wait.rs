@@ -14,11 +14,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// After `deadline`: names `what` was awaited and the last reason why it was not there.
-pub async fn wait_until<T>(
-    deadline: Duration,
-    what: &str,
-    mut look: impl AsyncFnMut() -> Result<T>,
-) -> Result<T> {
+pub async fn wait_until<T>(deadline: Duration, what: &str, mut look: impl AsyncFnMut() -> Result<T>) -> Result<T> {
     let end = Instant::now() + deadline;
     let mut pause = FIRST_PAUSE;
     let mut last = anyhow!("the first look has not come back");
@@ -55,29 +51,14 @@ mod tests {
 
     #[tokio::test]
     async fn says_what_was_awaited_and_why_it_did_not_come() {
-        let error = wait_until::<()>(Duration::from_millis(30), "the moon", async || {
-            bail!("clouds")
-        })
-        .await
-        .unwrap_err();
-        assert_eq!(
-            format!("{error:#}"),
-            "waited 30ms in vain: the moon: clouds"
-        );
+        let error = wait_until::<()>(Duration::from_millis(30), "the moon", async || bail!("clouds")).await.unwrap_err();
+        assert_eq!(format!("{error:#}"), "waited 30ms in vain: the moon: clouds");
     }
 
     #[tokio::test]
     async fn a_look_that_hangs_ends_at_the_deadline() {
-        let hangs = wait_until::<()>(Duration::from_millis(30), "a hang", async || {
-            std::future::pending().await
-        });
-        let error = tokio::time::timeout(Duration::from_secs(5), hangs)
-            .await
-            .unwrap()
-            .unwrap_err();
-        assert!(
-            format!("{error:#}").contains("has not come back"),
-            "{error:#}"
-        );
+        let hangs = wait_until::<()>(Duration::from_millis(30), "a hang", async || std::future::pending().await);
+        let error = tokio::time::timeout(Duration::from_secs(5), hangs).await.unwrap().unwrap_err();
+        assert!(format!("{error:#}").contains("has not come back"), "{error:#}");
     }
 }

@@ -34,21 +34,14 @@ impl World {
         // An error here only says that a provider is installed already.
         drop(rustls::crypto::ring::default_provider().install_default());
         // Servers that run as another account have to get through to their own folder below.
-        let dir = tempfile::Builder::new()
-            .prefix("phasegate-")
-            .permissions(Permissions::from_mode(0o755))
-            .tempdir()?;
+        let dir = tempfile::Builder::new().prefix("phasegate-").permissions(Permissions::from_mode(0o755)).tempdir()?;
         std::fs::create_dir(dir.path().join("logs"))?;
         let http = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .timeout(Duration::from_secs(30))
             .build()?;
-        Ok(Self {
-            dir,
-            http,
-            processes: Mutex::default(),
-        })
+        Ok(Self { dir, http, processes: Mutex::default() })
     }
 
     /// Its folder. Gone with the world.
@@ -72,8 +65,7 @@ impl World {
         let offset = u16::try_from(std::process::id().wrapping_mul(211) % u32::from(count))?;
         for _ in 0..count {
             let step = HANDED_OUT.fetch_add(1, Ordering::Relaxed) % count;
-            let port = PORTS.start
-                + u16::try_from((u32::from(offset) + u32::from(step)) % u32::from(count))?;
+            let port = PORTS.start + u16::try_from((u32::from(offset) + u32::from(step)) % u32::from(count))?;
             if TcpListener::bind(("127.0.0.1", port)).is_ok() {
                 return Ok(port);
             }
@@ -115,9 +107,7 @@ impl World {
     /// It can not be made.
     pub(crate) fn folder(&self, name: &str) -> Result<std::path::PathBuf> {
         static MADE: AtomicU16 = AtomicU16::new(0);
-        let path = self
-            .dir()
-            .join(format!("{name}-{}", MADE.fetch_add(1, Ordering::Relaxed)));
+        let path = self.dir().join(format!("{name}-{}", MADE.fetch_add(1, Ordering::Relaxed)));
         std::fs::create_dir(&path).with_context(|| format!("making {}", path.display()))?;
         Ok(path)
     }
@@ -125,12 +115,7 @@ impl World {
     fn adopt(&self, spec: Spec) -> Arc<Process> {
         let mut processes = self.processes.lock();
         let log = format!("{:02}-{}", processes.len(), spec.name);
-        let process = Arc::new(Process::new(
-            spec,
-            self.dir(),
-            &self.dir().join("logs"),
-            &log,
-        ));
+        let process = Arc::new(Process::new(spec, self.dir(), &self.dir().join("logs"), &log));
         processes.push(Arc::clone(&process));
         process
     }
@@ -144,10 +129,7 @@ impl Drop for World {
         }
         if std::thread::panicking() {
             for process in processes.iter() {
-                #[expect(
-                    clippy::print_stderr,
-                    reason = "a failed test shows what its servers said"
-                )]
+                #[expect(clippy::print_stderr, reason = "a failed test shows what its servers said")]
                 {
                     eprintln!("{}", process.log());
                 }
