@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod apply;
+pub mod config;
 pub mod decide;
 pub mod event;
 pub mod exit;
