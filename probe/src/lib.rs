@@ -1,6 +1,7 @@
 //! When to look and what it means: room 2 of phasegate.
 
 pub mod apply;
+pub mod audit;
 pub mod decide;
 pub mod event;
 pub mod gate;
@@ -9,3 +10,4 @@ pub mod phase;
 pub mod plan;
 pub mod soak;
 pub mod state;
+pub mod store;
