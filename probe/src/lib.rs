@@ -3,6 +3,7 @@
 pub mod api;
 pub mod apply;
 pub mod config;
+pub mod audit;
 pub mod decide;
 pub mod event;
 pub mod exit;
@@ -12,3 +13,4 @@ pub mod phase;
 pub mod plan;
 pub mod soak;
 pub mod state;
+pub mod store;
