@@ -110,12 +110,12 @@ mod tests {
         check(serde_json::json!({"within": "10m"}))
     }
 
-    fn beat(age: u64, passed: bool) -> Option<Beat> {
-        Some(Beat { age: Duration::from_secs(age), passed, from: "ci".into(), note: "nightly".into() })
+    fn beat(age: u64, passed: bool) -> Beat {
+        Beat { age: Duration::from_secs(age), passed, from: "ci".into(), note: "nightly".into() }
     }
 
-    async fn outcome(beat: Option<Beat>, uptime: u64) -> Outcome {
-        let cx = Context { beat, uptime: Duration::from_secs(uptime), ..context() };
+    async fn outcome(beat: impl Into<Option<Beat>>, uptime: u64) -> Outcome {
+        let cx = Context { beat: beat.into(), uptime: Duration::from_secs(uptime), ..context() };
         part(&report_of(&ten_minutes(), &cx).await, PartId::WHOLE)
     }
 

@@ -83,15 +83,10 @@ impl Budget {
 
 /// A URL as evidence may show it: without user, password, query and fragment, any of which can hold a secret.
 pub(crate) fn shown(url: &Url) -> String {
-    let mut text = format!("{}://{}", url.scheme(), url.host_str().unwrap_or_default());
-    if let Some(port) = url.port() {
-        text.push_str(&format!(":{port}"));
-    }
-    text.push_str(url.path());
-    if url.query().is_some() {
-        text.push_str("?…");
-    }
-    text
+    let host = url.host_str().unwrap_or_default();
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    let query = if url.query().is_some() { "?…" } else { "" };
+    format!("{}://{host}{port}{}{query}", url.scheme(), url.path())
 }
 
 /// An error and all that is below it; I/O errors hide theirs from `source`.
@@ -106,18 +101,9 @@ pub(crate) fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item
     std::iter::successors(Some(error), below)
 }
 
-/// An error and all that is below it, in one line.
+/// What lies at the bottom of an error, in its own words. The layers above it only name the client's own parts.
 pub(crate) fn words(error: &(dyn Error + 'static)) -> String {
-    let mut line = String::new();
-    for text in causes(error).map(ToString::to_string) {
-        if line.is_empty() {
-            line = text;
-        } else if !line.ends_with(&text) {
-            line.push_str(": ");
-            line.push_str(&text);
-        }
-    }
-    line
+    causes(error).last().map(ToString::to_string).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -104,7 +104,7 @@ impl Login {
     }
 
     /// The same login to another database of the same server.
-    pub(crate) fn to_database(mut self, name: &str) -> Self {
+    pub(crate) fn with_database(mut self, name: &str) -> Self {
         self.config.dbname(name);
         self
     }
@@ -121,15 +121,20 @@ impl Login {
 
     /// Logs in on a fresh connection, asks, and logs out. The statements are sent as one simple query.
     pub(crate) async fn ask(&self, cx: &Context, sql: &str, budget: Budget) -> Result<Vec<SimpleQueryRow>, Outcome> {
-        match self.attempt(cx, sql, budget).await {
-            Err(outcome)
-                if self.config.get_ssl_mode() == SslMode::Prefer
-                    && outcome.reason() == Some(&reasons::UNTRUSTED_CERTIFICATE.into()) =>
-            {
-                // `prefer` promises no protection: like libpq it goes on without TLS when TLS does not come about.
-                let mut plain = self.clone();
-                plain.config.ssl_mode(SslMode::Disable);
-                plain.attempt(cx, sql, budget).await
+        let first = match self.attempt(cx, sql, budget).await {
+            Err(outcome) if outcome.reason() == Some(&reasons::UNTRUSTED_CERTIFICATE.into()) => outcome,
+            other => return other,
+        };
+        if self.config.get_ssl_mode() != SslMode::Prefer {
+            return Err(first);
+        }
+        // `prefer` promises no protection: like libpq it goes on without TLS when TLS does not come about.
+        let mut plain = self.clone();
+        plain.config.ssl_mode(SslMode::Disable);
+        match plain.attempt(cx, sql, budget).await {
+            Err(second) if second.evidence().as_str().contains(SqlState::INVALID_AUTHORIZATION_SPECIFICATION.code()) => {
+                let both = format!("{}; and without TLS: {}", first.evidence(), second.evidence());
+                Err(reasons::UNTRUSTED_CERTIFICATE.because(both))
             }
             other => other,
         }
@@ -194,11 +199,10 @@ impl Login {
                 None => return Err(self.silent(budget)),
             },
         };
-        let rows = messages.into_iter().filter_map(|message| match message {
-            SimpleQueryMessage::Row(row) => Some(row),
-            _ => None,
-        });
-        Ok(rows.collect())
+        Ok(messages
+            .into_iter()
+            .filter_map(|message| if let SimpleQueryMessage::Row(row) = message { Some(row) } else { None })
+            .collect())
     }
 
     fn silent(&self, budget: Budget) -> Outcome {

@@ -18,7 +18,7 @@ pub(crate) fn context() -> Context {
         clients: Clients::new().unwrap(),
         timeout: Duration::from_millis(700),
         now: chrono::DateTime::UNIX_EPOCH,
-        uptime: Duration::from_secs(3600),
+        uptime: Duration::from_hours(1),
         beat: None,
     }
 }

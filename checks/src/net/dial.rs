@@ -22,6 +22,7 @@ pub(crate) fn host_and_port(address: &str) -> Option<(&str, u16)> {
 }
 
 /// What an error of a connection says, and whose it is.
+#[expect(clippy::wildcard_enum_match_arm, reason = "all other kinds are our own")]
 pub(crate) fn reason_of(error: &io::Error) -> ReasonSpec {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => reasons::REFUSED,

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::str::FromStr;
 
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, join};
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
 use hickory_resolver::lookup::Lookup;
@@ -82,12 +82,14 @@ impl Dns {
             None => cx.clients.names.system()?,
             Some(server) => {
                 let mut connections = vec![ConnectionConfig::udp(), ConnectionConfig::tcp()];
-                connections.iter_mut().for_each(|connection| connection.port = server.port());
+                for connection in &mut connections {
+                    connection.port = server.port();
+                }
                 let server = NameServerConfig::new(server.ip(), true, connections);
                 (ResolverConfig::from_parts(None, Vec::new(), vec![server]), ResolverOpts::default())
             }
         };
-        names::forget(&mut options);
+        names::fresh(&mut options);
         options.use_hosts_file = ResolveHosts::Never;
         options.timeout = cx.timeout / 3;
         names::build(config, options).map_err(|error| reasons::RESOLVER.because(error.to_string()))
@@ -104,8 +106,8 @@ impl Dns {
                 let Some(witness) = &self.witness else {
                     return WITNESS_MISSING.because("no witness is named");
                 };
-                let both = tokio::join!(sight(resolver, &self.name, budget), sight(resolver, witness, budget));
-                match both {
+                let both = join(sight(resolver, &self.name, budget), sight(resolver, witness, budget));
+                match both.await {
                     (Ok(Sight::There(text)), _) => CONTRADICTED.because(format!("{text}, expected absent")),
                     (Err(outcome), _) => outcome,
                     (Ok(Sight::Gone(gone)), Ok(Sight::There(there))) => Outcome::pass(format!("{gone}, while {there}")),
@@ -134,6 +136,7 @@ async fn sight(resolver: &TokioResolver, text: &str, budget: Budget) -> Result<S
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "all other records and errors say neither")]
 fn answer(name: &str, looked: Result<Lookup, NetError>) -> Result<Sight, Outcome> {
     match looked {
         Ok(found) => {
@@ -235,10 +238,10 @@ impl Check for Dns {
                 (Presence::Absent, None) => WITNESS_MISSING.because("no witness is named"),
                 (Presence::Present, _) => {
                     let child = instead(format!("{NEVER}.{}", self.name)).look(&resolver, budget).await;
-                    match child {
-                        Outcome::Pass { .. } => instead(format!("{NEVER}.test")).look(&resolver, budget).await,
-                        other => other,
+                    if !matches!(child, Outcome::Pass { .. }) {
+                        return child;
                     }
+                    instead(format!("{NEVER}.test")).look(&resolver, budget).await
                 }
             }
         })

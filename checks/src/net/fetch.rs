@@ -48,6 +48,7 @@ pub(crate) struct Reply {
     pub(crate) status: StatusCode,
     /// From asking to the last byte.
     pub(crate) took: Duration,
+    place: String,
     content_type: String,
     location: Option<String>,
     body: Vec<u8>,
@@ -89,7 +90,7 @@ pub(crate) async fn get(clients: &Clients, url: &Url, headers: HeaderMap, budget
             }
         }
     };
-    Ok(Reply { status, took: start.elapsed(), content_type, location, body, cut, secrets: Vec::new() })
+    Ok(Reply { status, took: start.elapsed(), place, content_type, location, body, cut, secrets: Vec::new() })
 }
 
 impl Reply {
@@ -128,17 +129,19 @@ impl Reply {
         String::from_utf8_lossy(&self.body)
     }
 
-    /// Status and the beginning of the body, for evidence. Of a redirect the place it leads to, without its query.
+    /// Place, status and the beginning of the body, for evidence. Of a redirect the place it leads to, without its query.
     pub(crate) fn quote(&self) -> String {
-        let mut quote = self.status.to_string();
+        let mut quote = format!("{}: {}", self.place, self.status);
         if let Some(location) = self.location.as_deref().filter(|_| self.status.is_redirection()) {
             let place = Url::parse(location)
                 .map_or_else(|_| location.split(['?', '#']).next().unwrap_or_default().to_owned(), |url| shown(&url));
-            quote.push_str(&format!(" to {}", self.clip(&place)));
+            quote.push_str(" to ");
+            quote.push_str(&self.clip(&place));
         }
         let text = self.clip(self.text().trim());
         if !text.is_empty() {
-            quote.push_str(&format!(": {text}"));
+            quote.push_str(": ");
+            quote.push_str(&text);
         }
         quote
     }
@@ -180,6 +183,7 @@ fn reason_of(error: &reqwest::Error) -> ReasonSpec {
 }
 
 /// Which side a TLS error speaks of.
+#[expect(clippy::wildcard_enum_match_arm, reason = "all other errors are the target's")]
 fn tls_reason(error: &rustls::Error) -> ReasonSpec {
     match error {
         rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer) => reasons::UNTRUSTED_CERTIFICATE,

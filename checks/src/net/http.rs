@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::pin::pin;
 
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, Either, select};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use schemars::JsonSchema;
 use secrecy::ExposeSecret;
@@ -139,14 +140,14 @@ impl Http {
                 300..=399 => fetch::REDIRECT,
                 _ => WRONG_STATUS,
             };
-            return Err(reason.because(format!("{place}: {}, expected {:?}", reply.quote(), self.status)));
+            return Err(reason.because(format!("{}, expected {:?}", reply.quote(), self.status)));
         }
         if self.json.is_some() && reply.is_html() {
-            return Err(fetch::HTML.because(format!("{place}: {}", reply.quote())));
+            return Err(fetch::HTML.because(reply.quote()));
         }
         let body = reply.whole()?;
         if let Some(text) = self.contains.as_ref().filter(|text| !String::from_utf8_lossy(body).contains(text.as_str())) {
-            return Err(MISSING_TEXT.because(format!("{place}: no {text:?} in {}", reply.quote())));
+            return Err(MISSING_TEXT.because(format!("no {text:?} in {}", reply.quote())));
         }
         if let Some(JsonValue { pointer, equals }) = &self.json {
             let document = reply.json()?;
@@ -190,9 +191,9 @@ impl Http {
             return reasons::LOCAL.because("the control's own server has no address");
         };
         let there = Self { url, headers: BTreeMap::new(), ..self.clone() };
-        tokio::select! {
-            (outcome, _) = there.look(cx, budget) => outcome,
-            error = serve(&listener, reply) => reasons::LOCAL.because(format!("the control's own server: {error}")),
+        match select(pin!(there.look(cx, budget)), pin!(serve(&listener, reply))).await {
+            Either::Left(((outcome, _), _)) => outcome,
+            Either::Right((error, _)) => reasons::LOCAL.because(format!("the control's own server: {error}")),
         }
     }
 }

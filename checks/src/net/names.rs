@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use hickory_resolver::config::{ResolverConfig, ResolverOpts};
+use hickory_resolver::config::{LookupIpStrategy, ResolverConfig, ResolverOpts};
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::system_conf::read_system_conf;
 use hickory_resolver::{Resolver, TokioResolver};
@@ -43,7 +43,7 @@ impl Names {
     /// Reads the system's resolver configuration. A broken one does not prevent the start: numeric addresses need none.
     pub(crate) fn from_system() -> Self {
         let system = read_system_conf().map_err(|error| error.to_string()).and_then(|(config, mut options)| {
-            forget(&mut options);
+            fresh(&mut options);
             let resolver = build(config.clone(), options.clone()).map_err(|error| error.to_string())?;
             Ok(Arc::new(System { resolver, config, options }))
         });
@@ -109,8 +109,9 @@ impl Resolve for Pinned {
     }
 }
 
-/// Makes a resolver ask afresh each time.
-pub(crate) fn forget(options: &mut ResolverOpts) {
+/// Makes a resolver ask afresh each time, for all addresses.
+pub(crate) fn fresh(options: &mut ResolverOpts) {
+    options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
     options.cache_size = 0;
     options.positive_max_ttl = Some(Duration::ZERO);
     options.negative_max_ttl = Some(Duration::ZERO);
@@ -128,6 +129,7 @@ pub(crate) fn silent(name: &str, time: Duration) -> String {
     format!("the resolver did not answer for {name} within {time:?}")
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "all other errors mean that the resolver did not do its work")]
 fn failed(host: &str, error: &NetError) -> Outcome {
     match error {
         NetError::Dns(DnsError::NoRecordsFound(none)) => {

@@ -71,10 +71,13 @@ impl Tcp {
                 }))
                 .await;
                 let other = sights.iter().filter(|sight| sight.reason() != Some(&refused)).max_by_key(|sight| sight.rank());
-                match (other, sights.first()) {
-                    (Some(other), _) => other.clone(),
-                    (None, Some(first)) => Outcome::pass(first.evidence().to_string()),
-                    (None, None) => reasons::UNRESOLVED.because(format!("{} has no address", self.address)),
+                match other {
+                    Some(other) => other.clone(),
+                    None if sights.is_empty() => reasons::UNRESOLVED.because(format!("{} has no address", self.address)),
+                    None => {
+                        let all: Vec<_> = sights.iter().map(|sight| sight.evidence().as_str()).collect();
+                        Outcome::pass(all.join("; "))
+                    }
                 }
             }
         }

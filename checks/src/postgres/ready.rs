@@ -214,7 +214,7 @@ impl Check for PostgresReady {
                 Ok(login) => login,
                 Err(outcome) => return outcome,
             };
-            let nowhere = look(cx, &login.clone().to_database(NOWHERE), QUESTION, budget).await.outcome;
+            let nowhere = look(cx, &login.clone().with_database(NOWHERE), QUESTION, budget).await.outcome;
             if matches!(nowhere, Outcome::Pass { .. }) {
                 return nowhere;
             }

@@ -31,10 +31,7 @@ fn reason(outcome: &Outcome) -> String {
 async fn recorded(recording: &str) -> MockServer {
     let recording: Value = serde_json::from_str(recording).unwrap();
     let server = MockServer::start().await;
-    let body = match &recording["body"] {
-        Value::String(text) => text.clone(),
-        document => document.to_string(),
-    };
+    let body = recording["body"].as_str().map_or_else(|| recording["body"].to_string(), str::to_owned);
     let status = recording["status"].as_u64().and_then(|status| u16::try_from(status).ok()).unwrap();
     let content_type = recording["headers"]["content-type"].as_str().unwrap();
     let reply = ResponseTemplate::new(status).set_body_raw(body, content_type);
