@@ -82,6 +82,14 @@ fn an_alias_stands_for_its_anchor() {
 }
 
 #[test]
+fn a_merge_key_fills_in_what_is_not_said() {
+    let more = "    - {name: a, check: &c {pulse: {within: 10m}}, <<: &base {every: 2s, timeout: 1s}}\n    - {name: b, check: *c, <<: *base, every: 3s}\n";
+    let config = parse(&format!("{SMALL}{more}")).unwrap_or_else(|errors| panic!("{errors}"));
+    let (_, b) = config.plan.probe("b").unwrap();
+    assert_eq!((b.every, b.timeout), (secs(3), secs(1)));
+}
+
+#[test]
 fn a_document_cut_anywhere_is_refused_or_has_its_own_meaning() {
     let whole = parse(FULL).unwrap();
     for end in (0..FULL.len()).filter(|end| FULL.is_char_boundary(*end)) {
