@@ -1,15 +1,13 @@
 //! `probe config …`: a document is checked before anything runs on it.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use checks::Registry;
 use clap::Subcommand;
 
-use super::{ConfigErrors, example, load, schema};
-
-/// Exit code for a document with errors.
-const INVALID: u8 = 2;
+use super::{Config, example, load, schema};
+use crate::exit::Exit;
 
 /// What to do with a Migration document.
 #[derive(Debug, Subcommand)]
@@ -44,30 +42,34 @@ Examples:
 }
 
 impl ConfigCommand {
-    /// Does it, and says how the process is to exit: 0, or 2 for a document with errors.
+    /// Does it, and says how the process is to exit: [`Exit::OPEN`], or [`Exit::USAGE`] for a document with errors and for
+    /// output that could not be written.
     pub fn run(self, registry: &Registry) -> u8 {
-        // A reader that hangs up (`| head`) has what it wants.
-        self.run_to(registry, &mut io::stdout().lock(), &mut io::stderr().lock()).unwrap_or_default()
+        self.run_to(registry, &mut io::stdout().lock(), &mut io::stderr().lock())
     }
 
-    fn run_to(self, registry: &Registry, out: &mut impl Write, err: &mut impl Write) -> io::Result<u8> {
-        match self {
-            Self::Check { file } => return check(&file, registry, out, err),
-            Self::Schema => writeln!(out, "{:#}", schema(registry))?,
-            Self::Example => write!(out, "{}", example())?,
+    fn run_to(self, registry: &Registry, out: &mut impl Write, err: &mut impl Write) -> u8 {
+        let (exit, written) = match self {
+            Self::Check { file } => check(&file, registry, out, err),
+            Self::Schema => (Exit::OPEN, writeln!(out, "{:#}", schema(registry))),
+            Self::Example => (Exit::OPEN, write!(out, "{}", example())),
+        };
+        match written.and_then(|()| out.flush()) {
+            // A reader that hangs up (`| head`) has what it wants; the document is as good or bad as before.
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Exit::USAGE.code,
+            Ok(()) | Err(_) => exit.code,
         }
-        Ok(0)
     }
 }
 
-fn check(file: &std::path::Path, registry: &Registry, out: &mut impl Write, err: &mut impl Write) -> io::Result<u8> {
-    let config = match load(file, registry) {
-        Ok(config) => config,
-        Err(errors @ ConfigErrors { .. }) => {
-            writeln!(err, "{errors}")?;
-            return Ok(INVALID);
-        }
-    };
+fn check(file: &Path, registry: &Registry, out: &mut impl Write, err: &mut impl Write) -> (Exit, io::Result<()>) {
+    match load(file, registry) {
+        Ok(config) => (Exit::OPEN, sound(&config, out, err)),
+        Err(errors) => (Exit::USAGE, writeln!(err, "{errors}")),
+    }
+}
+
+fn sound(config: &Config, out: &mut impl Write, err: &mut impl Write) -> io::Result<()> {
     for warning in &config.warnings {
         writeln!(err, "warning: {warning}\n")?;
     }
@@ -81,8 +83,7 @@ fn check(file: &std::path::Path, registry: &Registry, out: &mut impl Write, err:
         count(config.probes.len(), "probe"),
         count(config.targets.len(), "target"),
         plan.hash.get(..12).unwrap_or_default(),
-    )?;
-    Ok(0)
+    )
 }
 
 fn count(n: usize, what: &str) -> String {
@@ -91,8 +92,6 @@ fn count(n: usize, what: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use clap::Parser;
 
     use super::*;
@@ -106,7 +105,7 @@ mod tests {
     /// Exit code, stdout and stderr.
     fn run(command: ConfigCommand) -> (u8, String, String) {
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let code = command.run_to(&checks::registry(), &mut out, &mut err).unwrap();
+        let code = command.run_to(&checks::registry(), &mut out, &mut err);
         (code, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
     }
 
@@ -159,6 +158,28 @@ mod tests {
         let (code, out, err) = check(folder.path().join("nowhere.yaml"));
         assert_eq!((code, out.as_str()), (2, ""));
         assert!(err.contains("the file can not be read"), "{err}");
+    }
+
+    /// Takes nothing.
+    struct Shut(io::ErrorKind);
+
+    impl Write for Shut {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn nobody_listening_does_not_make_a_bad_document_good() {
+        let shut = |kind, command: ConfigCommand| command.run_to(&checks::registry(), &mut Shut(kind), &mut Shut(kind));
+        let bad = || ConfigCommand::Check { file: "/nowhere.yaml".into() };
+        assert_eq!(shut(io::ErrorKind::BrokenPipe, bad()), 2);
+        assert_eq!(shut(io::ErrorKind::BrokenPipe, ConfigCommand::Example), 0);
+        assert_eq!(shut(io::ErrorKind::StorageFull, ConfigCommand::Example), 2);
     }
 
     #[test]

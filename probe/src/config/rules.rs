@@ -198,25 +198,25 @@ fn numbers(problems: &mut Problems<'_>, root: &Node, parts: &Parts, probe: &Prob
 fn targets<'a>(problems: &mut Problems<'_>, root: &Node, parts: &'a Parts, probe: &ProbePart, used: &mut BTreeSet<&'a str>) {
     let Some((entry, check)) = &probe.check else { return };
     for TargetUse { field, kind: needed, name } in check.targets() {
-        let path = probe.path.key("check").key(entry.meta.kind).key(field);
-        let fitting: Vec<&str> = parts
-            .targets
-            .iter()
-            .filter(|(_, target)| target.as_ref().is_some_and(|target| target.kind() == needed))
-            .map(|(name, _)| name.as_str())
-            .collect();
-        let needed = needed.as_str();
-        let declare = || format!("declare one under `spec.targets`, of kind `{needed}`");
-        let Some((name, target)) = parts.targets.get_key_value(&name) else {
-            let hint = if fitting.is_empty() { declare() } else { instead(&name, &fitting, "targets of this kind") };
-            problems.value(root, &path, format!("unknown target `{name}`"), hint);
-            continue;
-        };
-        used.insert(name);
-        if let Some(target) = target.as_ref().filter(|target| target.kind().as_str() != needed) {
-            let message = format!("target `{name}` is a `{}`, but `{field}` needs a `{needed}`", target.kind().as_str());
-            let hint = if fitting.is_empty() { declare() } else { format!("targets of this kind: {}", fitting.join(", ")) };
-            problems.value(root, &path, message, hint);
+        let found = parts.targets.get_key_value(&name);
+        if let Some((name, _)) = found {
+            used.insert(name);
         }
+        let needed = needed.as_str();
+        let message = match found {
+            None => format!("unknown target `{name}`"),
+            Some((_, Some(target))) if target.kind().as_str() != needed => {
+                format!("target `{name}` is a `{}`, but `{field}` needs a `{needed}`", target.kind().as_str())
+            }
+            Some(_) => continue,
+        };
+        let kind = |target: &Option<Target>| target.as_ref().is_some_and(|target| target.kind().as_str() == needed);
+        let fitting: Vec<&str> = parts.targets.iter().filter(|(_, target)| kind(target)).map(|(name, _)| name.as_str()).collect();
+        let hint = if fitting.is_empty() {
+            format!("declare one under `spec.targets`, of kind `{needed}`")
+        } else {
+            instead(&name, &fitting, "targets of this kind")
+        };
+        problems.value(root, &probe.path.key("check").key(entry.meta.kind).key(field), message, hint);
     }
 }

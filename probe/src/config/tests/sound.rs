@@ -82,6 +82,14 @@ fn an_alias_stands_for_its_anchor() {
 }
 
 #[test]
+fn a_merge_key_fills_in_what_is_not_said() {
+    let more = "    - {name: a, check: &c {pulse: {within: 10m}}, <<: &base {every: 2s, timeout: 1s}}\n    - {name: b, check: *c, <<: *base, every: 3s}\n";
+    let config = parse(&format!("{SMALL}{more}")).unwrap_or_else(|errors| panic!("{errors}"));
+    let (_, b) = config.plan.probe("b").unwrap();
+    assert_eq!((b.every, b.timeout), (secs(3), secs(1)));
+}
+
+#[test]
 fn a_document_cut_anywhere_is_refused_or_has_its_own_meaning() {
     let whole = parse(FULL).unwrap();
     for end in (0..FULL.len()).filter(|end| FULL.is_char_boundary(*end)) {
@@ -119,7 +127,7 @@ fn no_change_of_a_character_makes_the_reader_stumble() {
         "é",
         "\u{1f511}",
     ];
-    for (at, replacement) in (0..FULL.len()).flat_map(|at| replacements.iter().map(move |with| (at, with))).step_by(7) {
+    for (at, replacement) in (0..FULL.len()).flat_map(|at| replacements.iter().map(move |with| (at, with))).step_by(29) {
         let text = format!("{}{replacement}{}", &FULL[..at], &FULL[at + 1..]);
         if let Err(errors) = parse(&text) {
             assert!(!errors.to_string().is_empty());
