@@ -46,7 +46,7 @@ install_packages() {
     trap 'rm -f $policy; if [ -e $policy.before-phasegate ]; then mv $policy.before-phasegate $policy; fi' EXIT
     printf '#!/bin/sh\nexit 101\n' >$policy
     chmod +x $policy
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}"
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
   )
 }
 

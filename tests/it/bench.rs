@@ -147,6 +147,15 @@ mod world {
         assert!(!alive(told.recv().unwrap()));
     }
 
+    #[tokio::test]
+    async fn its_processes_outlive_the_thread_that_started_them() {
+        let world = World::new().unwrap();
+        let pid = std::thread::scope(|scope| scope.spawn(|| sleeper(&world)).join().unwrap());
+        // A second process, started and waited for: time enough for the first one to be killed.
+        world.run(Spec::new("true", "true"), SOON).await.unwrap();
+        assert!(alive(pid));
+    }
+
     /// This program runs itself, kills that, and looks for what it left.
     #[tokio::test]
     async fn its_processes_die_when_the_runner_is_killed() {
@@ -155,7 +164,9 @@ mod world {
         let own = std::env::current_exe().unwrap();
         let runner = Spec::new("runner", own)
             .args(["--exact", "bench::world::runner_that_is_killed", "--nocapture"])
-            .env("PHASEGATE_BENCH_PID", file.to_str().unwrap());
+            .env("PHASEGATE_BENCH_PID", file.to_str().unwrap())
+            // What it leaves behind goes with us.
+            .env("TMPDIR", world.dir().to_str().unwrap());
         let runner = world.start(runner).unwrap();
         let look = async || Ok(std::fs::read_to_string(&file)?.trim().parse::<i32>()?);
         let pid = runner.wait_until(SOON, "the runner has a child", look).await.unwrap();

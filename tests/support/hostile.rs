@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 
 const LOGIN_PAGE: &str =
     "<!DOCTYPE html><html><head><title>Sign in</title></head><body><form action=\"/login\"></form></body></html>";
+const REFUSAL: &str = "{\"message\":\"no\"}";
 
 /// How a server misbehaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,57 +85,52 @@ impl Hostile {
 async fn serve(mut stream: TcpStream, habit: Habit) -> std::io::Result<()> {
     match habit {
         Habit::Reset => return stream.set_zero_linger(),
-        Habit::Close => return stream.shutdown().await,
-        Habit::Silent | Habit::Endless | Habit::Truncated | Habit::Html | Habit::Status(_) | Habit::Drip(_) => {}
-    }
-    read_head(&mut stream).await?;
-    match habit {
-        Habit::Silent | Habit::Reset | Habit::Close => {
-            // Reads on, so that it holds the connection until the client leaves.
-            while stream.read(&mut [0; 1024]).await? > 0 {}
-        }
+        Habit::Silent => {}
+        Habit::Close => stream.shutdown().await?,
         Habit::Endless => {
-            stream.write_all(&head(200, "application/json", None)).await?;
+            answer(&mut stream, &head(200, "application/json", None), "").await?;
             loop {
                 stream.write_all(&[b'x'; 16 * 1024]).await?;
             }
         }
-        Habit::Truncated => {
-            stream.write_all(&head(200, "application/json", Some(1000))).await?;
-            stream.write_all(b"{\"status\":\"success\",\"data\":{").await?;
-            stream.shutdown().await?;
-        }
-        Habit::Html => answer(&mut stream, 200, "text/html; charset=utf-8", LOGIN_PAGE).await?,
-        Habit::Status(code) => answer(&mut stream, code, "application/json", "{\"message\":\"no\"}").await?,
         Habit::Drip(pause) => {
-            stream.write_all(&head(200, "application/json", None)).await?;
+            answer(&mut stream, &head(200, "application/json", None), "").await?;
             loop {
                 stream.write_all(b" ").await?;
                 tokio::time::sleep(pause).await;
             }
         }
+        Habit::Truncated => {
+            answer(&mut stream, &head(200, "application/json", Some(1000)), "{\"status\":\"success\",\"data\":{").await?;
+            stream.shutdown().await?;
+        }
+        Habit::Html => {
+            answer(&mut stream, &head(200, "text/html; charset=utf-8", Some(LOGIN_PAGE.len())), LOGIN_PAGE).await?;
+            stream.shutdown().await?;
+        }
+        Habit::Status(code) => {
+            answer(&mut stream, &head(code, "application/json", Some(REFUSAL.len())), REFUSAL).await?;
+            stream.shutdown().await?;
+        }
     }
+    // To close while the client's bytes are unread would be a reset.
+    while stream.read(&mut [0; 1024]).await? > 0 {}
     Ok(())
 }
 
-/// Reads to the end of the request's head, so that closing later is no reset.
-async fn read_head(stream: &mut TcpStream) -> std::io::Result<()> {
+/// Reads to the end of the request's head, then answers.
+async fn answer(stream: &mut TcpStream, head: &str, body: &str) -> std::io::Result<()> {
     let mut seen = Vec::new();
     while !seen.windows(4).any(|window| window == b"\r\n\r\n") {
         if stream.read_buf(&mut seen).await? == 0 {
             return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
     }
-    Ok(())
+    stream.write_all(head.as_bytes()).await?;
+    stream.write_all(body.as_bytes()).await
 }
 
-async fn answer(stream: &mut TcpStream, code: u16, kind: &str, body: &str) -> std::io::Result<()> {
-    stream.write_all(&head(code, kind, Some(body.len()))).await?;
-    stream.write_all(body.as_bytes()).await?;
-    stream.shutdown().await
-}
-
-fn head(code: u16, kind: &str, length: Option<usize>) -> Vec<u8> {
+fn head(code: u16, kind: &str, length: Option<usize>) -> String {
     let length = length.map(|length| format!("content-length: {length}\r\n")).unwrap_or_default();
-    format!("HTTP/1.1 {code} -\r\ncontent-type: {kind}\r\n{length}connection: close\r\n\r\n").into_bytes()
+    format!("HTTP/1.1 {code} -\r\ncontent-type: {kind}\r\n{length}connection: close\r\n\r\n")
 }

@@ -18,6 +18,7 @@
 //! - Nothing is skipped: a part that is missing is an error that says how to get it (`tests/run` installs all of them).
 //! - When a test panics, the logs of all its processes are shown. So tests `unwrap` what this library returns.
 
+mod binary;
 pub mod hostile;
 mod http;
 mod loki;

@@ -128,7 +128,7 @@ impl Process {
         Ok(())
     }
 
-    /// Its process id while it was last started, else `None`.
+    /// The process id it was last started with, `None` before that.
     pub fn pid(&self) -> Option<i32> {
         self.child.lock().as_ref().and_then(|child| i32::try_from(child.id()).ok())
     }

@@ -3,16 +3,17 @@
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use reqwest::Method;
 use rustix::process::Signal;
 use serde_json::Value;
 
+use crate::binary::binary;
 use crate::http::Answer;
 use crate::process::{Output, Process, Spec};
-use crate::world::World;
+use crate::world::{Supervisor, World};
 
 const START: Duration = Duration::from_secs(20);
 const STOP: Duration = Duration::from_secs(10);
@@ -50,20 +51,21 @@ impl Role {
 
 /// A running `probe verifier` with one token for each role.
 #[derive(Debug)]
-pub struct Verifier<'w> {
-    world: &'w World,
+pub struct Verifier {
+    supervisor: Arc<Supervisor>,
+    http: reqwest::Client,
     process: Arc<Process>,
     document: PathBuf,
     state: PathBuf,
     url: String,
 }
 
-impl<'w> Verifier<'w> {
+impl Verifier {
     /// Starts the verifier on this Migration document; returns when it answers (not: when it is ready).
     ///
     /// # Errors
     /// The binary is missing or stale, or it does not answer within 20 s.
-    pub async fn start(world: &'w World, migration: &str) -> Result<Self> {
+    pub async fn start(world: &World, migration: &str) -> Result<Self> {
         Self::start_with(world, migration, &[]).await
     }
 
@@ -71,7 +73,7 @@ impl<'w> Verifier<'w> {
     ///
     /// # Errors
     /// As [`Verifier::start`].
-    pub async fn start_with(world: &'w World, migration: &str, env: &[(&str, &str)]) -> Result<Self> {
+    pub async fn start_with(world: &World, migration: &str, env: &[(&str, &str)]) -> Result<Self> {
         let binary = binary("probe")?;
         let folder = world.folder("verifier")?;
         let (document, state, tokens) = (folder.join("migration.yaml"), folder.join("state"), folder.join("tokens"));
@@ -88,7 +90,14 @@ impl<'w> Verifier<'w> {
             spec = spec.env(*name, *value);
         }
         let process = world.start(spec)?;
-        let verifier = Self { world, process, document, state, url: format!("http://{address}") };
+        let verifier = Self {
+            supervisor: world.supervisor(),
+            http: world.http().clone(),
+            process,
+            document,
+            state,
+            url: format!("http://{address}"),
+        };
         verifier.answers().await?;
         Ok(verifier)
     }
@@ -187,7 +196,7 @@ impl<'w> Verifier<'w> {
     /// # Errors
     /// There is no answer.
     pub async fn request(&self, method: Method, path: &str, role: Option<Role>, body: Option<&Value>) -> Result<Answer> {
-        let mut request = self.world.http().request(method, format!("{}{path}", self.url));
+        let mut request = self.http.request(method, format!("{}{path}", self.url));
         if let Some(role) = role {
             request = request.bearer_auth(role.token());
         }
@@ -214,7 +223,7 @@ impl<'w> Verifier<'w> {
             .args(args.iter().copied())
             .env("PHASEGATE_SERVER", self.url.as_str())
             .env("PHASEGATE_TOKEN", role.token());
-        self.world.run(spec, COMMAND).await
+        self.supervisor.adopt(spec).run(COMMAND).await
     }
 
     async fn answers(&self) -> Result<()> {
@@ -225,25 +234,4 @@ impl<'w> Verifier<'w> {
         };
         self.process.wait_until(START, "the verifier answers", look).await
     }
-}
-
-/// One of the product's binaries, as cargo last built it beside this test.
-fn binary(name: &str) -> Result<PathBuf> {
-    let own = std::env::current_exe()?;
-    let folder = own.ancestors().skip(1).find(|folder| !folder.ends_with("deps")).context("this program is nowhere")?;
-    let binary = folder.join(name);
-    let built = std::fs::metadata(&binary).and_then(|meta| meta.modified());
-    let built = built.with_context(|| format!("no {}: cargo build --workspace --bins", binary.display()))?;
-    if let Some(source) = newer_source(&binary.with_extension("d"), built) {
-        anyhow::bail!("{} is older than {source}: cargo build --workspace --bins", binary.display());
-    }
-    Ok(binary)
-}
-
-/// A source that was changed after the binary was built, by cargo's own list: a test of yesterday's binary proves nothing.
-fn newer_source(list: &std::path::Path, built: SystemTime) -> Option<String> {
-    let list = std::fs::read_to_string(list).ok()?.replace("\\ ", "\0");
-    let (_, sources) = list.split_once(": ")?;
-    let mut sources = sources.split_ascii_whitespace().map(|source| source.replace('\0', " "));
-    sources.find(|source| std::fs::metadata(source).and_then(|meta| meta.modified()).is_ok_and(|changed| changed > built))
 }

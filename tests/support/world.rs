@@ -3,7 +3,7 @@
 use std::fs::Permissions;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
@@ -22,7 +22,7 @@ const PORTS: std::ops::Range<u16> = 15_000..32_000;
 pub struct World {
     dir: TempDir,
     http: reqwest::Client,
-    processes: Mutex<Vec<Arc<Process>>>,
+    supervisor: Arc<Supervisor>,
 }
 
 impl World {
@@ -41,7 +41,8 @@ impl World {
             .redirect(reqwest::redirect::Policy::none())
             .timeout(Duration::from_secs(30))
             .build()?;
-        Ok(Self { dir, http, processes: Mutex::default() })
+        let supervisor = Arc::new(Supervisor { home: dir.path().to_owned(), processes: Mutex::default() });
+        Ok(Self { dir, http, supervisor })
     }
 
     /// Its folder. Gone with the world.
@@ -78,7 +79,7 @@ impl World {
     /// # Errors
     /// It can not be run.
     pub fn start(&self, spec: Spec) -> Result<Arc<Process>> {
-        let process = self.adopt(spec);
+        let process = self.supervisor.adopt(spec);
         process.start()?;
         Ok(process)
     }
@@ -88,14 +89,14 @@ impl World {
     /// # Errors
     /// It can not be run, or still runs after `deadline` (it is killed then).
     pub async fn run(&self, spec: Spec, deadline: Duration) -> Result<Output> {
-        self.adopt(spec).run(deadline).await
+        self.supervisor.adopt(spec).run(deadline).await
     }
 
     /// Writes a file into the world's folder and returns its path.
     ///
     /// # Errors
     /// It can not be written.
-    pub fn write(&self, name: &str, text: &str) -> Result<std::path::PathBuf> {
+    pub fn write(&self, name: &str, text: &str) -> Result<PathBuf> {
         let path = self.dir().join(name);
         std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
         Ok(path)
@@ -105,17 +106,31 @@ impl World {
     ///
     /// # Errors
     /// It can not be made.
-    pub(crate) fn folder(&self, name: &str) -> Result<std::path::PathBuf> {
+    pub(crate) fn folder(&self, name: &str) -> Result<PathBuf> {
         static MADE: AtomicU16 = AtomicU16::new(0);
         let path = self.dir().join(format!("{name}-{}", MADE.fetch_add(1, Ordering::Relaxed)));
         std::fs::create_dir(&path).with_context(|| format!("making {}", path.display()))?;
         Ok(path)
     }
 
-    fn adopt(&self, spec: Spec) -> Arc<Process> {
+    /// What runs commands for a server that outlives the borrow of its world.
+    pub(crate) fn supervisor(&self) -> Arc<Supervisor> {
+        Arc::clone(&self.supervisor)
+    }
+}
+
+/// Knows every process of a world.
+#[derive(Debug)]
+pub(crate) struct Supervisor {
+    home: PathBuf,
+    processes: Mutex<Vec<Arc<Process>>>,
+}
+
+impl Supervisor {
+    pub(crate) fn adopt(&self, spec: Spec) -> Arc<Process> {
         let mut processes = self.processes.lock();
         let log = format!("{:02}-{}", processes.len(), spec.name);
-        let process = Arc::new(Process::new(spec, self.dir(), &self.dir().join("logs"), &log));
+        let process = Arc::new(Process::new(spec, &self.home, &self.home.join("logs"), &log));
         processes.push(Arc::clone(&process));
         process
     }
@@ -123,7 +138,7 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        let processes = self.processes.lock();
+        let processes = self.supervisor.processes.lock();
         for process in processes.iter().rev() {
             process.end_now();
         }
