@@ -163,7 +163,7 @@ pub(crate) fn closed_port() -> std::io::Result<TcpSocket> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{context, outcome_of, silent_address};
+    use crate::testing::{context, hasty_outcome_of, outcome_of, silent_address};
 
     fn tcp(address: impl ToString, expect: Port) -> Tcp {
         Tcp { address: address.to_string(), expect }
@@ -189,7 +189,7 @@ mod tests {
     async fn a_black_hole_never_passes() {
         let (_held, address) = silent_address().await;
         for expect in [Port::Open, Port::Refused] {
-            assert_eq!(outcome_of(&tcp(address, expect)).await.reason(), Some(&reasons::TIMEOUT.into()));
+            assert_eq!(hasty_outcome_of(&tcp(address, expect)).await.reason(), Some(&reasons::TIMEOUT.into()));
         }
     }
 

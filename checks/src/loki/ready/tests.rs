@@ -5,7 +5,7 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 use super::*;
 use crate::net::tcp::closed_port;
 use crate::target::Target;
-use crate::testing::{Manner, Server, check, context, context_with, part, report_of};
+use crate::testing::{Manner, Server, check, context, context_with, hasty, part, report_of};
 
 fn ready() -> LokiReady {
     check(json!({"loki": "target"}))
@@ -83,7 +83,6 @@ async fn only_lokis_own_word_is_ready() {
 async fn silence_and_damage_are_told_apart() {
     let head = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n";
     for (manner, expected) in [
-        (Manner::Hold(Vec::new()), "timeout"),
         (Manner::Reset, "reset"),
         (Manner::Say(format!("{head}read").into_bytes()), "truncated"),
         (Manner::Say(b"\x00\x01garbage\r\n".to_vec()), "not_http"),
@@ -91,6 +90,8 @@ async fn silence_and_damage_are_told_apart() {
         let server = Server::start(manner).await;
         assert_eq!(direct(&loki(&server.url())).await, expected);
     }
+    let mute = Server::start(Manner::Hold(Vec::new())).await;
+    assert_eq!(direct(&hasty(loki(&mute.url()))).await, "timeout");
     let closed = closed_port().unwrap();
     assert_eq!(direct(&loki(&format!("http://{}", closed.local_addr().unwrap()))).await, "refused");
     assert_eq!(direct(&context()).await, "target_missing");

@@ -1,10 +1,11 @@
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde_json::json;
 
 use super::*;
 use crate::net::tcp::closed_port;
-use crate::testing::{Manner, Server, check, context, context_with, part, report_of, silent_address};
+use crate::testing::{Manner, Server, check, context, context_with, hasty, part, report_of, silent_address};
 
 /// A connection string in a file of its own, removed with it.
 struct Dsn(PathBuf);
@@ -172,17 +173,21 @@ async fn another_kind_of_server_is_not_postgres() {
         }
     }
     let held = Server::start(Manner::Hold(b"HTTP/1.1 400 Bad Request\r\n".to_vec())).await;
-    assert_eq!(reason(&dsn(held.address, "disable")).await, "not_postgres");
+    let file = Dsn::new(&dsn(held.address, "disable"));
+    let report = report_of(&ready(), &Context { timeout: Duration::from_secs(2), ..file.context() }).await;
+    assert_eq!(part(&report, PartId::WHOLE).reason(), Some(&super::super::NOT_POSTGRES.into()));
 }
 
 #[tokio::test]
 async fn silence_is_the_servers_fault() {
     let mute = Server::start(Manner::Hold(Vec::new())).await;
-    assert_eq!(reason(&dsn(mute.address, "prefer")).await, "timeout");
     let login_only = Server::start(Manner::Hold(message(b'R', &[0; 4]))).await;
-    assert_eq!(reason(&dsn(login_only.address, "disable")).await, "timeout");
     let (_held, hole) = silent_address().await;
-    assert_eq!(reason(&dsn(hole, "disable")).await, "timeout");
+    for (address, mode) in [(mute.address, "prefer"), (login_only.address, "disable"), (hole, "disable")] {
+        let file = Dsn::new(&dsn(address, mode));
+        let report = report_of(&ready(), &hasty(file.context())).await;
+        assert_eq!(part(&report, PartId::WHOLE).reason(), Some(&reasons::TIMEOUT.into()));
+    }
 }
 
 #[tokio::test]
