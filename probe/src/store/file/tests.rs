@@ -128,6 +128,7 @@ fn what_is_not_a_state_directory_is_left_alone() {
     assert!(said.contains("photo.jpg is not a directory"), "{said}");
     let said = refusal(&dir.path().join("photo.jpg/state"));
     assert!(said.contains("can not look at"), "{said}");
+    assert!(matches!(verify_dir(&dir.path().join("nothing")), Err(StoreError::Absent(_))));
 }
 
 #[test]
