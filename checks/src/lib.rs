@@ -1,7 +1,7 @@
 //! How to look at one thing: room 1 of phasegate.
 //!
 //! A check knows the outside world and nothing of schedules, phases or gates. Each check is one file with its configuration,
-//! declaration, run, control and tests, and one line in [`registry`].
+//! declaration, run, control and tests, and one line in [`registry()`].
 
 mod check;
 mod clients;

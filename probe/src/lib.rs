@@ -2,15 +2,24 @@
 
 pub mod api;
 pub mod apply;
-pub mod config;
 pub mod audit;
+pub mod beats;
+pub mod clock;
+pub mod config;
 pub mod decide;
 pub mod event;
+pub mod events;
 pub mod exit;
 pub mod gate;
+pub mod ledger;
+pub mod metrics;
 pub mod now;
 pub mod phase;
 pub mod plan;
+pub mod reload;
+pub mod scheduler;
 pub mod soak;
 pub mod state;
 pub mod store;
+#[cfg(test)]
+mod testing;

@@ -24,6 +24,7 @@ mod http;
 mod loki;
 mod postgres;
 mod process;
+pub mod scripted;
 mod stack;
 mod tree;
 mod verifier;

@@ -1,0 +1,2 @@
+//! tmp
+pub fn emit(_m: &crate::metrics::Metrics, _s: &crate::state::State, _e: &crate::event::Event) {}
