@@ -2,12 +2,18 @@
 
 pub mod api;
 pub mod apply;
+pub mod auth;
+pub mod clock;
 pub mod decide;
 pub mod event;
+pub mod events;
 pub mod exit;
 pub mod gate;
+pub mod ledger;
+pub mod metrics;
 pub mod now;
 pub mod phase;
 pub mod plan;
 pub mod soak;
 pub mod state;
+pub mod store;
