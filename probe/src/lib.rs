@@ -3,7 +3,8 @@
 pub mod api;
 pub mod apply;
 pub mod audit;
-pub mod beats;
+pub mod auth;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod decide;
@@ -18,8 +19,11 @@ pub mod phase;
 pub mod plan;
 pub mod reload;
 pub mod scheduler;
+mod shutdown;
 pub mod soak;
 pub mod state;
 pub mod store;
+mod telemetry;
 #[cfg(test)]
 mod testing;
+pub mod verifier;

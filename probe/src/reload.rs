@@ -8,40 +8,17 @@ use std::time::Duration;
 use checks::Registry;
 use sha2::{Digest, Sha256};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use crate::api::ConfigStatus;
 use crate::config::{self, Config};
 use crate::ledger::{CommandError, Ledger};
 use crate::metrics::Metrics;
 
 /// How often the file is looked at.
 const LOOK: Duration = Duration::from_secs(10);
-/// Requests for a reload that may wait.
-const QUEUE: usize = 8;
-
-/// Asks for a reload, and tells how the last one went. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct ReloadHandle {
-    queue: mpsc::Sender<oneshot::Sender<Result<(), String>>>,
-    error: watch::Receiver<Option<String>>,
-}
-
-impl ReloadHandle {
-    /// Reloads now. Err: why the document was not taken; the one in force stays.
-    pub async fn reload(&self) -> Result<(), String> {
-        let (reply, answer) = oneshot::channel();
-        let gone = || "the verifier is shutting down".to_owned();
-        self.queue.send(reply).await.map_err(|_| gone())?;
-        answer.await.unwrap_or_else(|_| Err(gone()))
-    }
-
-    /// Why the newest document was not taken, while that is so.
-    pub fn error(&self) -> Option<String> {
-        self.error.borrow().clone()
-    }
-}
 
 /// The reloader, before it runs.
 pub(crate) struct Reload {
@@ -50,9 +27,8 @@ pub(crate) struct Reload {
     ledger: Ledger,
     metrics: Metrics,
     configs: watch::Sender<Arc<Config>>,
-    requests: mpsc::Receiver<oneshot::Sender<Result<(), String>>>,
-    error: watch::Sender<Option<String>>,
-    handle: ReloadHandle,
+    requests: Arc<Notify>,
+    status: watch::Sender<ConfigStatus>,
     seen: Option<[u8; 32]>,
 }
 
@@ -64,19 +40,24 @@ impl Reload {
         metrics: Metrics,
         configs: watch::Sender<Arc<Config>>,
     ) -> Self {
-        let (queue, requests) = mpsc::channel(QUEUE);
-        let (error, last) = watch::channel(None);
-        let handle = ReloadHandle { queue, error: last };
+        let hash = configs.borrow().plan.hash.clone();
+        let (status, _) = watch::channel(ConfigStatus { hash: Some(hash), error: None });
         let seen = digest(&path);
         metrics.config_reload(true, ledger.clock().now());
-        Self { path, registry, ledger, metrics, configs, requests, error, handle, seen }
+        Self { path, registry, ledger, metrics, configs, requests: Arc::default(), status, seen }
     }
 
-    pub(crate) fn handle(&self) -> ReloadHandle {
-        self.handle.clone()
+    /// Notified, it reloads.
+    pub(crate) fn requests(&self) -> Arc<Notify> {
+        self.requests.clone()
     }
 
-    async fn reload(&mut self) -> Result<(), String> {
+    /// How the newest document fared.
+    pub(crate) fn status(&self) -> watch::Receiver<ConfigStatus> {
+        self.status.subscribe()
+    }
+
+    async fn reload(&mut self) {
         self.seen = digest(&self.path);
         let result = self.take().await;
         self.metrics.config_reload(result.is_ok(), self.ledger.clock().now());
@@ -84,8 +65,8 @@ impl Reload {
             Ok(()) => tracing::info!(config.hash = self.configs.borrow().plan.hash, "document reloaded"),
             Err(error) => tracing::error!("document not taken, the old one stays in force: {error}"),
         }
-        self.error.send_replace(result.as_ref().err().cloned());
-        result
+        let hash = Some(self.configs.borrow().plan.hash.clone());
+        self.status.send_replace(ConfigStatus { hash, error: result.err() });
     }
 
     async fn take(&self) -> Result<(), String> {
@@ -102,21 +83,19 @@ impl Reload {
 /// Reloads when asked to, until it is told to stop.
 pub(crate) async fn run(mut reload: Reload, stop: CancellationToken) -> std::io::Result<()> {
     let mut hangup = signal(SignalKind::hangup())?;
+    let requests = reload.requests.clone();
     let mut look = interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             biased;
             () = stop.cancelled() => return Ok(()),
-            _ = hangup.recv() => drop(reload.reload().await),
-            Some(reply) = reload.requests.recv() => {
-                let result = reload.reload().await;
-                drop(reply.send(result));
-            }
+            _ = hangup.recv() => reload.reload().await,
+            () = requests.notified() => reload.reload().await,
             _ = look.tick() => {
                 let now = digest(&reload.path);
                 if now.is_some() && now != reload.seen {
-                    drop(reload.reload().await);
+                    reload.reload().await;
                 }
             }
         }

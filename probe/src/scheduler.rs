@@ -14,7 +14,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::beats::Beats;
+use crate::api::Beats;
 use crate::config::Config;
 use crate::ledger::{Ledger, Snapshot};
 use crate::metrics::Metrics;
@@ -27,9 +27,11 @@ use task::ProbeTask;
 pub struct Wakers(Arc<Mutex<BTreeMap<ProbeName, Arc<Notify>>>>);
 
 impl Wakers {
-    /// Wakes a probe. False: no task of this name is running.
-    pub fn wake(&self, probe: &str) -> bool {
-        self.0.lock().get(probe).map(|notify| notify.notify_one()).is_some()
+    /// Wakes a probe, if a task of this name is running.
+    pub fn wake(&self, probe: &str) {
+        if let Some(notify) = self.0.lock().get(probe) {
+            notify.notify_one();
+        }
     }
 
     fn register(&self, probe: &ProbeName) -> Arc<Notify> {

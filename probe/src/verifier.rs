@@ -13,9 +13,9 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, AppState};
-use crate::auth::Tokens;
-use crate::beats::Beats;
+use crate::api::reasons::ReasonBook;
+use crate::api::{self, AppState, Beats};
+use crate::auth::Auth;
 use crate::cli::VerifierArgs;
 use crate::clock::{Clock, Continuity};
 use crate::config::{self, Config};
@@ -54,7 +54,8 @@ impl Failure {
 pub fn run(args: VerifierArgs, registry: Registry) -> Result<(), Failure> {
     telemetry::start(&args.log).map_err(Failure::given)?;
     let document = config::load(&args.config_file, &registry).map_err(|errors| Failure::given(errors.to_string()))?;
-    let tokens = Tokens::load(args.token_file.as_deref()).map_err(|errors| Failure::given(errors.to_string()))?;
+    let auth = args.token_file.as_deref().map_or_else(|| Ok(Auth::disabled()), Auth::load);
+    let auth = auth.map_err(|error| Failure::given(chain(&error)))?;
     let clients = Clients::new().map_err(|error| Failure::met(chain(&error)))?;
     let (state, store, clock) = open(&args.state_dir)?;
 
@@ -63,7 +64,7 @@ pub fn run(args: VerifierArgs, registry: Registry) -> Result<(), Failure> {
     let stop = CancellationToken::new();
     let listener = control.block_on(bind(&args))?;
 
-    let metrics = Metrics::new();
+    let metrics = Metrics::new().with_checks(&registry);
     let (writer, ledger) = Writer::new(WriterParts { state, store: Box::new(store), clock, metrics: metrics.clone() });
     let writer_stop = CancellationToken::new();
     let writer = std::thread::Builder::new()
@@ -74,7 +75,7 @@ pub fn run(args: VerifierArgs, registry: Registry) -> Result<(), Failure> {
         })
         .map_err(|error| Failure::met(format!("the ledger's thread can not start: {error}")))?;
 
-    let daemon = Daemon { args: &args, registry, tokens, clients, ledger, metrics, stop: stop.clone() };
+    let daemon = Daemon { args: &args, registry, auth, clients, ledger, metrics, stop: stop.clone() };
     let result = control.block_on(daemon.run(document, listener, &looking));
     looking.shutdown_background();
     control.shutdown_background();
@@ -127,7 +128,7 @@ async fn bind(args: &VerifierArgs) -> Result<TcpListener, Failure> {
 struct Daemon<'a> {
     args: &'a VerifierArgs,
     registry: Registry,
-    tokens: Tokens,
+    auth: Auth,
     clients: Clients,
     ledger: Ledger,
     metrics: Metrics,
@@ -149,15 +150,19 @@ impl Daemon<'_> {
         let (configs, current) = watch::channel(document);
         let (beats, wakers) = (Beats::default(), Wakers::default());
         let reload = Reload::new(self.args.config_file.clone(), self.registry.clone(), self.ledger.clone(), self.metrics.clone(), configs);
-        let app = AppState::new(
-            self.ledger.clone(),
-            self.metrics.clone(),
-            self.tokens,
-            &self.registry,
-            beats.clone(),
-            wakers.clone(),
-            reload.handle(),
-        );
+        let (app, _) = api::app(AppState {
+            ledger: self.ledger.clone(),
+            metrics: self.metrics.clone(),
+            auth: self.auth,
+            reasons: ReasonBook::new(&self.registry),
+            config: reload.status(),
+            beats: beats.clone(),
+            waker: {
+                let wakers = wakers.clone();
+                Arc::new(move |probe| wakers.wake(probe))
+            },
+            reload: reload.requests(),
+        });
         let shared = Shared {
             ledger: self.ledger,
             clients: self.clients,
