@@ -29,22 +29,18 @@ pub trait Store: Send {
 }
 
 /// x
-#[derive(Debug, Default)]
-pub struct MemoryStore {
-    events: Vec<Event>,
+#[derive(Debug, Default, Clone)]
+pub struct MemoryStore { kept: std::sync::Arc<parking_lot::Mutex<(Vec<Event>, Option<std::io::ErrorKind>)>> }
+impl MemoryStore {
+    /// x
+    pub fn fail(&self, kind: Option<std::io::ErrorKind>) { self.kept.lock().1 = kind; }
+    fn check(&self) -> Result<(), StoreError> { self.kept.lock().1.map_or(Ok(()), |k| Err(StoreError(k.to_string()))) }
 }
 impl Store for MemoryStore {
-    fn append(&mut self, events: &[Event], _at: Now) -> Result<(), StoreError> {
-        self.events.extend_from_slice(events);
-        Ok(())
-    }
-    fn checkpoint(&mut self, _: &State, _: Now, _: &BootMoment) -> Result<(), StoreError> {
-        Ok(())
-    }
+    fn append(&mut self, events: &[Event], _at: Now) -> Result<(), StoreError> { self.check()?; self.kept.lock().0.extend_from_slice(events); Ok(()) }
+    fn checkpoint(&mut self, _: &State, _: Now, _: &BootMoment) -> Result<(), StoreError> { self.check() }
     fn audit(&self, from: u64, limit: usize) -> Result<AuditPage, StoreError> {
         let skip = usize::try_from(from).unwrap_or(usize::MAX);
-        Ok(AuditPage {
-            entries: self.events.iter().skip(skip).take(limit).filter_map(|e| serde_json::to_value(e).ok()).collect(),
-        })
+        Ok(AuditPage { entries: self.kept.lock().0.iter().skip(skip).take(limit).filter_map(|e| serde_json::to_value(e).ok()).collect() })
     }
 }
