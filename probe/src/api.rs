@@ -119,4 +119,4 @@ async fn last_look(State(shared): State<Shared>, request: Request, next: Next) -
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
