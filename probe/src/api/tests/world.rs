@@ -7,9 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
-use checks::{
-    Check, Context, Entry, Measure, Meta, Nature, Outcome, PartId, ReasonSpec, Registry, Report, Step, TargetUse,
-};
+use checks::{Check, Context, Entry, Measure, Meta, Nature, Outcome, PartId, ReasonSpec, Registry, Report, Step, TargetUse};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
@@ -92,7 +90,7 @@ pub(crate) fn probe(name: &str) -> ProbePlan {
         every: Duration::from_secs(1),
         timeout: Duration::from_secs(1),
         max_age: Duration::from_secs(20),
-        control_every: Duration::from_secs(600),
+        control_every: Duration::from_mins(10),
         control_reason: "refused".into(),
         waivable: true,
     }
@@ -103,7 +101,7 @@ pub(crate) fn phase(name: &str, probes: Vec<ProbePlan>) -> PhasePlan {
         soak: Duration::from_secs(10),
         min_samples: 3,
         unknown_budget: Duration::from_secs(5),
-        max_wait: Some(Duration::from_secs(3600)),
+        max_wait: Some(Duration::from_hours(1)),
     };
     PhasePlan { name: name.into(), gate, probes }
 }
@@ -111,7 +109,7 @@ pub(crate) fn phase(name: &str, probes: Vec<ProbePlan>) -> PhasePlan {
 /// Phase `one` with `a` and the heartbeat `beat`; phase `two` with `c` and the proof `proof`.
 pub(crate) fn plan() -> Plan {
     let beat = ProbePlan { check: "heartbeat".into(), ..probe("beat") };
-    let nature = NaturePlan::Proof { valid_for: Duration::from_secs(3600), seal_at: SealAt::Complete };
+    let nature = NaturePlan::Proof { valid_for: Duration::from_hours(1), seal_at: SealAt::Complete };
     let proof = ProbePlan { nature, ..probe("proof") };
     Plan {
         migration: "homelab".into(),
@@ -156,8 +154,7 @@ impl World {
     pub(crate) fn blank() -> Self {
         let base = Now { t: Millis(1_000_000), utc: "2026-03-01T12:00:00Z".parse().unwrap() };
         let (clock, metrics, store) = (Clock::paused(base), Metrics::new().with_checks(&registry()), MemoryStore::default());
-        let parts =
-            WriterParts { state: State::default(), store: Box::new(store.clone()), clock, metrics: metrics.clone() };
+        let parts = WriterParts { state: State::default(), store: Box::new(store.clone()), clock, metrics: metrics.clone() };
         let (writer, ledger) = Writer::new(parts);
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         tasks.spawn(writer.run(stop.clone()));
@@ -292,7 +289,7 @@ impl World {
         tokio::time::advance(span).await;
     }
 
-    pub(crate) fn shared(&self) -> Shared {
+    pub(in crate::api) fn shared(&self) -> Shared {
         Shared::new(self.state.clone())
     }
 
