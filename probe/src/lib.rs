@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod apply;
+pub mod audit;
 pub mod decide;
 pub mod event;
 pub mod exit;
@@ -11,3 +12,4 @@ pub mod phase;
 pub mod plan;
 pub mod soak;
 pub mod state;
+pub mod store;
