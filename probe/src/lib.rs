@@ -3,6 +3,7 @@
 pub mod api;
 pub mod apply;
 pub mod audit;
+pub mod cutover;
 pub mod decide;
 pub mod event;
 pub mod exit;
