@@ -37,7 +37,8 @@ use crate::exit::Exit;
 /// How a verb ends.
 type Answer = Result<Exit, Trouble>;
 
-const ABOUT: &str = "Moves an observability stack from one home to another, phase by phase: a phase is left only through an open gate";
+const ABOUT: &str =
+    "Moves an observability stack from one home to another, phase by phase: a phase is left only through an open gate";
 
 const EXAMPLES: &str = "Examples:
   cutover status                 # where everything stands
@@ -84,7 +85,9 @@ struct Global {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Show where everything stands, on one screen
-    #[command(after_help = "Examples:\n  cutover status\n  cutover status -o wide      # with all probes\n  cutover status --watch")]
+    #[command(
+        after_help = "Examples:\n  cutover status\n  cutover status -o wide      # with all probes\n  cutover status --watch"
+    )]
     Status(status::StatusArgs),
     /// Ask for the verdict of a phase's gate: check, wait, explain
     #[command(subcommand)]
@@ -135,7 +138,8 @@ Examples:
 }
 
 fn long_help() -> String {
-    let codes: String = Exit::ALL.iter().map(|exit| format!("  {:>3}  {:<11}  {}\n", exit.code, exit.name, exit.meaning)).collect();
+    let codes: String =
+        Exit::ALL.iter().map(|exit| format!("  {:>3}  {:<11}  {}\n", exit.code, exit.name, exit.meaning)).collect();
     format!("{EXAMPLES}\n\nExit codes, the same in every output format:\n{codes}")
 }
 
@@ -182,8 +186,10 @@ impl Context<'_, '_> {
         match self.io.ask(&question).await {
             Some(answer) if answer == word => Ok(()),
             Some(_) => Err(Trouble::new(Exit::USAGE, "not confirmed: nothing was done")),
-            None => Err(Trouble::new(Exit::USAGE, format!("`{deed}` wants a confirmation, and there is nobody to ask: {effect}"))
-                .hint("add --yes")),
+            None => {
+                Err(Trouble::new(Exit::USAGE, format!("`{deed}` wants a confirmation, and there is nobody to ask: {effect}"))
+                    .hint("add --yes"))
+            }
         }
     }
 }

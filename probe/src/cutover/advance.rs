@@ -50,8 +50,9 @@ fn all_complete(cx: &mut Context<'_, '_>, status: &StatusBody) -> Answer {
 async fn finish(cx: &mut Context<'_, '_>, status: &StatusBody, phase: &PhaseBody) -> Answer {
     let name = &phase.name;
     if phase.switched.is_none() {
-        return Err(Trouble::new(Exit::CLOSED, format!("phase {name} is active and has not switched"))
-            .hint(format!("begin to re-point, and say so: `cutover switch {name}`; then `cutover advance` completes the phase")));
+        return Err(Trouble::new(Exit::CLOSED, format!("phase {name} is active and has not switched")).hint(format!(
+            "begin to re-point, and say so: `cutover switch {name}`; then `cutover advance` completes the phase"
+        )));
     }
     let body = gate::look(cx.client, name, GateKind::Gate).await?;
     if body.verdict != Verdict::Open {
@@ -95,11 +96,8 @@ fn not_open(body: GateBody) -> Trouble {
     let verdict = body.verdict.as_str();
     let left = soak_left(&body.soak).filter(|_| body.verdict == Verdict::Pending);
     let left = left.map_or_else(String::new, |left| format!(" ({left} of soak left)"));
-    let mut trouble =
-        Trouble::new(exit_of(body.verdict), format!("gate {} is {verdict}{left}: {}", body.gate, body.reason)).hint(format!(
-            "{}; `cutover gate wait {}` waits for it",
-            body.next_step, body.gate
-        ));
+    let mut trouble = Trouble::new(exit_of(body.verdict), format!("gate {} is {verdict}{left}: {}", body.gate, body.reason))
+        .hint(format!("{}; `cutover gate wait {}` waits for it", body.next_step, body.gate));
     let unlisted = body.blocked_by.saturating_sub(body.blockers.len());
     if unlisted > 0 {
         trouble.message = format!("{} (and {unlisted} blockers that are not listed)", trouble.message);

@@ -28,9 +28,8 @@ pub(crate) fn annotations(title: &str, cases: &[Case]) -> String {
 /// A table for the step summary.
 pub(crate) fn summary(title: &str, cases: &[Case]) -> String {
     let head = format!("### {}\n\n| what | verdict | |\n|---|---|---|\n", markdown(title));
-    let rows = cases
-        .iter()
-        .map(|case| format!("| {} | {} | {} |\n", markdown(&case.name), case.grade.as_str(), markdown(&case.text)));
+    let rows =
+        cases.iter().map(|case| format!("| {} | {} | {} |\n", markdown(&case.name), case.grade.as_str(), markdown(&case.text)));
     head + &rows.collect::<String>() + "\n"
 }
 

@@ -99,11 +99,7 @@ impl Show for GateBody {
         let quiet = self.probes.iter().chain(&self.ratchet).filter(|probe| {
             probe.gate && !probe.retired && probe.state == ProbeState::Green && !probe.overridden && !blocked(&probe.name)
         });
-        cases.extend(quiet.map(|probe| Case {
-            name: probe.name.clone(),
-            grade: Verdict::Open,
-            text: probe.evidence.clone(),
-        }));
+        cases.extend(quiet.map(|probe| Case { name: probe.name.clone(), grade: Verdict::Open, text: probe.evidence.clone() }));
         cases.extend(self.blockers.iter().map(|blocker| Case {
             name: subject(blocker),
             // What stands in the way never counts as passed.
