@@ -50,16 +50,23 @@ pub(crate) async fn run(cx: &mut Context<'_, '_>, verb: AuditVerb) -> Answer {
             let verify_dir = cx.verify_dir;
             let checked = tokio::task::spawn_blocking(move || verify_dir(&dir)).await;
             let head = checked.map_err(|error| broken(error.to_string()))?.map_err(broken)?;
-            cx.io.show(&Verified(&head));
-            Ok(Exit::OPEN)
+            verified(cx, &head)
         }
         AuditVerb::Verify { dir: None } => {
             let head = whole(cx).await?;
-            cx.io.show(&Verified(&head));
-            Ok(Exit::OPEN)
+            verified(cx, &head)
         }
         AuditVerb::List { from, limit } => list(cx, from, limit).await,
     }
+}
+
+fn verified(cx: &mut Context<'_, '_>, head: &Head) -> Answer {
+    if head.seq == 0 {
+        return Err(Trouble::new(Exit::UNKNOWN, "the audit trail is empty: there is nothing to verify")
+            .hint("a verifier records its first event when it loads a document: is this the right one?"));
+    }
+    cx.io.show(&Verified(head));
+    Ok(Exit::OPEN)
 }
 
 async fn page(cx: &Context<'_, '_>, from: u64, limit: u64) -> Result<AuditPage, Trouble> {
