@@ -2,7 +2,7 @@
 //! read, trust or write ends in a non-zero exit code.
 
 use std::fs;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -37,7 +37,8 @@ use crate::exit::Exit;
 /// How a verb ends.
 type Answer = Result<Exit, Trouble>;
 
-const ABOUT: &str = "Moves an observability stack from one home to another, phase by phase: a phase is left only through an open gate";
+const ABOUT: &str =
+    "Moves an observability stack from one home to another, phase by phase: a phase is left only through an open gate";
 
 const EXAMPLES: &str = "Examples:
   cutover status                 # where everything stands
@@ -61,7 +62,8 @@ struct Cli {
 #[command(next_help_heading = "Global options")]
 struct Global {
     /// Address of the verifier
-    #[arg(long, global = true, env = "PHASEGATE_SERVER", default_value = "http://127.0.0.1:9470", value_name = "URL")]
+    #[arg(long, global = true, env = "PHASEGATE_SERVER", hide_env_values = true, value_name = "URL")]
+    #[arg(default_value = "http://127.0.0.1:9470")]
     server: String,
     /// File that holds the token for commands; without it, the variable `PHASEGATE_TOKEN` holds the token itself
     #[arg(long, global = true, value_name = "FILE")]
@@ -84,7 +86,9 @@ struct Global {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Show where everything stands, on one screen
-    #[command(after_help = "Examples:\n  cutover status\n  cutover status -o wide      # with all probes\n  cutover status --watch")]
+    #[command(
+        after_help = "Examples:\n  cutover status\n  cutover status -o wide      # with all probes\n  cutover status --watch"
+    )]
     Status(status::StatusArgs),
     /// Ask for the verdict of a phase's gate: check, wait, explain
     #[command(subcommand)]
@@ -135,8 +139,9 @@ Examples:
 }
 
 fn long_help() -> String {
-    let codes: String = Exit::ALL.iter().map(|exit| format!("  {:>3}  {:<11}  {}\n", exit.code, exit.name, exit.meaning)).collect();
-    format!("{EXAMPLES}\n\nExit codes, the same in every output format:\n{codes}")
+    let line = |exit: &Exit| format!("  {:>3}  {:<11}  {}", exit.code, exit.name, exit.meaning);
+    let codes: Vec<_> = Exit::ALL.iter().map(line).collect();
+    format!("{EXAMPLES}\n\nExit codes, the same in every output format:\n{}", codes.join("\n"))
 }
 
 /// A name of the document: one path segment.
@@ -182,8 +187,10 @@ impl Context<'_, '_> {
         match self.io.ask(&question).await {
             Some(answer) if answer == word => Ok(()),
             Some(_) => Err(Trouble::new(Exit::USAGE, "not confirmed: nothing was done")),
-            None => Err(Trouble::new(Exit::USAGE, format!("`{deed}` wants a confirmation, and there is nobody to ask: {effect}"))
-                .hint("add --yes")),
+            None => {
+                Err(Trouble::new(Exit::USAGE, format!("`{deed}` wants a confirmation, and there is nobody to ask: {effect}"))
+                    .hint("add --yes"))
+            }
         }
     }
 }
@@ -242,7 +249,7 @@ fn terminal(global: &Global) -> Io<'static> {
     let collected = |variable| std::env::var_os(variable).filter(|path| !path.is_empty()).map(PathBuf::from);
     Io {
         screen: io::stdout().is_terminal() && out.current_choice() != ColorChoice::Never,
-        out: Box::new(out) as Box<dyn Write>,
+        out: Box::new(out),
         err: Box::new(err),
         format: global.output,
         keyboard: if asked { Keyboard::Terminal } else { Keyboard::None },

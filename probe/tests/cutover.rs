@@ -7,7 +7,11 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 
 fn cutover(line: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cutover"));
-    command.args(line.split(' ')).env_remove("PHASEGATE_SERVER").env_remove("PHASEGATE_TOKEN").env("HTTP_PROXY", "http://127.0.0.1:1");
+    command
+        .args(line.split(' '))
+        .env_remove("PHASEGATE_SERVER")
+        .env_remove("PHASEGATE_TOKEN")
+        .env("HTTP_PROXY", "http://127.0.0.1:1");
     command.stdin(Stdio::null());
     command
 }

@@ -98,18 +98,18 @@ async fn whole(cx: &Context<'_, '_>) -> Result<Head, Trouble> {
 }
 
 fn broken(why: String) -> Trouble {
-    Trouble { code: "broken_chain".to_owned(), ..Trouble::new(Exit::CLOSED, format!("the audit trail does not verify: {why}")) }
+    Trouble { code: "broken_chain".into(), ..Trouble::new(Exit::CLOSED, format!("the audit trail does not verify: {why}")) }
         .hint("keep a copy of the state directory and compare it with a backup: somebody or something changed it")
 }
 
 async fn list(cx: &mut Context<'_, '_>, from: Option<u64>, limit: u64) -> Answer {
-    let mut shown = match from {
-        Some(from) => page(cx, from.max(1), limit.min(PAGE)).await?,
-        None => {
-            let head = page(cx, 1, 1).await?.head.seq;
-            page(cx, head.saturating_sub(limit.saturating_sub(1)).max(1), limit.min(PAGE)).await?
-        }
+    let from = if let Some(from) = from {
+        from.max(1)
+    } else {
+        let newest = page(cx, 1, 1).await?.head.seq;
+        (newest + 1).saturating_sub(limit).max(1)
     };
+    let mut shown = page(cx, from, limit.min(PAGE)).await?;
     let count = |page: &AuditPage| u64::try_from(page.frames.len()).unwrap_or(u64::MAX);
     while let Some(next) = shown.next.filter(|_| count(&shown) < limit) {
         let more = page(cx, next, (limit - count(&shown)).min(PAGE)).await?;

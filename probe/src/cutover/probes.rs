@@ -25,7 +25,9 @@ pub(crate) enum ProbesVerb {
     #[command(after_help = "Examples:\n  cutover probes list\n  cutover probes list -o wide")]
     List,
     /// Have a probe run now, and say what it saw (exit: pass 0, fail 1, unknown 3, waiting or unfinished 8)
-    #[command(after_help = "Examples:\n  cutover probes run journal-to-docker-loki\n  cutover probes run loki-history --timeout 5m")]
+    #[command(
+        after_help = "Examples:\n  cutover probes run journal-to-docker-loki\n  cutover probes run loki-history --timeout 5m"
+    )]
     Run {
         /// The probe
         #[arg(value_parser = name)]
@@ -35,7 +37,9 @@ pub(crate) enum ProbesVerb {
         timeout: Duration,
     },
     /// Show the last runs of a probe, newest first; failures are kept longer
-    #[command(after_help = "Examples:\n  cutover probes history cluster-dns\n  cutover probes history cluster-dns -o wide --limit 50")]
+    #[command(
+        after_help = "Examples:\n  cutover probes history cluster-dns\n  cutover probes history cluster-dns -o wide --limit 50"
+    )]
     History {
         /// The probe
         #[arg(value_parser = name)]

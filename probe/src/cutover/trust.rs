@@ -50,6 +50,7 @@ pub(crate) fn status(body: &mut StatusBody) -> Result<(), Trouble> {
     for phase in &mut body.phases {
         if stale.is_err() || (phase.verdict == Verdict::Open && phase.blocked_by != 0) {
             phase.verdict = Verdict::Unknown;
+            "this evaluation may not be believed".clone_into(&mut phase.reason);
         }
     }
     if stale.is_err() {
@@ -80,6 +81,6 @@ pub(crate) fn fresh(age_seconds: Option<f64>) -> Result<(), Trouble> {
 }
 
 fn contradiction(what: &str) -> Trouble {
-    Trouble { code: "inconsistent".to_owned(), ..Trouble::new(Exit::UNKNOWN, format!("the answer contradicts itself: {what}")) }
+    Trouble { code: "inconsistent".into(), ..Trouble::new(Exit::UNKNOWN, format!("the answer contradicts itself: {what}")) }
         .hint("is this the verifier's address (--server)? compare `cutover version` with the verifier's version")
 }

@@ -30,7 +30,10 @@ impl Show for Versions {
     }
 
     fn cases(&self) -> (String, Vec<Case>) {
-        ("version".to_owned(), vec![Case { name: "version".to_owned(), grade: Verdict::Open, text: self.lines(false).join(", ") }])
+        (
+            "version".to_owned(),
+            vec![Case { name: "version".to_owned(), grade: Verdict::Open, text: self.lines(false).join(", ") }],
+        )
     }
 }
 

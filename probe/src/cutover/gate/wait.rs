@@ -5,9 +5,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use super::super::Answer;
 use super::super::render::{Brief, Io, clip, moment, soak_left};
 use super::super::trouble::{Trouble, exit_of};
-use super::super::Answer;
 use super::{Goal, Until};
 use crate::api::types::GateBody;
 use crate::exit::Exit;
@@ -86,16 +86,10 @@ fn ends(trouble: &Trouble, until: &Until) -> bool {
     }
 }
 
-fn say_change(
-    io: &mut Io<'_>,
-    until: &Until,
-    seen: &Result<GateBody, Trouble>,
-    open_for: Option<Duration>,
-    said: &mut String,
-) {
+fn say_change(io: &mut Io<'_>, until: &Until, seen: &Result<GateBody, Trouble>, open_for: Option<Duration>, said: &mut String) {
     let (key, line) = match seen {
         Ok(body) => described(body, until, open_for),
-        Err(trouble) => (trouble.message.clone(), format!("{}; still trying", trouble.message)),
+        Err(trouble) => (trouble.message.to_string(), format!("{}; still trying", trouble.message)),
     };
     if key != *said {
         io.say(&line);
@@ -126,15 +120,15 @@ fn described(body: &GateBody, until: &Until, open_for: Option<Duration>) -> (Str
 fn timed_out(until: &Until, once: bool, newest: Option<Result<GateBody, Trouble>>) -> Trouble {
     let goal = until.goal.verdict().as_str();
     let stable = if until.stable_for.is_zero() { String::new() } else { format!(" for {}", span(until.stable_for)) };
-    let spent = if once { "at the first look".to_owned() } else { format!("within {}", humantime::format_duration(until.timeout)) };
+    let spent =
+        if once { "at the first look".to_owned() } else { format!("within {}", humantime::format_duration(until.timeout)) };
     let not = format!("not {goal}{stable} {spent}");
     match newest {
-        Some(Ok(body)) => Trouble::new(
-            Exit::TIMEOUT,
-            format!("gate {} was {not}; it is {}: {}", body.gate, body.verdict.as_str(), body.reason),
-        )
-        .blocked_by(body.blockers)
-        .hint(body.next_step),
+        Some(Ok(body)) => {
+            Trouble::new(Exit::TIMEOUT, format!("gate {} was {not}; it is {}: {}", body.gate, body.verdict.as_str(), body.reason))
+                .blocked_by(body.blockers)
+                .hint(body.next_step)
+        }
         Some(Err(trouble)) => Trouble {
             blockers: trouble.blockers,
             hint: trouble.hint,

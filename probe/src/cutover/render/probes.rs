@@ -101,9 +101,9 @@ impl Show for History<'_> {
         };
         let mut lines = table(&["STARTED", "TOOK", "OUTCOME", "REASON", "SAW"], self.0.runs.iter().map(row).collect());
         if wide && let [only] = self.0.runs.as_slice() {
-            lines.extend(only.parts.iter().map(|part| {
-                format!("  {} {}: {}", part.outcome.to_uppercase(), part.part, part.evidence)
-            }));
+            lines.extend(
+                only.parts.iter().map(|part| format!("  {} {}: {}", part.outcome.to_uppercase(), part.part, part.evidence)),
+            );
         }
         lines
     }

@@ -97,14 +97,7 @@ fn phase_row(phase: &PhaseBody, status: &StatusBody, wide: bool) -> Vec<String> 
         Verdict::Open => String::new(),
         Verdict::Closed | Verdict::Pending | Verdict::Unknown => first_blocker(phase, status),
     };
-    vec![
-        phase.name.clone(),
-        state,
-        phase.verdict.as_str().to_uppercase(),
-        soak,
-        format!("{green}/{total}"),
-        clip(&blocker, wide),
-    ]
+    vec![phase.name.clone(), state, phase.verdict.as_str().to_uppercase(), soak, format!("{green}/{total}"), clip(&blocker, wide)]
 }
 
 fn first_blocker(phase: &PhaseBody, status: &StatusBody) -> String {
@@ -171,8 +164,7 @@ impl Show for Overrides<'_> {
     }
 
     fn cases(&self) -> (String, Vec<Case>) {
-        let case =
-            |each: &OverrideBody| Case { name: each.probe.clone(), grade: Verdict::Pending, text: override_line(each) };
+        let case = |each: &OverrideBody| Case { name: each.probe.clone(), grade: Verdict::Pending, text: override_line(each) };
         ("overrides".to_owned(), self.0.iter().map(case).collect())
     }
 }
@@ -201,8 +193,7 @@ impl Show for Done<'_> {
     }
 
     fn cases(&self) -> (String, Vec<Case>) {
-        let case =
-            |receipt: &Receipt| Case { name: "command".to_owned(), grade: Verdict::Open, text: receipt.message.clone() };
+        let case = |receipt: &Receipt| Case { name: "command".to_owned(), grade: Verdict::Open, text: receipt.message.clone() };
         ("cutover".to_owned(), self.0.iter().map(case).collect())
     }
 

@@ -27,7 +27,9 @@ async fn an_unwritable_output_file_is_no_open() {
 #[tokio::test]
 async fn junit_has_a_case_per_probe() {
     for verdict in [Verdict::Open, Verdict::Closed, Verdict::Pending] {
-        let server = serve("GET", "/v1/gates/alloy", ok(&gate(verdict))).await;
+        let mut body = gate(verdict);
+        body.blockers.extend(body.blockers.clone());
+        let server = serve("GET", "/v1/gates/alloy", ok(&body)).await;
         let ran = cutover(&server, "gate check alloy -o junit").await;
         insta::assert_snapshot!(format!("junit_{}", verdict.as_str()), ran.out);
     }

@@ -86,7 +86,9 @@ fn every_verb_has_examples_that_parse() {
                 *seen += 1;
             }
         }
-        subcommands.into_iter().for_each(|each| visit(each, seen));
+        for each in subcommands {
+            visit(each, seen);
+        }
     }
     let mut seen = 0;
     visit(&Cli::command(), &mut seen);

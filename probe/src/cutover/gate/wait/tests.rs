@@ -11,8 +11,8 @@ fn unreachable() -> Look {
     Err(Trouble::new(Exit::UNREACHABLE, "nobody there"))
 }
 
-fn open_since(seconds: i64) -> Look {
-    Ok(GateBody { open_since: Some(at(seconds)), ..gate(Verdict::Open) })
+fn open_since(seconds: i64) -> GateBody {
+    GateBody { open_since: Some(at(seconds)), ..gate(Verdict::Open) }
 }
 
 fn until(line: &str) -> Until {
@@ -92,7 +92,7 @@ async fn fail_fast_ends_at_closed_and_unreachable_only() {
     let later = |look: Look| vec![Ok(gate(Verdict::Pending)), Ok(gate(Verdict::Unknown)), look];
     assert_eq!(over("--fail-fast", later(Ok(gate(Verdict::Closed)))).await.0, Exit::CLOSED);
     assert_eq!(over("--fail-fast", later(unreachable())).await.0, Exit::UNREACHABLE);
-    assert_eq!(over("--fail-fast", later(open_since(0))).await.0, Exit::OPEN);
+    assert_eq!(over("--fail-fast", later(Ok(open_since(0)))).await.0, Exit::OPEN);
 }
 
 #[tokio::test(start_paused = true)]
@@ -105,12 +105,12 @@ async fn what_waiting_does_not_mend_ends_it() {
 #[tokio::test(start_paused = true)]
 async fn stable_means_watched_without_a_break() {
     let line = "--stable-for 6s --interval 2s --timeout 1m";
-    assert_eq!(over(line, vec![open_since(-9999)]).await.1, 4);
-    let broken_by = |look: Look| vec![open_since(0), open_since(0), look, open_since(0)];
+    assert_eq!(over(line, vec![Ok(open_since(-9999))]).await.1, 4);
+    let broken_by = |look: Look| vec![Ok(open_since(0)), Ok(open_since(0)), look, Ok(open_since(0))];
     for look in [unreachable(), Ok(gate(Verdict::Pending)), Err(Trouble::new(Exit::UNKNOWN, "stale"))] {
         assert_eq!(over(line, broken_by(look)).await.1, 7);
     }
-    let reopened = vec![open_since(0), open_since(0), open_since(3)];
+    let reopened = vec![Ok(open_since(0)), Ok(open_since(0)), Ok(open_since(3))];
     assert_eq!(over(line, reopened).await.1, 6);
 }
 
