@@ -1,1 +1,5 @@
-//! x
+//! Is it true? One test binary; each module asks one question.
+
+// The lints that tests are exempt from look for this attribute, also in a test binary.
+#[cfg(test)]
+mod bench;

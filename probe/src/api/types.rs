@@ -36,6 +36,7 @@ pub struct GateBody {
     /// When this was evaluated.
     pub evaluated_at: Option<DateTime<Utc>>,
     /// How old the evaluation was when this was served. Above 3 the verdict is `unknown`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub age_seconds: Option<f64>,
     /// Since when it has been open without a break.
     pub open_since: Option<DateTime<Utc>>,
@@ -147,7 +148,7 @@ pub struct ProbeBody {
     pub control: String,
     /// Green seconds and Passes of its own soak.
     pub soak: SoakBody,
-    /// The parts of the newest Run; empty for probes of one part.
+    /// The parts of the newest Run; empty for probes of one part. In lists of probes, at most 20 of those that did not pass.
     pub parts: Vec<PartBody>,
 }
 
@@ -374,4 +375,50 @@ pub struct ErrorBody {
     pub blockers: Vec<BlockerBody>,
     /// What to do next, in the imperative.
     pub hint: Option<String>,
+}
+
+/// The answer of the rollback hook: status 200 says roll back now, 409 says do not.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RollbackBody {
+    /// The phase.
+    pub gate: String,
+    /// Whether to roll back now: a regression is latched, and the phase can still go back.
+    pub roll_back: bool,
+    /// The answer in one sentence.
+    pub reason: String,
+    /// Latched regressions.
+    pub regressed: Vec<RegressionBody>,
+}
+
+/// The active overrides.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OverridesBody {
+    /// By number.
+    pub overrides: Vec<OverrideBody>,
+}
+
+/// A recorded fact.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FactBody {
+    /// Its name.
+    pub name: String,
+    /// When, by whom.
+    pub stamp: StampBody,
+    /// The content.
+    pub value: serde_json::Value,
+}
+
+/// Whether the verifier itself is up, or ready.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HealthBody {
+    /// In one sentence.
+    pub message: String,
+    /// Number of the newest evaluation.
+    pub epoch: Option<u64>,
+    /// How old it is.
+    pub age_seconds: Option<f64>,
 }

@@ -18,6 +18,9 @@ pub enum StoreError {
     /// Something else has the name of the state directory.
     #[error("{} is not a directory; name an empty or not yet existing directory to keep the state in", .0.display())]
     NotADirectory(PathBuf),
+    /// Nothing was ever kept there.
+    #[error("there is no state in {}; name the verifier's state directory", .0.display())]
+    Absent(PathBuf),
     /// The directory belongs to somebody else.
     #[error(
         "{} is not a state directory: it holds {name:?} and nothing of phasegate; name an empty or not yet existing directory",

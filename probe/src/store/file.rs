@@ -47,7 +47,7 @@ enum Undo {
 pub fn verify_dir(dir: &Path) -> Result<Head, StoreError> {
     match scan(dir)? {
         Some(scan) => Ok(scan.head),
-        None => Err(StoreError::damaged(dir, "there is no state here")),
+        None => Err(StoreError::Absent(dir.to_owned())),
     }
 }
 
@@ -253,8 +253,21 @@ fn create(dir: &Path) -> Result<(), StoreError> {
     foreign.map_or(Ok(()), |name| Err(StoreError::Foreign { dir: dir.to_owned(), name }))
 }
 
+/// Creates a directory with those above it, durably: what is acknowledged in it later must not vanish with it.
 fn create_dir(dir: &Path) -> Result<(), StoreError> {
-    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(StoreError::io("create", dir))
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let above = dir.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Of a working directory that was deleted, `.` is not there either.
+    if above != dir {
+        create_dir(above)?;
+    }
+    let create = || {
+        DirBuilder::new().mode(0o700).create(dir)?;
+        File::open(above)?.sync_all()
+    };
+    create().map_err(StoreError::io("create", dir))
 }
 
 #[cfg(test)]

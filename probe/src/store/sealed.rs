@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use super::StoreError;
 use crate::audit::{from_json, sha256};
 
-/// What this version reads and writes. It covers the whole state directory.
+/// What this version reads and writes. It covers the whole state directory, the events' text included.
 pub(super) const SCHEMA: u64 = 1;
 
 #[derive(Serialize, Deserialize)]

@@ -1,0 +1,6 @@
+//! The contracts of the API, over a real ledger with scripted Runs.
+
+mod gates;
+mod ops;
+pub(crate) mod world;
+mod writes;
