@@ -1,7 +1,9 @@
 //! The real `cutover` process: exit codes, streams, signals of the outside world.
 
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Output, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
 use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
@@ -63,6 +65,16 @@ fn a_confirmation_without_a_terminal_is_2_and_never_hangs() {
     let output = cutover("rollback alloy --reason x --server http://127.0.0.1:1").output().unwrap();
     assert_eq!(code(&output), Some(2));
     assert!(String::from_utf8(output.stderr).unwrap().contains("hint: add --yes"));
+}
+
+#[test]
+fn an_interrupted_wait_is_130() {
+    let mut child = cutover("gate wait alloy --server http://127.0.0.1:1").stderr(Stdio::piped()).spawn().unwrap();
+    let mut talk = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(talk.next().unwrap().unwrap().contains("still trying"));
+    let process = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    kill_process(process, Signal::INT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
 }
 
 #[test]

@@ -49,7 +49,9 @@ pub(crate) async fn run(cx: &mut Context<'_, '_>, verb: AuditVerb) -> Answer {
         AuditVerb::Verify { dir: Some(dir) } => {
             let verify_dir = cx.verify_dir;
             let checked = tokio::task::spawn_blocking(move || verify_dir(&dir)).await;
-            let head = checked.map_err(|error| broken(error.to_string()))?.map_err(broken)?;
+            // The store's own words are complete: they name the place and what to do.
+            let damaged = |why| Trouble::new(Exit::CLOSED, format!("the audit trail does not verify: {why}"));
+            let head = checked.map_err(|error| damaged(error.to_string()))?.map_err(damaged)?;
             verified(cx, &head)
         }
         AuditVerb::Verify { dir: None } => {

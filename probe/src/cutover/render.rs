@@ -22,7 +22,7 @@ pub(crate) use audit::{Trail, Verified};
 pub(crate) use gate::{Brief, server_now, soak_left};
 pub(crate) use probes::{History, Listing, grade};
 pub(crate) use status::{Done, Overrides, Screen};
-pub(crate) use text::{clip, moment};
+pub(crate) use text::moment;
 
 /// How stdout is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

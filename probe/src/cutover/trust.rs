@@ -32,7 +32,6 @@ fn evidence(body: &GateBody) -> Result<(), Trouble> {
     if body.phase_state == PhaseState::Waiting {
         return Err(contradiction("an open gate of a phase that is not begun"));
     }
-    let counts = |probe: &&ProbeBody| probe.gate && !probe.retired && !probe.overridden;
     let own = body.probes.iter().filter(counts);
     if !own.clone().any(|probe| probe.state == ProbeState::Green) {
         return Err(contradiction("an open gate without a green probe"));
@@ -42,6 +41,15 @@ fn evidence(body: &GateBody) -> Result<(), Trouble> {
         Some(probe) => Err(contradiction(&format!("an open gate whose probe {} is {}", probe.name, probe.state.as_str()))),
         None => Ok(()),
     }
+}
+
+/// Whether every required probe, proofs included, is green.
+pub(crate) fn all_green(body: &GateBody) -> bool {
+    body.probes.iter().chain(&body.ratchet).filter(counts).all(|probe| probe.state == ProbeState::Green)
+}
+
+fn counts(probe: &&ProbeBody) -> bool {
+    probe.gate && !probe.retired && !probe.overridden
 }
 
 /// Takes every `open` out of a status that may not be believed, and says why.

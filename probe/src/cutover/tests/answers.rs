@@ -164,7 +164,8 @@ async fn accept_pending_passes_soaking_only() {
     let cases = [
         (gate(Pending), Exit::OPEN),
         (change(|b| b.blockers[0].state = Some(ProbeState::Suspect)), Exit::PENDING),
-        (change(|b| b.blocked_by = 51), Exit::PENDING),
+        (change(|b| b.blocked_by = 51), Exit::OPEN),
+        (change(|b| (b.blocked_by, b.probes[1].state) = (51, ProbeState::Suspect)), Exit::PENDING),
         (change(|b| b.blockers[0].reason = "proof_unfinished".to_owned()), Exit::PENDING),
         (change(|b| (b.blockers, b.blocked_by) = (vec![], 0)), Exit::PENDING),
         (gate(Unknown), Exit::UNKNOWN),

@@ -32,6 +32,26 @@ async fn a_stale_status_shows_nothing_open_or_green() {
 }
 
 #[tokio::test]
+async fn a_watch_shows_changes_and_ends_where_looking_is_denied() {
+    let server = MockServer::start().await;
+    let times = |answer: ResponseTemplate, count| Mock::given(path("/v1/status")).respond_with(answer).up_to_n_times(count);
+    let mut other = midway();
+    other.phases[1].verdict = Verdict::Pending;
+    let mut ticked = midway();
+    (ticked.epoch, ticked.phases[1].soak.have) = (4813, 1231.0);
+    times(ok(&midway()), 1).mount(&server).await;
+    times(ok(&ticked), 2).mount(&server).await;
+    times(ResponseTemplate::new(502), 2).mount(&server).await;
+    times(ok(&other), 2).mount(&server).await;
+    times(refusal(401, None, json!([])), 1).mount(&server).await;
+    let ran = cutover(&server, "status --watch --interval 1ms").await;
+    assert_eq!(ran.exit, Exit::AUTH);
+    assert_eq!(ran.out.matches("migration homelab").count(), 2, "{}", ran.out);
+    assert_eq!(ran.err.matches("still trying").count(), 1, "{}", ran.err);
+    assert_eq!(ran.err.matches("answers again").count(), 1, "{}", ran.err);
+}
+
+#[tokio::test]
 async fn explain_needs_no_second_command() {
     let mut body = gate(Verdict::Closed);
     body.blockers.push(blocker(Verdict::Pending, None, "soaking"));
