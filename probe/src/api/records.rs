@@ -13,8 +13,8 @@ use super::problem::Problem;
 use super::render::stamp;
 use super::shared::Shared;
 use super::types::{ErrorBody, FactBody, OverrideRequest, OverridesBody, Receipt};
-use crate::event::{Event, Wish};
 use crate::audit::AuditPage;
+use crate::event::{Event, Wish};
 
 /// Frames of the audit trail in one page, unless asked for fewer.
 const PAGE: usize = 100;

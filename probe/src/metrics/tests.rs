@@ -59,7 +59,10 @@ async fn every_probe_has_its_series_from_the_first_scrape_on() {
     let body = classic(&world);
     for (phase, probe) in [("one", "a"), ("one", "beat"), ("two", "c"), ("two", "proof")] {
         assert_eq!(value(&body, &format!("phasegate_probe_duration_seconds_count{{phase=\"{phase}\",probe=\"{probe}\"}}")), 0.0);
-        assert_eq!(value(&body, &format!("phasegate_probe_last_pass_timestamp_seconds{{phase=\"{phase}\",probe=\"{probe}\"}}")), 0.0);
+        assert_eq!(
+            value(&body, &format!("phasegate_probe_last_pass_timestamp_seconds{{phase=\"{phase}\",probe=\"{probe}\"}}")),
+            0.0
+        );
     }
     assert_eq!(value(&body, "phasegate_probe_state{phase=\"one\",probe=\"a\",state=\"unknown\"}"), 1.0);
     assert_eq!(value(&body, "phasegate_probe_failures_total{probe=\"a\",reason=\"refused\"}"), 0.0);

@@ -141,7 +141,9 @@ async fn a_question_is_answered_when_the_answer_leaves() {
 #[tokio::test(start_paused = true)]
 async fn nothing_is_2xx_before_the_first_evaluation() {
     let world = World::blank();
-    for path in ["/v1/gates", "/v1/gates/one", "/v1/gates/one/check", "/v1/gates/one/entry", "/v1/gates/one/rollback", "/v1/status"] {
+    for path in
+        ["/v1/gates", "/v1/gates/one", "/v1/gates/one/check", "/v1/gates/one/entry", "/v1/gates/one/rollback", "/v1/status"]
+    {
         let answer = world.get(path).await;
         assert_eq!((answer.code(), answer.json()["code"].as_str()), (503, Some("not_ready")), "{path}");
     }
@@ -152,7 +154,13 @@ async fn nothing_is_2xx_before_the_first_evaluation() {
 #[tokio::test(start_paused = true)]
 async fn an_unknown_gate_is_404_and_an_unknown_accept_400() {
     let world = World::open().await;
-    for path in ["/v1/gates/zero", "/v1/gates/zero/check", "/v1/gates/zero/entry", "/v1/gates/zero/entry/check", "/v1/gates/zero/rollback"] {
+    for path in [
+        "/v1/gates/zero",
+        "/v1/gates/zero/check",
+        "/v1/gates/zero/entry",
+        "/v1/gates/zero/entry/check",
+        "/v1/gates/zero/rollback",
+    ] {
         let answer = world.get(path).await;
         assert_eq!(answer.code(), 404, "{path}");
         assert!(answer.json()["message"].as_str().unwrap().contains("one, two"), "{}", answer.text);
@@ -176,7 +184,10 @@ async fn a_shut_gate_says_what_would_open_it() {
     assert_eq!(body["blockers"][0]["next"], "start what a looks at");
     world.pass(&["a"]).await;
     let body = world.get("/v1/gates/one").await.json();
-    assert_eq!(body["reason"], "pending: probe a is soaking (red within the last soak + unknownBudget; leaves that window in 14s)");
+    assert_eq!(
+        body["reason"],
+        "pending: probe a is soaking (red within the last soak + unknownBudget; leaves that window in 14s)"
+    );
     assert_eq!(body["nextStep"], "wait until the soak is served; a red starts it anew");
     let two = world.get("/v1/gates/two/entry").await.json();
     assert_eq!(two["reason"], "closed: phase one is active; and 2 more");

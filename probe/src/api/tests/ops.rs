@@ -42,7 +42,9 @@ async fn wrong_paths_and_methods_are_answered_in_json() {
         let answer = world.get(path).await;
         assert_eq!((answer.code(), answer.json()["code"].as_str()), (404, Some("not_found")), "{path}");
     }
-    for (method, path) in [("GET", "/-/reload"), ("DELETE", "/v1/gates/one/check"), ("PUT", "/v1/gates/one"), ("GET", "/v1/phases/one/begin")] {
+    for (method, path) in
+        [("GET", "/-/reload"), ("DELETE", "/v1/gates/one/check"), ("PUT", "/v1/gates/one"), ("GET", "/v1/phases/one/begin")]
+    {
         let answer = world.tell(method, path, None, None).await;
         assert_eq!((answer.code(), answer.json()["code"].as_str()), (405, Some("method_not_allowed")), "{method} {path}");
         assert!(answer.headers.contains_key("allow"));

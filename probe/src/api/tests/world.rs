@@ -7,9 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
-use checks::{
-    Check, Context, Entry, Measure, Meta, Nature, Outcome, PartId, ReasonSpec, Registry, Report, Step, TargetUse,
-};
+use checks::{Check, Context, Entry, Measure, Meta, Nature, Outcome, PartId, ReasonSpec, Registry, Report, Step, TargetUse};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
@@ -156,8 +154,7 @@ impl World {
     pub(crate) fn blank() -> Self {
         let base = Now { t: Millis(1_000_000), utc: "2026-03-01T12:00:00Z".parse().unwrap() };
         let (clock, metrics, store) = (Clock::paused(base), Metrics::new().with_checks(&registry()), MemoryStore::default());
-        let parts =
-            WriterParts { state: State::default(), store: Box::new(store.clone()), clock, metrics: metrics.clone() };
+        let parts = WriterParts { state: State::default(), store: Box::new(store.clone()), clock, metrics: metrics.clone() };
         let (writer, ledger) = Writer::new(parts);
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         tasks.spawn(writer.run(stop.clone()));
