@@ -1,1 +1,4 @@
-//! x
+//! The one test binary.
+
+#[cfg(test)]
+mod model;

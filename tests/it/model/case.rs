@@ -101,6 +101,9 @@ pub(crate) struct Case {
     pub(crate) ticks: Vec<Tick>,
 }
 
+/// The part of a probe that looks at one thing only.
+pub(crate) const WHOLE: u8 = 9;
+
 /// The reason every control must give.
 pub(crate) const OWN: ReasonSpec = ReasonSpec::fail("broken", "mend it");
 const OTHER: ReasonSpec = ReasonSpec::fail("other", "look elsewhere");
@@ -125,7 +128,7 @@ pub(crate) fn probe_name(id: u8) -> Arc<str> {
 }
 
 pub(crate) fn part_name(id: u8) -> PartId {
-    PartId::new(format!("n{id}"))
+    if id == WHOLE { PartId::new(PartId::WHOLE) } else { PartId::new(format!("n{id}")) }
 }
 
 impl Look {

@@ -27,10 +27,16 @@ pub(crate) struct Entry {
     pub(crate) outcome: Option<Look>,
     /// A finished Run: whether its control was trusted then.
     pub(crate) trusted: bool,
-    /// A Run: the probe's colour after it.
+    /// A Run: the colour that outcomes alone give after it.
     pub(crate) after: Option<ProbeState>,
     /// An epoch: what it showed.
     pub(crate) seen: Vec<Seen>,
+    /// A control that passed, and was believed or untested before.
+    pub(crate) edge: bool,
+    /// A Run: proofs, finished or not, that had read another identity.
+    pub(crate) voided: Vec<u8>,
+    /// A switch or completion: proofs that were needed for it, and valid.
+    pub(crate) seals: Vec<u8>,
 }
 
 /// One probe in one epoch.
@@ -85,12 +91,18 @@ impl<'a> Oracle<'a> {
             trusted: false,
             after: None,
             seen: Vec::new(),
+            edge: false,
+            voided: Vec::new(),
+            seals: Vec::new(),
         };
         match act {
-            Act::Run { probe, parts, .. } if ok => {
+            Act::Run { probe, parts, target, .. } if ok => {
                 entry.outcome = parts.as_ref().map(|parts| self.worst(*probe, parts));
                 entry.trusted = self.trusted(*probe);
+                entry.voided = self.voids(*target);
             }
+            Act::Control { probe, .. } if ok => entry.edge = !self.untrusted(*probe),
+            Act::Switch(phase) | Act::Complete(phase) if ok => entry.seals = self.needs(*phase, matches!(act, Act::Switch(_))),
             Act::Epoch => entry.seen = self.look(),
             Act::Checkpoint => self.saved = self.log.len(),
             Act::Restart { crash } => {
@@ -108,7 +120,7 @@ impl<'a> Oracle<'a> {
         if let Act::Run { probe, .. } = act
             && ok
         {
-            let after = self.doc().and_then(|doc| doc.probe(*probe)).map(|(_, probe)| self.colour(probe));
+            let after = self.doc().and_then(|doc| doc.probe(*probe)).map(|(_, probe)| self.base(probe));
             self.log.last_mut().unwrap().after = after;
         }
         ok
@@ -156,6 +168,7 @@ impl<'a> Oracle<'a> {
     pub(crate) fn latched(&self) -> Vec<(u8, u8)> {
         let mut latched: Vec<(u8, u8)> = Vec::new();
         let mut last: Vec<(u8, ProbeState)> = Vec::new();
+        let mut old: Option<&Doc> = None;
         for entry in self.log.iter().filter(|e| e.ok) {
             match entry.act {
                 Act::Epoch => {
@@ -175,6 +188,15 @@ impl<'a> Oracle<'a> {
                     }
                 }
                 Act::Acknowledge(phase) | Act::Rollback(phase) => latched.retain(|(of, _)| *of != phase),
+                Act::Configure(index) => {
+                    let doc = &self.docs[index];
+                    latched.retain(|(_, probe)| doc.probe(*probe).is_some());
+                    last.retain(|(probe, _)| {
+                        let rev = |doc: &Doc| doc.probe(*probe).map(|(_, p)| p.rev);
+                        rev(doc).is_some() && old.is_none_or(|old| rev(old) == rev(doc))
+                    });
+                    old = Some(doc);
+                }
                 _ => {}
             }
         }
@@ -207,6 +229,7 @@ impl<'a> Oracle<'a> {
                     ordinal += 1;
                 }
                 Act::Revoke(which) => active.retain(|o| *o != which),
+                Act::Configure(index) if self.docs[index].probe(probe.id).is_none() => active.clear(),
                 _ => {}
             }
         }

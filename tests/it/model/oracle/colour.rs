@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use probe::state::ProbeState;
 
 use super::{Entry, Oracle};
-use crate::model::case::{Act, Look, ProbeDoc};
+use crate::model::case::{Act, Look, ProbeDoc, WHOLE};
 
 const FLAP_WINDOW: u64 = 10 * 60 * 1000;
 
@@ -14,7 +14,9 @@ const FLAP_WINDOW: u64 = 10 * 60 * 1000;
 pub(crate) enum Proof {
     #[default]
     Unfinished,
-    Failed,
+    Failed {
+        identities: BTreeMap<u8, u8>,
+    },
     Passed {
         at: u64,
         identities: BTreeMap<u8, u8>,
@@ -23,42 +25,30 @@ pub(crate) enum Proof {
 }
 
 impl Oracle<'_> {
-    /// The first entry of the probe's present start: a new process, another hash, or its return from retirement.
-    fn fresh(&self, id: u8) -> usize {
-        let mut fresh = self.log.iter().position(|e| e.process == self.process).unwrap_or(self.log.len());
-        let mut rev = None;
-        let mut home = None;
-        let mut until = None;
-        let mut retired = false;
-        for (at, entry) in self.log.iter().enumerate().filter(|(_, e)| e.ok) {
-            match entry.act {
-                Act::Configure(index) => {
-                    let now = self.docs[index].probe(id);
-                    if now.map(|(_, probe)| probe.rev) != rev {
-                        fresh = fresh.max(at + 1);
-                    }
-                    rev = now.map(|(_, probe)| probe.rev);
-                    home = now.map(|(phase, _)| self.docs[index].phases[phase].id);
-                    until = now.and_then(|(_, probe)| probe.until);
-                }
-                Act::Switch(phase) | Act::Adopt(phase) if until == Some(phase) => retired = true,
-                Act::Rollback(phase) => {
-                    if retired && until == Some(phase) || home == Some(phase) {
-                        fresh = fresh.max(at + 1);
-                    }
-                    if until == Some(phase) {
-                        retired = false;
-                    }
-                }
-                _ => {}
+    /// The entries after which the probe started afresh, other than with the process: another hash, a rollback of its own
+    /// phase (a proof) or of the phase it lasts until, another identity (a proof).
+    pub(super) fn starts(&self, id: u8) -> impl Iterator<Item = (usize, &Entry)> {
+        let mut plan: Option<(u8, &ProbeDoc)> = None;
+        self.log.iter().enumerate().filter(|(_, e)| e.ok).filter(move |(_, entry)| match &entry.act {
+            Act::Configure(index) => {
+                let doc = &self.docs[*index];
+                let now = doc.probe(id).map(|(phase, probe)| (doc.phases[phase].id, probe));
+                let changed = now.map(|n| n.1.rev) != plan.map(|p| p.1.rev);
+                plan = now;
+                changed
             }
-        }
-        fresh
+            Act::Rollback(phase) => {
+                plan.is_some_and(|(home, probe)| probe.until == Some(*phase) || home == *phase && probe.proof.is_some())
+            }
+            Act::Run { .. } => entry.voided.contains(&id),
+            _ => false,
+        })
     }
 
-    /// How many starts the probe had in this process: its generation must change exactly with it.
-    pub(crate) fn start(&self, id: u8) -> usize {
-        self.fresh(id)
+    /// The first entry of the probe's present start.
+    pub(crate) fn fresh(&self, id: u8) -> usize {
+        let process = self.log.iter().position(|e| e.process == self.process).unwrap_or(self.log.len());
+        self.starts(id).last().map_or(process, |(at, _)| process.max(at + 1))
     }
 
     /// Runs of this probe's present start that were taken in, oldest first.
@@ -77,24 +67,12 @@ impl Oracle<'_> {
     /// Parts that were ever reported and not forgotten, as far as no crash lost them.
     pub(super) fn known_parts(&self, id: u8) -> BTreeSet<u8> {
         let mut known = BTreeSet::new();
-        let mut rev = None;
-        let mut until = None;
-        let mut home = None;
-        for entry in self.log.iter().filter(|e| e.ok) {
+        let from = self.starts(id).last().map_or(0, |(at, _)| at);
+        for entry in self.log.iter().skip(from).filter(|e| e.ok) {
             match &entry.act {
-                Act::Configure(index) => {
-                    let now = self.docs[*index].probe(id);
-                    if now.map(|(_, probe)| probe.rev) != rev {
-                        known.clear();
-                    }
-                    rev = now.map(|(_, probe)| probe.rev);
-                    until = now.and_then(|(_, probe)| probe.until);
-                    home = now.map(|(phase, _)| self.docs[*index].phases[phase].id);
+                Act::Run { probe, parts: Some(parts), .. } if *probe == id && !entry.lost && !entry.voided.contains(&id) => {
+                    known.extend(parts.iter().map(|(part, _)| *part).filter(|part| *part != WHOLE));
                 }
-                Act::Run { probe, parts: Some(parts), .. } if *probe == id && !entry.lost => {
-                    known.extend(parts.iter().map(|(part, _)| *part));
-                }
-                Act::Rollback(phase) if until == Some(*phase) || home == Some(*phase) => known.clear(),
                 Act::Forget(probe, part) if *probe == id => {
                     known.remove(part);
                 }
@@ -108,6 +86,7 @@ impl Oracle<'_> {
     pub(super) fn worst(&self, id: u8, parts: &[(u8, Look)]) -> Look {
         let reported: BTreeSet<u8> = parts.iter().map(|(part, _)| *part).collect();
         let mut looks: Vec<Look> = parts.iter().map(|(_, look)| *look).collect();
+        // Parts vanish also behind a whole that passes; one that does not is as bad as a vanished part, or worse.
         if parts.is_empty() || self.known_parts(id).iter().any(|part| !reported.contains(part)) {
             looks.push(Look::Unknown);
         }
@@ -124,64 +103,99 @@ impl Oracle<'_> {
     /// Whether its negative control is to be believed now.
     pub(super) fn trusted(&self, id: u8) -> bool {
         let Some((_, plan)) = self.doc().and_then(|doc| doc.probe(id)) else { return false };
-        let mut since = None;
-        for entry in self.log.iter().skip(self.fresh(id)).filter(|e| e.ok) {
-            match entry.act {
-                Act::Control { probe, look: Look::Fail, began, .. } if probe == id => since = Some(entry.t - began),
-                Act::Control { probe, look: Look::Pass, .. } if probe == id => since = None,
-                _ => {}
+        self.last_control(id).is_some_and(|(look, since)| look == Look::Fail && self.t - since <= 3 * plan.control_every)
+    }
+
+    /// Whether its negative control has passed.
+    pub(super) fn untrusted(&self, id: u8) -> bool {
+        self.last_control(id).is_some_and(|(look, _)| look == Look::Pass)
+    }
+
+    /// The newest control that says anything, and when it started.
+    fn last_control(&self, id: u8) -> Option<(Look, u64)> {
+        let entries = self.log.iter().skip(self.fresh(id)).rev().filter(|e| e.ok);
+        entries.filter(|e| e.process == self.process).find_map(|entry| match entry.act {
+            Act::Control { probe, look: look @ (Look::Fail | Look::Pass), began, .. } if probe == id => {
+                Some((look, entry.t - began))
+            }
+            _ => None,
+        })
+    }
+
+    /// Identities that a proof has read since its start or its last end: those of an unfinished scan.
+    fn scan(&self, id: u8) -> BTreeMap<u8, u8> {
+        let mut read = BTreeMap::new();
+        for entry in self.log.iter().skip(self.starts(id).last().map_or(0, |(at, _)| at + 1)).filter(|e| e.ok) {
+            if let Act::Run { probe, parts, target, .. } = &entry.act
+                && *probe == id
+            {
+                match entry.outcome {
+                    _ if parts.is_none() && !entry.lost => read.extend(*target),
+                    Some(Look::Pass) if entry.trusted => read.clear(),
+                    Some(Look::Fail) => read.clear(),
+                    _ => {}
+                }
             }
         }
-        since.is_some_and(|since| self.t - since <= 3 * plan.control_every)
+        read
+    }
+
+    /// Proofs that have read another identity of this target.
+    pub(super) fn voids(&self, target: Option<(u8, u8)>) -> Vec<u8> {
+        let Some((target, is)) = target else { return vec![] };
+        let differs = |read: &BTreeMap<u8, u8>| read.get(&target).is_some_and(|was| *was != is);
+        let proofs = self.doc().into_iter().flat_map(|doc| doc.probes()).filter(|(_, probe)| probe.proof.is_some());
+        proofs
+            .map(|(_, probe)| probe.id)
+            .filter(|id| {
+                let finished = match self.proof(*id) {
+                    Proof::Unfinished => false,
+                    Proof::Failed { identities } | Proof::Passed { identities, .. } => differs(&identities),
+                };
+                finished || differs(&self.scan(*id))
+            })
+            .collect()
     }
 
     /// What a proof has come to, over all processes.
     pub(super) fn proof(&self, id: u8) -> Proof {
         let mut proof = Proof::default();
-        let mut known: Option<(u32, u8, u64, bool)> = None;
-        for entry in self.log.iter().filter(|e| e.ok) {
+        let mut read: BTreeMap<u8, u8> = BTreeMap::new();
+        for entry in self.log.iter().skip(self.starts(id).last().map_or(0, |(at, _)| at + 1)).filter(|e| e.ok) {
             match &entry.act {
-                Act::Configure(index) => {
-                    let doc = &self.docs[*index];
-                    let now = doc.probe(id).and_then(|(at, probe)| {
-                        probe.proof.map(|(valid_for, at_switch)| (probe.rev, doc.phases[at].id, valid_for, at_switch))
-                    });
-                    if now.map(|n| n.0) != known.map(|n| n.0) {
-                        proof = Proof::Unfinished;
-                    }
-                    known = now;
-                }
-                Act::Run { probe, target, began, .. } => {
-                    if let (Proof::Passed { identities, .. }, Some((target, is))) = (&proof, target)
-                        && identities.get(target).is_some_and(|was| was != is)
-                    {
-                        proof = Proof::Unfinished;
-                    }
-                    if *probe == id && known.is_some() {
-                        match entry.outcome {
-                            Some(Look::Pass) if entry.trusted => {
-                                let identities = target.iter().copied().collect();
-                                proof = Proof::Passed { at: entry.t - began, identities, sealed: false };
-                            }
-                            Some(Look::Fail) => proof = Proof::Failed,
-                            _ => {}
-                        }
+                Act::Run { probe, target, began, parts, .. } if *probe == id => {
+                    let sealed = matches!(proof, Proof::Passed { sealed: true, .. });
+                    let decided = entry.outcome == Some(Look::Fail) || entry.outcome == Some(Look::Pass) && entry.trusted;
+                    if parts.is_none() && !entry.lost {
+                        read.extend(*target);
+                    } else if decided && !sealed {
+                        let mut identities = std::mem::take(&mut read);
+                        identities.extend(*target);
+                        proof = match entry.outcome {
+                            Some(Look::Pass) => Proof::Passed { at: entry.t - began, identities, sealed: false },
+                            _ => Proof::Failed { identities },
+                        };
                     }
                 }
-                Act::Switch(phase) | Act::Complete(phase) => {
-                    if let (Proof::Passed { at, sealed, .. }, Some((_, home, valid_for, at_switch))) = (&mut proof, known)
-                        && home == *phase
-                        && entry.t - *at <= valid_for
-                        && (at_switch || matches!(entry.act, Act::Complete(_)))
-                    {
+                Act::Switch(_) | Act::Complete(_) if entry.seals.contains(&id) => {
+                    if let Proof::Passed { sealed, .. } = &mut proof {
                         *sealed = true;
                     }
                 }
-                Act::Rollback(phase) if known.is_some_and(|n| n.1 == *phase) => proof = Proof::Unfinished,
                 _ => {}
             }
         }
         proof
+    }
+
+    /// The proofs of a phase that its switch or completion needs: valid ones, and no exception in force.
+    pub(super) fn needs(&self, phase: u8, switch: bool) -> Vec<u8> {
+        let Some(doc) = self.doc() else { return vec![] };
+        let own = doc.probes().filter(|(at, _)| doc.phases[*at].id == phase).map(|(_, probe)| probe);
+        own.filter(|probe| probe.proof.is_some_and(|(_, at_switch)| at_switch || !switch))
+            .filter(|probe| !self.overridden(probe) && !self.retired(probe) && self.colour(probe) == ProbeState::Green)
+            .map(|probe| probe.id)
+            .collect()
     }
 
     /// Whether a proof is sealed: it never runs again.
@@ -189,19 +203,20 @@ impl Oracle<'_> {
         matches!(self.proof(id), Proof::Passed { sealed: true, .. })
     }
 
-    /// The probe's colour now.
-    pub(super) fn colour(&self, probe: &ProbeDoc) -> ProbeState {
-        if let Some((valid_for, _)) = probe.proof {
-            return match self.proof(probe.id) {
-                Proof::Failed => ProbeState::Red,
-                Proof::Passed { at, sealed, .. } if sealed || self.t - at <= valid_for => ProbeState::Green,
-                Proof::Passed { .. } | Proof::Unfinished => ProbeState::Waiting,
-            };
-        }
+    /// The colour that outcomes alone give.
+    pub(super) fn base(&self, probe: &ProbeDoc) -> ProbeState {
+        self.outcomes(probe).0
+    }
+
+    /// The base colour, when it changed, and the newest Run: its start and what it saw.
+    fn outcomes(&self, probe: &ProbeDoc) -> (ProbeState, Vec<u64>, Option<(u64, Option<Look>)>) {
         let (mut base, mut fails, mut passes) = (ProbeState::Unknown, 0, 0);
         let mut changed: Vec<u64> = Vec::new();
-        let mut due = i64::MAX;
         let mut last = None;
+        if probe.proof.is_some() {
+            let colour = if matches!(self.proof(probe.id), Proof::Failed { .. }) { ProbeState::Red } else { ProbeState::Waiting };
+            return (colour, changed, last);
+        }
         for (entry, started) in self.runs(probe.id) {
             let before = base;
             match entry.outcome {
@@ -223,9 +238,8 @@ impl Oracle<'_> {
                     passes = 0;
                     base = ProbeState::Unknown;
                 }
-                Some(Look::Waiting(when)) => {
+                Some(Look::Waiting(_)) => {
                     (fails, passes) = (0, 0);
-                    due = when;
                     base = ProbeState::Waiting;
                 }
             }
@@ -234,13 +248,29 @@ impl Oracle<'_> {
             }
             last = Some((started, entry.outcome));
         }
+        (base, changed, last)
+    }
+
+    /// The probe's colour now.
+    pub(super) fn colour(&self, probe: &ProbeDoc) -> ProbeState {
+        if let Some((valid_for, _)) = probe.proof {
+            let blind = self.runs(probe.id).last().is_some_and(|(e, _)| matches!(e.outcome, Some(Look::Unknown | Look::Pass)));
+            return match self.proof(probe.id) {
+                Proof::Failed { .. } => ProbeState::Red,
+                Proof::Passed { at, sealed, .. } if sealed || self.t - at <= valid_for => ProbeState::Green,
+                Proof::Unfinished if blind => ProbeState::Unknown,
+                Proof::Passed { .. } | Proof::Unfinished => ProbeState::Waiting,
+            };
+        }
+        let (base, changed, last) = self.outcomes(probe);
         let Some((started, outcome)) = last else { return ProbeState::Unknown };
-        let flaps = changed.len() >= 5 && self.t - changed[changed.len() - 5] <= FLAP_WINDOW;
+        let flaps = changed.len() >= 5 && self.t - changed[changed.len() - 5] < FLAP_WINDOW;
+        let overdue = matches!(outcome, Some(Look::Waiting(due)) if self.utc > due);
         if self.t - started > probe.max_age || matches!(outcome, Some(Look::Unknown) | None) {
             ProbeState::Unknown
         } else if base == ProbeState::Red {
             ProbeState::Red
-        } else if flaps || !self.trusted(probe.id) || base == ProbeState::Waiting && self.utc > due {
+        } else if flaps || !self.trusted(probe.id) || overdue {
             ProbeState::Unknown
         } else {
             base

@@ -2,7 +2,7 @@
 
 use probe::gate::Verdict;
 
-use super::Oracle;
+use super::{Entry, Oracle};
 use crate::model::case::{Act, Doc};
 
 /// Where a phase stands.
@@ -58,7 +58,7 @@ impl Oracle<'_> {
         match act {
             Act::Epoch | Act::Store(_) | Act::Checkpoint | Act::Restart { .. } => true,
             Act::Configure(index) => doc.is_none_or(|old| self.may_follow(old, &self.docs[*index])),
-            Act::Run { probe, old, .. } => !old && doc.is_some_and(|doc| doc.probe(*probe).is_some()) && !self.sealed(*probe),
+            Act::Run { probe, old, .. } => !old && doc.is_some_and(|doc| doc.probe(*probe).is_some()),
             Act::Control { probe, old, .. } => !old && doc.is_some_and(|doc| doc.probe(*probe).is_some()),
             Act::Begin(phase) => {
                 known(*phase)
@@ -88,8 +88,9 @@ impl Oracle<'_> {
                 *span > 0 && doc.and_then(|doc| doc.probe(*probe)).is_some_and(|(_, probe)| probe.waivable)
             }
             Act::Revoke(ordinal) => self.revocable(*ordinal),
-            Act::Record(name, _) => {
-                !self.log.iter().any(|e| e.ok && matches!(e.act, Act::Record(recorded, _) if recorded == *name))
+            Act::Record(name, value) => {
+                let other = |e: &Entry| matches!(e.act, Act::Record(of, is) if of == *name && is != *value);
+                doc.is_some() && !self.log.iter().any(|e| e.ok && other(e))
             }
             Act::Forget(probe, part) => {
                 doc.is_some_and(|doc| doc.probe(*probe).is_some()) && self.known_parts(*probe).contains(part)
@@ -97,11 +98,17 @@ impl Oracle<'_> {
         }
     }
 
-    /// An override that was created and has neither ended nor run out.
+    /// An override that was created and neither revoked, nor seen to have run out, nor gone with its probe.
     fn revocable(&self, ordinal: u8) -> bool {
-        let created = self.log.iter().filter(|e| e.ok && matches!(e.act, Act::Override(..))).nth(usize::from(ordinal));
-        let lasts = created.is_some_and(|e| matches!(e.act, Act::Override(_, span) if self.t < e.t + span));
-        lasts && !self.log.iter().any(|e| e.ok && e.act == Act::Revoke(ordinal))
+        let mut created = self.log.iter().enumerate().filter(|(_, e)| e.ok && matches!(e.act, Act::Override(..)));
+        let Some((at, entry)) = created.nth(usize::from(ordinal)) else { return false };
+        let Act::Override(probe, span) = entry.act else { return false };
+        !self.log.iter().skip(at).filter(|e| e.ok).any(|e| match e.act {
+            Act::Revoke(which) => which == ordinal,
+            Act::Epoch => e.t >= entry.t + span,
+            Act::Configure(index) => self.docs[index].probe(probe).is_none(),
+            _ => false,
+        })
     }
 
     /// A reload must not rewrite what has happened: no phase up to the last that is active or complete may move, go, or get

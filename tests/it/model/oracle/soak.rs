@@ -22,11 +22,10 @@ pub(crate) struct Served {
 }
 
 impl Oracle<'_> {
-    /// When this entry resets the soak of the probe, if it does.
-    fn resets(&self, entry: &Entry, phase: &PhaseDoc, probe: &ProbeDoc, before: Option<usize>) -> bool {
+    /// Whether this entry resets the soak of the probe, if it does.
+    fn resets(&self, entry: &Entry, phase: &PhaseDoc, before: Option<usize>) -> bool {
         match entry.act {
-            Act::Switch(id) | Act::Rollback(id) | Act::Adopt(id) => id == phase.id || probe.until == Some(id),
-            Act::Control { probe: id, look: Look::Pass, .. } => id == probe.id,
+            Act::Switch(id) | Act::Rollback(id) | Act::Adopt(id) => id == phase.id,
             Act::Configure(index) => {
                 let gate = |index: usize| {
                     self.docs[index].phases.iter().find(|p| p.id == phase.id).map(|p| {
@@ -45,11 +44,24 @@ impl Oracle<'_> {
         let mut reset = 0;
         let mut red: Option<u64> = None;
         let mut docs = None;
-        for entry in self.log.iter().filter(|e| e.ok) {
-            if self.resets(entry, phase, probe, docs) {
-                reset = entry.t;
+        let starts: Vec<usize> = self.starts(probe.id).map(|(at, _)| at).collect();
+        for (at, entry) in self.log.iter().enumerate().filter(|(_, e)| e.ok) {
+            if self.resets(entry, phase, docs) {
+                reset = reset.max(entry.t);
+            }
+            if starts.contains(&at) {
+                reset = reset.max(entry.t);
+                red = None;
             }
             match entry.act {
+                // An edge is known for good; a further Pass counts from its start and may be lost.
+                Act::Control { probe: id, look: Look::Pass, began, .. } if id == probe.id => {
+                    if entry.edge {
+                        reset = reset.max(entry.t);
+                    } else if !entry.lost {
+                        reset = reset.max(entry.t - began);
+                    }
+                }
                 Act::Configure(index) => docs = Some(index),
                 Act::Run { probe: id, .. } if id == probe.id && !entry.lost && entry.after == Some(ProbeState::Red) => {
                     red = Some(entry.t);
@@ -72,7 +84,7 @@ impl Oracle<'_> {
             match entry.act {
                 Act::Run { probe: id, began, .. } if id == probe.id => {
                     let passed = entry.outcome == Some(Look::Pass);
-                    calm &= passed || entry.outcome.is_none() && probe.proof.is_some();
+                    calm &= passed || probe.proof.is_some();
                     if passed && !entry.lost && entry.t - began >= reset {
                         served.samples += 1;
                     }
@@ -104,7 +116,7 @@ impl Oracle<'_> {
     /// Whether anything of the soak is missing.
     pub(super) fn short(&self, phase: &PhaseDoc, probe: &ProbeDoc) -> bool {
         let served = self.served(phase, probe);
-        let red = served.red.is_some_and(|red| red + phase.soak + phase.budget > self.t);
+        let red = served.red.is_some_and(|red| red + phase.soak + phase.budget >= self.t);
         let proven = probe.proof.is_some() || served.samples >= phase.min_samples.max(1) && served.control;
         red || served.green < phase.soak || !proven
     }

@@ -58,21 +58,28 @@ impl Oracle<'_> {
         let needed = doc.probes().filter(|(of, probe)| {
             let own = *of == at && !self.overridden(probe) && !self.retired(probe);
             let preflight = own && probe.preflight && stands.waiting();
-            let seal = own && stands.active() && !stands.switched && probe.gate && probe.proof.is_some_and(|(_, switch)| switch);
+            let seal = own && stands.active() && probe.proof.is_some_and(|(_, switch)| switch);
             (*of < at && self.required(doc, *of, probe)) || preflight || seal
         });
-        let worst: Vec<ProbeState> =
-            needed.filter_map(|(_, probe)| colours.iter().find(|(id, _)| *id == probe.id).map(|(_, colour)| *colour)).collect();
-        if !self.writable() {
+        let needed: Vec<&ProbeDoc> = needed.map(|(_, probe)| probe).collect();
+        let shows = |wanted: ProbeState, proofs: bool| {
+            let matching = needed.iter().filter(|probe| proofs || probe.proof.is_none());
+            matching.into_iter().any(|probe| colours.contains(&(probe.id, wanted)))
+        };
+        let other = doc.phases.iter().any(|p| p.id != doc.phases[at].id && self.phase(p.id).active());
+        let never_ran = needed.iter().any(|probe| probe.proof.is_none() && !self.has_run(probe.id));
+        if !self.writable() || never_ran {
             Verdict::Unknown
         } else if regressed
+            || other
+            || stands.switched
             || !doc.phases.iter().take(at).all(|p| self.phase(p.id).complete)
-            || worst.contains(&ProbeState::Red)
+            || shows(ProbeState::Red, true)
         {
             Verdict::Closed
-        } else if worst.contains(&ProbeState::Unknown) {
+        } else if shows(ProbeState::Unknown, false) {
             Verdict::Unknown
-        } else if worst.iter().any(|colour| *colour != ProbeState::Green) {
+        } else if needed.iter().any(|probe| !colours.contains(&(probe.id, ProbeState::Green))) {
             Verdict::Pending
         } else {
             Verdict::Open
