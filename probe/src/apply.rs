@@ -190,6 +190,9 @@ fn observe(state: &mut State, probe: &ProbeName, run: &Arc<RunRecord>, memory: O
     if probe_plan.is_proof() {
         record.last_pass = matches!(run.outcome, Outcome::Pass { .. }).then_some(run.started).or(record.last_pass);
         record.last = Some(run.clone());
+        if state.durable.proofs.get(probe).is_some_and(|proof| proof.failed.is_some() && proof.hash == probe_plan.hash) {
+            soak(&mut state.soft, probe).red(run.finished.t);
+        }
         return;
     }
     let base = record.observe(run.clone(), probe_plan);
@@ -219,6 +222,9 @@ fn evaluated(state: &mut State, evaluation: &Arc<Evaluation>) {
         record.disturbed = false;
     }
     let last = state.live.evaluation.replace(evaluation.clone());
+    for view in evaluation.probes.iter().filter(|view| view.sight.state == ProbeState::Red) {
+        soak(&mut state.soft, &view.name).red(evaluation.at.t);
+    }
     let (Some(last), Some(plan)) = (last, state.durable.plan.clone()) else { return };
     for view in evaluation.probes.iter().filter(|view| view.credited) {
         let Some(phase) = plan.phases.get(view.phase) else { continue };
