@@ -110,7 +110,7 @@ fn complete_parts(state: &State, probe: &ProbePlan, reported: &BTreeMap<PartId, 
     }
     let mut parts = reported.clone();
     // A check that could not look at all says so for the whole: its parts have not vanished, they were not listed.
-    let blind = reported.contains_key(&PartId::new(PartId::WHOLE));
+    let blind = reported.get(&PartId::new(PartId::WHOLE)).is_some_and(|whole| matches!(whole, Outcome::Unknown { .. } | Outcome::Fail { .. }));
     for part in state.soft.parts.get(&probe.name).into_iter().flatten().filter(|_| !blind) {
         parts.entry(part.clone()).or_insert_with(|| engine::PART_VANISHED.because(format!("{part} is not reported any more")));
     }
