@@ -1,5 +1,6 @@
 //! PURE. `decide`: what an [`Input`] means, given the [`State`], as events; or why it is refused.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -117,9 +118,10 @@ fn complete_parts(state: &State, probe: &ProbePlan, reported: &BTreeMap<PartId, 
     parts
 }
 
-/// The worst part decides; no part at all is Unknown.
+/// The worst part decides, of several that wait the one that is due first; no part at all is Unknown.
 fn worst(parts: &BTreeMap<PartId, Outcome>) -> Outcome {
-    let worst = parts.iter().max_by_key(|(_, outcome)| outcome.rank());
+    let due = |outcome: &Outcome| if let Outcome::Waiting { due, .. } = outcome { Some(*due) } else { None };
+    let worst = parts.iter().max_by_key(|(_, outcome)| (outcome.rank(), Reverse(due(outcome))));
     match worst {
         None => engine::NO_PARTS.because("the check reported no part"),
         Some((_, outcome)) if parts.len() == 1 => outcome.clone(),
