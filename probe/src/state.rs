@@ -323,6 +323,7 @@ impl ProbeRecord {
                 ProbeState::Unknown
             }
             Outcome::Waiting { .. } => {
+                self.fails = 0;
                 self.passes = 0;
                 ProbeState::Waiting
             }
