@@ -191,8 +191,9 @@ fn probe_edges(state: &State, evaluation: &Evaluation, before: Option<&Evaluatio
             evidence: view.sight.evidence.clone(),
         });
         let Some(phase) = plan.phases.get(view.phase) else { continue };
-        let complete = state.phase(&phase.name).state() == PhaseState::Complete;
-        let counts = probe.gate && !view.retired && complete && state.overridden(probe, evaluation.at.t).is_none();
+        let record = state.phase(&phase.name);
+        let required = probe.gate && !view.retired && !(probe.is_proof() && record.adopted.is_some());
+        let counts = required && record.state() == PhaseState::Complete && state.overridden(probe, evaluation.at.t).is_none();
         if view.sight.state == ProbeState::Red && counts && state.durable.armed.contains(&view.name) {
             events.push(Event::RegressionLatched {
                 phase: phase.name.clone(),
