@@ -256,7 +256,7 @@ pub fn configure(state: &State, plan: &Arc<Plan>, now: Now) -> Result<Vec<Event>
             return Ok(Vec::new());
         }
         keeps_history(state, old, plan)?;
-        keeps_seals(state, plan)?;
+        keeps_seals(state, old, plan)?;
     }
     Ok(vec![Event::ConfigLoaded { at: now, plan: plan.clone() }])
 }
@@ -283,10 +283,14 @@ fn keeps_history(state: &State, old: &Plan, new: &Plan) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn keeps_seals(state: &State, new: &Plan) -> Result<(), Refusal> {
+fn keeps_seals(state: &State, old: &Plan, new: &Plan) -> Result<(), Refusal> {
+    let home = |plan: &Plan, name: &str| plan.probe(name).and_then(|(at, _)| plan.phases.get(at)).map(|p| p.name.clone());
     for (name, proof) in state.durable.proofs.iter().filter(|(_, proof)| proof.sealed) {
-        if new.probe(name).is_none_or(|(_, probe)| probe.hash != proof.hash) {
-            return Err(conflict(format!("proof {name} is sealed: it can not be changed or removed; roll its phase back first")));
+        let changed = new.probe(name).is_none_or(|(_, probe)| probe.hash != proof.hash);
+        if changed || home(old, name) != home(new, name) {
+            return Err(conflict(format!(
+                "proof {name} is sealed: it can not be changed, moved or removed; roll its phase back first"
+            )));
         }
     }
     Ok(())
