@@ -63,9 +63,9 @@ pub fn apply(state: &mut State, event: &Event) {
             };
             state.durable.proofs.insert(probe.clone(), record);
         }
-        Event::ProofVoided { probe, .. } => {
+        Event::ProofVoided { probe, at, .. } => {
             state.durable.proofs.remove(probe);
-            fresh(state, probe);
+            fresh(state, probe, at.t);
         }
         Event::FactRecorded { name, stamp, value } => {
             state.durable.facts.insert(name.clone(), Fact { stamp: stamp.clone(), value: value.clone() });
@@ -95,10 +95,11 @@ fn soak<'a>(soft: &'a mut Soft, probe: &ProbeName) -> &'a mut crate::soak::Soak 
 }
 
 /// A probe starts afresh: unknown, without Memory, parts or soak.
-fn fresh(state: &mut State, probe: &ProbeName) {
+fn fresh(state: &mut State, probe: &ProbeName, at: Millis) {
     state.live.generation = state.live.generation.saturating_add(1);
     state.live.probes.insert(probe.clone(), ProbeRecord::new(state.live.generation));
     state.soft.soaks.remove(probe);
+    soak(&mut state.soft, probe).reset(at);
     state.soft.parts.remove(probe);
     state.soft.memories.remove(probe);
 }
@@ -120,7 +121,7 @@ fn configure(state: &mut State, plan: &Arc<Plan>, at: Now) {
     for (_, probe) in plan.probes() {
         let before = old.as_deref().and_then(|old| old.probe(&probe.name)).map(|(_, before)| &before.hash);
         if before.is_some_and(|before| *before != probe.hash) {
-            fresh(state, &probe.name);
+            fresh(state, &probe.name, at.t);
             state.durable.proofs.remove(&probe.name);
             state.durable.armed.remove(&probe.name);
         }
@@ -163,10 +164,10 @@ fn roll_back(state: &mut State, phase: &str, at: Millis) {
         let own = plan.phases.get(position).is_some_and(|p| &*p.name == phase);
         if own && probe.is_proof() {
             state.durable.proofs.remove(&probe.name);
-            fresh(state, &probe.name);
+            fresh(state, &probe.name, at);
         }
         if probe.until.as_deref() == Some(phase) {
-            fresh(state, &probe.name);
+            fresh(state, &probe.name, at);
         }
     }
 }
