@@ -1,5 +1,6 @@
 //! PURE. `apply`: what an [`Event`] does to the [`State`]. Total: an event that was decided is never refused here.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use checks::Outcome;
@@ -62,6 +63,7 @@ pub fn apply(state: &mut State, event: &Event) {
                 sealed: false,
             };
             state.durable.proofs.insert(probe.clone(), record);
+            state.soft.reading.remove(probe);
         }
         Event::ProofVoided { probe, at, .. } => {
             state.durable.proofs.remove(probe);
@@ -83,7 +85,7 @@ pub fn apply(state: &mut State, event: &Event) {
                 parts.remove(part);
             }
         }
-        Event::RunObserved { probe, run, memory } => observe(state, probe, run, memory.as_ref()),
+        Event::RunObserved { probe, run, memory, identities } => observe(state, probe, run, memory.as_ref(), identities),
         Event::ControlObserved { probe, at, outcome, earned } => control(state, probe, *at, outcome, *earned),
         Event::Evaluated(evaluation) => evaluated(state, evaluation),
         Event::StoreChanged { unwritable } => state.live.unwritable.clone_from(unwritable),
@@ -102,6 +104,7 @@ fn fresh(state: &mut State, probe: &ProbeName, at: Millis) {
     soak(&mut state.soft, probe).reset(at);
     state.soft.parts.remove(probe);
     state.soft.memories.remove(probe);
+    state.soft.reading.remove(probe);
 }
 
 fn configure(state: &mut State, plan: &Arc<Plan>, at: Now) {
@@ -111,6 +114,7 @@ fn configure(state: &mut State, plan: &Arc<Plan>, at: Now) {
     state.soft.soaks.retain(|name, _| known(name));
     state.soft.parts.retain(|name, _| known(name));
     state.soft.memories.retain(|name, _| known(name));
+    state.soft.reading.retain(|name, _| known(name));
     state.durable.proofs.retain(|name, _| known(name));
     state.durable.armed.retain(|name| known(name));
     state.durable.overrides.retain(|_, exception| known(&exception.probe));
@@ -172,7 +176,13 @@ fn roll_back(state: &mut State, phase: &str, at: Millis) {
     }
 }
 
-fn observe(state: &mut State, probe: &ProbeName, run: &Arc<RunRecord>, memory: Option<&Arc<[u8]>>) {
+fn observe(
+    state: &mut State,
+    probe: &ProbeName,
+    run: &Arc<RunRecord>,
+    memory: Option<&Arc<[u8]>>,
+    identities: &BTreeMap<String, String>,
+) {
     let Some(plan) = state.durable.plan.clone() else { return };
     let Some((_, probe_plan)) = plan.probe(probe) else { return };
     let Some(record) = state.live.probes.get_mut(probe) else { return };
@@ -191,6 +201,9 @@ fn observe(state: &mut State, probe: &ProbeName, run: &Arc<RunRecord>, memory: O
     if probe_plan.is_proof() {
         record.last_pass = matches!(run.outcome, Outcome::Pass { .. }).then_some(run.started).or(record.last_pass);
         record.last = Some(run.clone());
+        if run.progress.is_some() {
+            state.soft.reading.entry(probe.clone()).or_default().extend(identities.clone());
+        }
         if state.durable.proofs.get(probe).is_some_and(|proof| proof.failed.is_some() && proof.hash == probe_plan.hash) {
             soak(&mut state.soft, probe).red(run.finished.t);
         }

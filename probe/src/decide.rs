@@ -46,6 +46,10 @@ fn current<'a>(state: &'a State, name: &str, generation: u64) -> Result<&'a Prob
 fn take_run(state: &State, run: &Run) -> Result<Vec<Event>, Refusal> {
     let probe = current(state, &run.probe, run.generation)?;
     let mut events = voided(state, run);
+    // Its own cursor is of the other server: nothing of this run may count.
+    if events.iter().any(|event| matches!(event, Event::ProofVoided { probe, .. } if *probe == run.probe)) {
+        return Ok(events);
+    }
     let (parts, progress) = match &run.step {
         Step::Done(parts) => (complete_parts(state, probe, parts), None),
         Step::More(progress) if probe.is_proof() => (BTreeMap::new(), Some(progress.clone())),
@@ -73,31 +77,43 @@ fn take_run(state: &State, run: &Run) -> Result<Vec<Event>, Refusal> {
         if let Some(failed) = failed
             && !sealed
         {
+            let mut identities = state.soft.reading.get(&run.probe).cloned().unwrap_or_default();
+            identities.extend(run.identities.clone());
             events.push(Event::ProofFinished {
                 probe: run.probe.clone(),
                 at: run.started,
                 failed,
                 evidence: outcome.evidence().clone(),
                 hash: probe.hash.clone(),
-                identities: run.identities.clone(),
+                identities,
             });
         }
     }
     let record = RunRecord { started: run.started, finished: run.finished, outcome, parts, progress };
-    events.push(Event::RunObserved { probe: run.probe.clone(), run: Arc::new(record), memory: run.memory.clone() });
+    events.push(Event::RunObserved {
+        probe: run.probe.clone(),
+        run: Arc::new(record),
+        memory: run.memory.clone(),
+        identities: run.identities.clone(),
+    });
     Ok(events)
 }
 
-/// Proofs that are bound to another server than this run has read.
+/// Proofs, finished or not, that are bound to another server than this run has read.
 fn voided(state: &State, run: &Run) -> Vec<Event> {
     let mut events = Vec::new();
-    for (name, proof) in &state.durable.proofs {
+    if run.identities.is_empty() {
+        return events;
+    }
+    for (_, probe) in state.durable.plan.iter().flat_map(|plan| plan.probes()).filter(|(_, probe)| probe.is_proof()) {
+        let finished = state.durable.proofs.get(&probe.name).map(|proof| &proof.identities);
         let differs = |(target, is): (&String, &String)| {
-            let was = proof.identities.get(target).filter(|was| *was != is)?;
+            let mut bound = finished.into_iter().chain(state.soft.reading.get(&probe.name));
+            let was = bound.find_map(|read| read.get(target).filter(|was| *was != is))?;
             Some((target.clone(), was.clone(), is.clone()))
         };
         if let Some((target, was, is)) = run.identities.iter().find_map(differs) {
-            events.push(Event::ProofVoided { probe: name.clone(), at: run.finished, target, was, is });
+            events.push(Event::ProofVoided { probe: probe.name.clone(), at: run.finished, target, was, is });
         }
     }
     events

@@ -259,7 +259,7 @@ pub enum Event {
         evidence: Evidence,
         /// Hash of the probe it belongs to.
         hash: String,
-        /// Identities it read, by target.
+        /// Identities that its slices read, by target.
         identities: BTreeMap<String, String>,
     },
     /// A proof is void: another server stands where it looked.
@@ -322,6 +322,8 @@ pub enum Event {
         run: Arc<RunRecord>,
         /// Memory for the next Run.
         memory: Option<Arc<[u8]>>,
+        /// Identities it read, by target.
+        identities: BTreeMap<String, String>,
     },
     /// A control was taken in. Not chained.
     #[serde(skip)]
