@@ -86,7 +86,7 @@ pub fn apply(state: &mut State, event: &Event) {
             }
         }
         Event::RunObserved { probe, run, memory, identities } => observe(state, probe, run, memory.as_ref(), identities),
-        Event::ControlObserved { probe, at, outcome, earned } => control(state, probe, *at, outcome, *earned),
+        Event::ControlObserved { probe, at, finished, outcome, earned } => control(state, probe, (*at, *finished), outcome, *earned),
         Event::Evaluated(evaluation) => evaluated(state, evaluation),
         Event::StoreChanged { unwritable } => state.live.unwritable.clone_from(unwritable),
     }
@@ -217,7 +217,7 @@ fn observe(
     }
 }
 
-fn control(state: &mut State, probe: &ProbeName, at: Now, outcome: &Outcome, earned: bool) {
+fn control(state: &mut State, probe: &ProbeName, (at, finished): (Now, Now), outcome: &Outcome, earned: bool) {
     let Some(record) = state.live.probes.get_mut(probe) else { return };
     record.control = Some((at, outcome.clone()));
     if earned {
@@ -225,7 +225,7 @@ fn control(state: &mut State, probe: &ProbeName, at: Now, outcome: &Outcome, ear
         soak(&mut state.soft, probe).control_failed(at.t);
     } else if matches!(outcome, Outcome::Pass { .. }) {
         record.trust = Trust::Untrusted;
-        soak(&mut state.soft, probe).reset(at.t);
+        soak(&mut state.soft, probe).reset(finished.t);
     }
 }
 

@@ -127,7 +127,9 @@ fn complete_parts(state: &State, probe: &ProbePlan, reported: &BTreeMap<PartId, 
     }
     let mut parts = reported.clone();
     // A check that could not look at all says so for the whole: its parts have not vanished, they were not listed.
-    let blind = reported.get(&PartId::new(PartId::WHOLE)).is_some_and(|whole| matches!(whole, Outcome::Unknown { .. } | Outcome::Fail { .. }));
+    let blind = reported
+        .get(&PartId::new(PartId::WHOLE))
+        .is_some_and(|whole| matches!(whole, Outcome::Unknown { .. } | Outcome::Fail { .. }));
     for part in state.soft.parts.get(&probe.name).into_iter().flatten().filter(|_| !blind) {
         parts.entry(part.clone()).or_insert_with(|| engine::PART_VANISHED.because(format!("{part} is not reported any more")));
     }
@@ -164,6 +166,7 @@ fn take_control(state: &State, control: &Control) -> Result<Vec<Event>, Refusal>
     let mut events = vec![Event::ControlObserved {
         probe: control.probe.clone(),
         at: control.started,
+        finished: control.finished,
         outcome: control.outcome.clone(),
         earned,
     }];

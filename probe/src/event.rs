@@ -332,6 +332,8 @@ pub enum Event {
         probe: ProbeName,
         /// When it started.
         at: Now,
+        /// When it was over.
+        finished: Now,
         /// What it saw.
         outcome: Outcome,
         /// Whether it failed with its own reason.
