@@ -150,6 +150,7 @@ fn seal(state: &mut State, proofs: &[ProbeName]) {
     for name in proofs {
         if let Some(proof) = state.durable.proofs.get_mut(name) {
             proof.sealed = true;
+            state.soft.reading.remove(name);
         }
     }
 }
@@ -201,7 +202,8 @@ fn observe(
     if probe_plan.is_proof() {
         record.last_pass = matches!(run.outcome, Outcome::Pass { .. }).then_some(run.started).or(record.last_pass);
         record.last = Some(run.clone());
-        if run.progress.is_some() {
+        let sealed = state.durable.proofs.get(probe).is_some_and(|proof| proof.sealed);
+        if run.progress.is_some() && !sealed {
             state.soft.reading.entry(probe.clone()).or_default().extend(identities.clone());
         }
         if state.durable.proofs.get(probe).is_some_and(|proof| proof.failed.is_some() && proof.hash == probe_plan.hash) {
