@@ -86,7 +86,9 @@ pub fn apply(state: &mut State, event: &Event) {
             }
         }
         Event::RunObserved { probe, run, memory, identities } => observe(state, probe, run, memory.as_ref(), identities),
-        Event::ControlObserved { probe, at, finished, outcome, earned } => control(state, probe, (*at, *finished), outcome, *earned),
+        Event::ControlObserved { probe, at, finished, outcome, earned } => {
+            control(state, probe, (*at, *finished), outcome, *earned)
+        }
         Event::Evaluated(evaluation) => evaluated(state, evaluation),
         Event::StoreChanged { unwritable } => state.live.unwritable.clone_from(unwritable),
     }
@@ -96,11 +98,10 @@ fn soak<'a>(soft: &'a mut Soft, probe: &ProbeName) -> &'a mut crate::soak::Soak 
     soft.soaks.entry(probe.clone()).or_default()
 }
 
-/// A probe starts afresh: unknown, without Memory, parts or soak.
+/// A probe starts afresh: unknown, without Memory, parts or soak; when it was last red is not forgotten.
 fn fresh(state: &mut State, probe: &ProbeName, at: Millis) {
     state.live.generation = state.live.generation.saturating_add(1);
     state.live.probes.insert(probe.clone(), ProbeRecord::new(state.live.generation));
-    state.soft.soaks.remove(probe);
     soak(&mut state.soft, probe).reset(at);
     state.soft.parts.remove(probe);
     state.soft.memories.remove(probe);
@@ -125,6 +126,7 @@ fn configure(state: &mut State, plan: &Arc<Plan>, at: Now) {
     for (_, probe) in plan.probes() {
         let before = old.as_deref().and_then(|old| old.probe(&probe.name)).map(|(_, before)| &before.hash);
         if before.is_some_and(|before| *before != probe.hash) {
+            state.soft.soaks.remove(&probe.name);
             fresh(state, &probe.name, at.t);
             state.durable.proofs.remove(&probe.name);
             state.durable.armed.remove(&probe.name);
