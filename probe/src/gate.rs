@@ -200,7 +200,7 @@ fn look(state: &State, plan: &Plan, before: Option<&Evaluation>, now: Now) -> Ve
         let sight = state.sight(probe, now);
         let last = before.and_then(|e| e.probe_named(at, &probe.name));
         let was = last.map(|view| view.sight.state);
-        let disturbed = state.live.probes.get(&probe.name).is_none_or(|record| record.disturbed) && !probe.is_proof();
+        let disturbed = state.live.probes.get(&probe.name).is_none_or(|record| record.disturbed);
         ProbeView {
             name: probe.name.clone(),
             phase,
