@@ -158,6 +158,7 @@ fn seal(state: &mut State, proofs: &[ProbeName]) {
 }
 
 fn roll_back(state: &mut State, phase: &str, at: Millis) {
+    let had_switched = state.phase(phase).switched.is_some();
     if let Some(record) = state.durable.phases.get_mut(phase) {
         record.begun = None;
         record.switched = None;
@@ -169,11 +170,9 @@ fn roll_back(state: &mut State, phase: &str, at: Millis) {
     let Some(plan) = state.durable.plan.clone() else { return };
     for (position, probe) in plan.probes() {
         let own = plan.phases.get(position).is_some_and(|p| &*p.name == phase);
-        if own && probe.is_proof() {
+        let returns = had_switched && probe.until.as_deref() == Some(phase);
+        if own && probe.is_proof() || returns {
             state.durable.proofs.remove(&probe.name);
-            fresh(state, &probe.name, at);
-        }
-        if probe.until.as_deref() == Some(phase) {
             fresh(state, &probe.name, at);
         }
     }
