@@ -63,8 +63,19 @@ pub(crate) enum Act {
     /// The document with this index in [`Case::docs`].
     Configure(usize),
     /// Parts with what they show; `None` is a proof's slice. `began` is how long ago it started, `target` an identity it read.
-    Run { probe: u8, old: bool, began: u64, parts: Option<Vec<(u8, Look)>>, target: Option<(u8, u8)> },
-    Control { probe: u8, old: bool, began: u64, look: Look },
+    Run {
+        probe: u8,
+        old: bool,
+        began: u64,
+        parts: Option<Vec<(u8, Look)>>,
+        target: Option<(u8, u8)>,
+    },
+    Control {
+        probe: u8,
+        old: bool,
+        began: u64,
+        look: Look,
+    },
     Epoch,
     Begin(u8),
     Switch(u8),
@@ -82,7 +93,9 @@ pub(crate) enum Act {
     /// Soft is saved.
     Checkpoint,
     /// A new process; `crash`: with Soft as it was saved last.
-    Restart { crash: bool },
+    Restart {
+        crash: bool,
+    },
 }
 
 /// An [`Act`] and how far both clocks move before it.
@@ -216,7 +229,10 @@ impl Act {
                     None => Step::More(Progress { done: 1, total: 2, note: Evidence::from("half way") }),
                 },
                 memory: Some(Arc::from([7_u8].as_slice())),
-                identities: target.iter().map(|(target, is)| (format!("t{target}"), format!("i{is}"))).collect::<BTreeMap<_, _>>(),
+                identities: target
+                    .iter()
+                    .map(|(target, is)| (format!("t{target}"), format!("i{is}")))
+                    .collect::<BTreeMap<_, _>>(),
             })),
             Self::Control { probe, began: ago, look, .. } => Some(Input::Control(Control {
                 probe: probe_name(*probe),

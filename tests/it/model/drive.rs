@@ -169,9 +169,7 @@ impl<'a> Pair<'a> {
             return Err("not as many probes, gates or guards".into());
         }
         let latched: usize = core.state.durable.phases.values().map(|record| record.regressed.len()).sum();
-        let same = |(phase, probe): &(u8, u8)| {
-            core.state.phase(&phase_name(*phase)).regressed.contains_key(&probe_name(*probe))
-        };
+        let same = |(phase, probe): &(u8, u8)| core.state.phase(&phase_name(*phase)).regressed.contains_key(&probe_name(*probe));
         if latched != says.latched.len() || !says.latched.iter().all(same) {
             return Err(format!("latched: oracle {:?}, core {:?}", says.latched, core.state.durable.phases));
         }
@@ -183,7 +181,7 @@ impl<'a> Pair<'a> {
         let (Some(doc), unserved) = (self.oracle.doc(), Soak::default()) else { return Ok(()) };
         for (at, probe) in doc.probes() {
             let phase = &doc.phases[at];
-            if !self.oracle.phase(phase.id).switched {
+            if !probe.gate || !self.oracle.phase(phase.id).switched {
                 continue;
             }
             let gate: &GatePlan = &self.core.state.durable.plan.as_ref().unwrap().phases[at].gate;
@@ -227,5 +225,9 @@ pub(crate) fn run(case: &Case) -> Result<(), (usize, String)> {
     for (at, tick) in case.ticks.iter().enumerate() {
         pair.happen(tick).map_err(|words| (at, words))?;
     }
-    if pair.core.replays() { Ok(()) } else { Err((case.ticks.len(), "the chained events do not replay to the same state".into())) }
+    if pair.core.replays() {
+        Ok(())
+    } else {
+        Err((case.ticks.len(), "the chained events do not replay to the same state".into()))
+    }
 }

@@ -64,7 +64,8 @@ impl Generator {
 
     fn push(&mut self, after: u64, act: Act) {
         let jump = if self.rng.percent(1) { self.rng.pick(&[-3_600_000, -5_000, 5_000, 3_600_000]) } else { 0 };
-        self.queue.push_back(Tick { after, jump, act });
+        // Nothing happens twice in one millisecond: which came first would be a matter of taste.
+        self.queue.push_back(Tick { after: after.max(1), jump, act });
     }
 
     fn any_probe(&mut self) -> ProbeDoc {

@@ -119,8 +119,8 @@ impl Watch {
             let mut own = 0;
             for ((of, probe), view) in plan.probes().zip(&evaluation.probes) {
                 let adopted = core.state.phase(&plan.phases[of].name).adopted.is_some();
-                let waived = probe.waivable
-                    && core.state.durable.overrides.values().any(|o| o.probe == probe.name && core.t < o.until.0);
+                let waived =
+                    probe.waivable && core.state.durable.overrides.values().any(|o| o.probe == probe.name && core.t < o.until.0);
                 let retired = probe.until.as_deref().is_some_and(|until| core.state.phase(until).switched.is_some());
                 if of > at || !probe.gate || waived || retired || probe.is_proof() && adopted {
                     continue;

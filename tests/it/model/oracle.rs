@@ -6,6 +6,8 @@ mod phases;
 mod soak;
 mod verdict;
 
+use std::collections::BTreeMap;
+
 use probe::gate::Verdict;
 use probe::state::ProbeState;
 
@@ -15,7 +17,6 @@ use super::case::{Act, Doc, Look, ProbeDoc};
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
     pub(crate) t: u64,
-    pub(crate) utc: i64,
     pub(crate) act: Act,
     /// Accepted.
     pub(crate) ok: bool,
@@ -33,6 +34,10 @@ pub(crate) struct Entry {
     pub(crate) seen: Vec<Seen>,
     /// A control that passed, and was believed or untested before.
     pub(crate) edge: bool,
+    /// A Run of a sealed proof: it does not count.
+    pub(crate) ignored: bool,
+    /// A Run that ends a proof: what its slices read.
+    pub(crate) identities: BTreeMap<u8, u8>,
     /// A Run: proofs, finished or not, that had read another identity.
     pub(crate) voided: Vec<u8>,
     /// A switch or completion: proofs that were needed for it, and valid.
@@ -82,7 +87,6 @@ impl<'a> Oracle<'a> {
         let ok = self.admits(act);
         let mut entry = Entry {
             t,
-            utc,
             act: act.clone(),
             ok,
             process: self.process,
@@ -92,6 +96,8 @@ impl<'a> Oracle<'a> {
             after: None,
             seen: Vec::new(),
             edge: false,
+            ignored: false,
+            identities: BTreeMap::new(),
             voided: Vec::new(),
             seals: Vec::new(),
         };
@@ -100,6 +106,9 @@ impl<'a> Oracle<'a> {
                 entry.outcome = parts.as_ref().map(|parts| self.worst(*probe, parts));
                 entry.trusted = self.trusted(*probe);
                 entry.voided = self.voids(*target);
+                entry.ignored = self.sealed(*probe);
+                entry.identities = self.scan(*probe);
+                entry.identities.extend(*target);
             }
             Act::Control { probe, .. } if ok => entry.edge = !self.untrusted(*probe),
             Act::Switch(phase) | Act::Complete(phase) if ok => entry.seals = self.needs(*phase, matches!(act, Act::Switch(_))),

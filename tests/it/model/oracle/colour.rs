@@ -29,6 +29,7 @@ impl Oracle<'_> {
     /// phase (a proof) or of the phase it lasts until, another identity (a proof).
     pub(super) fn starts(&self, id: u8) -> impl Iterator<Item = (usize, &Entry)> {
         let mut plan: Option<(u8, &ProbeDoc)> = None;
+        let mut switched: Vec<u8> = Vec::new();
         self.log.iter().enumerate().filter(|(_, e)| e.ok).filter(move |(_, entry)| match &entry.act {
             Act::Configure(index) => {
                 let doc = &self.docs[*index];
@@ -37,8 +38,16 @@ impl Oracle<'_> {
                 plan = now;
                 changed
             }
+            Act::Switch(phase) | Act::Adopt(phase) => {
+                switched.push(*phase);
+                false
+            }
             Act::Rollback(phase) => {
-                plan.is_some_and(|(home, probe)| probe.until == Some(*phase) || home == *phase && probe.proof.is_some())
+                let retired = switched.contains(phase);
+                switched.retain(|s| s != phase);
+                plan.is_some_and(|(home, probe)| {
+                    retired && probe.until == Some(*phase) || home == *phase && probe.proof.is_some()
+                })
             }
             Act::Run { .. } => entry.voided.contains(&id),
             _ => false,
@@ -123,18 +132,18 @@ impl Oracle<'_> {
     }
 
     /// Identities that a proof has read since its start or its last end: those of an unfinished scan.
-    fn scan(&self, id: u8) -> BTreeMap<u8, u8> {
+    pub(super) fn scan(&self, id: u8) -> BTreeMap<u8, u8> {
         let mut read = BTreeMap::new();
         for entry in self.log.iter().skip(self.starts(id).last().map_or(0, |(at, _)| at + 1)).filter(|e| e.ok) {
-            if let Act::Run { probe, parts, target, .. } = &entry.act
-                && *probe == id
-            {
-                match entry.outcome {
+            match &entry.act {
+                Act::Run { probe, parts, target, .. } if *probe == id && !entry.ignored => match entry.outcome {
                     _ if parts.is_none() && !entry.lost => read.extend(*target),
                     Some(Look::Pass) if entry.trusted => read.clear(),
                     Some(Look::Fail) => read.clear(),
                     _ => {}
-                }
+                },
+                Act::Switch(_) | Act::Complete(_) if entry.seals.contains(&id) => read.clear(),
+                _ => {}
             }
         }
         read
@@ -160,23 +169,16 @@ impl Oracle<'_> {
     /// What a proof has come to, over all processes.
     pub(super) fn proof(&self, id: u8) -> Proof {
         let mut proof = Proof::default();
-        let mut read: BTreeMap<u8, u8> = BTreeMap::new();
         for entry in self.log.iter().skip(self.starts(id).last().map_or(0, |(at, _)| at + 1)).filter(|e| e.ok) {
             match &entry.act {
-                Act::Run { probe, target, began, parts, .. } if *probe == id => {
-                    let sealed = matches!(proof, Proof::Passed { sealed: true, .. });
-                    let decided = entry.outcome == Some(Look::Fail) || entry.outcome == Some(Look::Pass) && entry.trusted;
-                    if parts.is_none() && !entry.lost {
-                        read.extend(*target);
-                    } else if decided && !sealed {
-                        let mut identities = std::mem::take(&mut read);
-                        identities.extend(*target);
-                        proof = match entry.outcome {
-                            Some(Look::Pass) => Proof::Passed { at: entry.t - began, identities, sealed: false },
-                            _ => Proof::Failed { identities },
-                        };
+                Act::Run { probe, began, .. } if *probe == id && !entry.ignored => match entry.outcome {
+                    Some(Look::Pass) if entry.trusted => {
+                        let (at, identities) = (entry.t - began, entry.identities.clone());
+                        proof = Proof::Passed { at, identities, sealed: false };
                     }
-                }
+                    Some(Look::Fail) => proof = Proof::Failed { identities: entry.identities.clone() },
+                    _ => {}
+                },
                 Act::Switch(_) | Act::Complete(_) if entry.seals.contains(&id) => {
                     if let Proof::Passed { sealed, .. } = &mut proof {
                         *sealed = true;

@@ -51,16 +51,15 @@ impl Oracle<'_> {
             }
             if starts.contains(&at) {
                 reset = reset.max(entry.t);
-                red = None;
+                // Another hash is another probe; the same one is not less red for starting afresh.
+                if matches!(entry.act, Act::Configure(_)) {
+                    red = None;
+                }
             }
             match entry.act {
-                // An edge is known for good; a further Pass counts from its start and may be lost.
-                Act::Control { probe: id, look: Look::Pass, began, .. } if id == probe.id => {
-                    if entry.edge {
-                        reset = reset.max(entry.t);
-                    } else if !entry.lost {
-                        reset = reset.max(entry.t - began);
-                    }
+                // An edge is known for good; a crash may lose a further Pass.
+                Act::Control { probe: id, look: Look::Pass, .. } if id == probe.id && (entry.edge || !entry.lost) => {
+                    reset = reset.max(entry.t);
                 }
                 Act::Configure(index) => docs = Some(index),
                 Act::Run { probe: id, .. } if id == probe.id && !entry.lost && entry.after == Some(ProbeState::Red) => {
@@ -80,12 +79,13 @@ impl Oracle<'_> {
         let from = reset.max(self.t.saturating_sub(phase.soak + phase.budget));
         let mut last: Option<&Entry> = None;
         let mut calm = true;
-        for entry in self.log.iter().filter(|e| e.ok) {
+        for (at, entry) in self.log.iter().enumerate().filter(|(_, e)| e.ok) {
+            calm &= !starts.contains(&at);
             match entry.act {
                 Act::Run { probe: id, began, .. } if id == probe.id => {
                     let passed = entry.outcome == Some(Look::Pass);
                     calm &= passed || probe.proof.is_some();
-                    if passed && !entry.lost && entry.t - began >= reset {
+                    if passed && entry.after != Some(ProbeState::Red) && !entry.lost && entry.t - began >= reset {
                         served.samples += 1;
                     }
                 }

@@ -24,9 +24,7 @@ impl Oracle<'_> {
         let continuous = || required.iter().filter(|(_, probe)| probe.proof.is_none());
         let colour = |probe: &ProbeDoc| colours.iter().find(|(id, _)| *id == probe.id).map(|(_, colour)| *colour);
         // Row 1.
-        if !self.writable()
-            || !required.iter().any(|(of, _)| *of == at)
-            || continuous().any(|(_, probe)| !self.has_run(probe.id))
+        if !self.writable() || !required.iter().any(|(of, _)| *of == at) || continuous().any(|(_, probe)| !self.has_run(probe.id))
         {
             return Verdict::Unknown;
         }
