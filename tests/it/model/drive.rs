@@ -5,7 +5,7 @@ use std::sync::Arc;
 use probe::apply::apply;
 use probe::decide::decide;
 use probe::event::Event;
-use probe::gate::evaluate;
+use probe::gate::{Evaluation, evaluate};
 use probe::now::{Millis, Now};
 use probe::plan::{GatePlan, Plan};
 use probe::soak::Soak;
@@ -142,13 +142,14 @@ impl<'a> Pair<'a> {
         if ok != events.is_some() {
             return Err(format!("{:?}: oracle accepts: {ok}, core: {}", tick.act, events.is_some()));
         }
-        self.compare(tick)?;
-        self.watch.after(&self.core, tick, events.as_deref().unwrap_or_default(), before, &mut self.counts)
+        let evaluation = evaluate(&self.core.state, self.core.now());
+        self.compare(tick, &evaluation)?;
+        self.watch.after(&self.core, tick, events.as_deref().unwrap_or_default(), before, &mut self.counts)?;
+        self.watch.verdicts(&self.core, &evaluation, &mut self.counts)
     }
 
-    fn compare(&mut self, tick: &Tick) -> Result<(), String> {
+    fn compare(&mut self, tick: &Tick, evaluation: &Evaluation) -> Result<(), String> {
         let (core, says) = (&self.core, self.oracle.says());
-        let evaluation = evaluate(&core.state, core.now());
         for ((id, colour), view) in says.colours.iter().zip(&evaluation.probes) {
             if *colour != view.sight.state || view.name != probe_name(*id) {
                 return Err(format!("colour of p{id}: oracle {colour:?}, core {:?}", view.sight));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use probe::event::Event;
-use probe::gate::{Verdict, evaluate};
+use probe::gate::{Evaluation, Verdict, evaluate};
 use probe::state::{PhaseState, ProbeState};
 
 use super::case::{Act, Look, Tick, probe_name};
@@ -66,7 +66,7 @@ impl Watch {
         if active > 1 {
             return Err("more than one phase is active".into());
         }
-        self.verdicts(core, counts)
+        Ok(())
     }
 
     fn note(&mut self, core: &Core, tick: &Tick, events: &[Event]) {
@@ -99,9 +99,9 @@ impl Watch {
         }
     }
 
-    fn verdicts(&self, core: &Core, counts: &mut Counts) -> Result<(), String> {
+    /// Everything that must hold of the verdicts now.
+    pub(crate) fn verdicts(&self, core: &Core, evaluation: &Evaluation, counts: &mut Counts) -> Result<(), String> {
         let Some(plan) = core.state.durable.plan.as_deref() else { return Ok(()) };
-        let evaluation = evaluate(&core.state, core.now());
         for view in evaluation.gates.iter().chain(&evaluation.guards) {
             if (view.verdict == Verdict::Open) != view.blockers.is_empty() || view.blocked_by < view.blockers.len() {
                 return Err(format!("{} is {:?} with blockers {:?}", view.phase, view.verdict, view.blockers));

@@ -6,6 +6,7 @@ mod phases;
 mod soak;
 mod verdict;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use probe::gate::Verdict;
@@ -72,13 +73,17 @@ pub(crate) struct Oracle<'a> {
     pub(crate) log: Vec<Entry>,
     process: u32,
     saved: usize,
+    /// Where in the list the accepted commands and documents are, and Runs that voided something.
+    rare: Vec<usize>,
+    /// The last fresh start of each probe, looked up once per length of the list.
+    looked_up: RefCell<(usize, BTreeMap<u8, Option<usize>>)>,
     pub(crate) t: u64,
     pub(crate) utc: i64,
 }
 
 impl<'a> Oracle<'a> {
-    pub(crate) const fn new(docs: &'a [Doc], t: u64, utc: i64) -> Self {
-        Self { docs, log: Vec::new(), process: 0, saved: 0, t, utc }
+    pub(crate) fn new(docs: &'a [Doc], t: u64, utc: i64) -> Self {
+        Self { docs, log: Vec::new(), process: 0, saved: 0, rare: Vec::new(), looked_up: RefCell::default(), t, utc }
     }
 
     /// Lets one thing happen, and says whether it was accepted.
@@ -125,6 +130,10 @@ impl<'a> Oracle<'a> {
             }
             _ => {}
         }
+        let common = matches!(act, Act::Run { .. } | Act::Control { .. } | Act::Epoch | Act::Checkpoint);
+        if ok && !common || !entry.voided.is_empty() {
+            self.rare.push(self.log.len());
+        }
         self.log.push(entry);
         if let Act::Run { probe, .. } = act
             && ok
@@ -135,9 +144,14 @@ impl<'a> Oracle<'a> {
         ok
     }
 
+    /// The accepted commands and documents, and Runs that voided something, with their places.
+    fn rare(&self) -> impl DoubleEndedIterator<Item = (usize, &Entry)> {
+        self.rare.iter().map(|at| (*at, &self.log[*at]))
+    }
+
     /// The document in force.
     pub(crate) fn doc(&self) -> Option<&'a Doc> {
-        self.log.iter().rev().find_map(|entry| match entry.act {
+        self.rare().rev().find_map(|(_, entry)| match entry.act {
             Act::Configure(index) if entry.ok => Some(&self.docs[index]),
             _ => None,
         })
@@ -227,9 +241,12 @@ impl<'a> Oracle<'a> {
 
     /// Whether an exception is in force for it.
     pub(crate) fn overridden(&self, probe: &ProbeDoc) -> bool {
+        if !probe.waivable {
+            return false;
+        }
         let mut ordinal = 0_u8;
         let mut active: Vec<u8> = Vec::new();
-        for entry in self.log.iter().filter(|e| e.ok) {
+        for (_, entry) in self.rare() {
             match entry.act {
                 Act::Override(of, span) => {
                     if of == probe.id && self.t < entry.t + span {
@@ -242,6 +259,6 @@ impl<'a> Oracle<'a> {
                 _ => {}
             }
         }
-        probe.waivable && !active.is_empty()
+        !active.is_empty()
     }
 }

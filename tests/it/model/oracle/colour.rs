@@ -30,7 +30,7 @@ impl Oracle<'_> {
     pub(super) fn starts(&self, id: u8) -> impl Iterator<Item = (usize, &Entry)> {
         let mut plan: Option<(u8, &ProbeDoc)> = None;
         let mut switched: Vec<u8> = Vec::new();
-        self.log.iter().enumerate().filter(|(_, e)| e.ok).filter(move |(_, entry)| match &entry.act {
+        self.rare().filter(move |(_, entry)| match &entry.act {
             Act::Configure(index) => {
                 let doc = &self.docs[*index];
                 let now = doc.probe(id).map(|(phase, probe)| (doc.phases[phase].id, probe));
@@ -54,10 +54,19 @@ impl Oracle<'_> {
         })
     }
 
+    /// The last of them.
+    fn start(&self, id: u8) -> Option<usize> {
+        let mut memo = self.looked_up.borrow_mut();
+        if memo.0 != self.log.len() {
+            *memo = (self.log.len(), BTreeMap::new());
+        }
+        *memo.1.entry(id).or_insert_with(|| self.starts(id).last().map(|(at, _)| at))
+    }
+
     /// The first entry of the probe's present start.
     pub(crate) fn fresh(&self, id: u8) -> usize {
         let process = self.log.iter().position(|e| e.process == self.process).unwrap_or(self.log.len());
-        self.starts(id).last().map_or(process, |(at, _)| process.max(at + 1))
+        self.start(id).map_or(process, |at| process.max(at + 1))
     }
 
     /// Runs of this probe's present start that were taken in, oldest first.
@@ -76,7 +85,7 @@ impl Oracle<'_> {
     /// Parts that were ever reported and not forgotten, as far as no crash lost them.
     pub(super) fn known_parts(&self, id: u8) -> BTreeSet<u8> {
         let mut known = BTreeSet::new();
-        let from = self.starts(id).last().map_or(0, |(at, _)| at);
+        let from = self.start(id).unwrap_or(0);
         for entry in self.log.iter().skip(from).filter(|e| e.ok) {
             match &entry.act {
                 Act::Run { probe, parts: Some(parts), .. } if *probe == id && !entry.lost && !entry.voided.contains(&id) => {
@@ -134,7 +143,7 @@ impl Oracle<'_> {
     /// Identities that a proof has read since its start or its last end: those of an unfinished scan.
     pub(super) fn scan(&self, id: u8) -> BTreeMap<u8, u8> {
         let mut read = BTreeMap::new();
-        for entry in self.log.iter().skip(self.starts(id).last().map_or(0, |(at, _)| at + 1)).filter(|e| e.ok) {
+        for entry in self.log.iter().skip(self.start(id).map_or(0, |at| at + 1)).filter(|e| e.ok) {
             match &entry.act {
                 Act::Run { probe, parts, target, .. } if *probe == id && !entry.ignored => match entry.outcome {
                     _ if parts.is_none() && !entry.lost => read.extend(*target),
@@ -169,7 +178,7 @@ impl Oracle<'_> {
     /// What a proof has come to, over all processes.
     pub(super) fn proof(&self, id: u8) -> Proof {
         let mut proof = Proof::default();
-        for entry in self.log.iter().skip(self.starts(id).last().map_or(0, |(at, _)| at + 1)).filter(|e| e.ok) {
+        for entry in self.log.iter().skip(self.start(id).map_or(0, |at| at + 1)).filter(|e| e.ok) {
             match &entry.act {
                 Act::Run { probe, began, .. } if *probe == id && !entry.ignored => match entry.outcome {
                     Some(Look::Pass) if entry.trusted => {

@@ -28,7 +28,7 @@ impl Oracle<'_> {
     /// Where a phase stands now.
     pub(crate) fn phase(&self, id: u8) -> Stands {
         let mut stands = Stands::default();
-        for entry in self.log.iter().filter(|e| e.ok) {
+        for (_, entry) in self.rare() {
             match entry.act {
                 Act::Begin(phase) if phase == id => stands.begun = true,
                 Act::Switch(phase) if phase == id => stands.switched = true,
