@@ -174,6 +174,13 @@ impl<'a> Pair<'a> {
         if latched != says.latched.len() || !says.latched.iter().all(same) {
             return Err(format!("latched: oracle {:?}, core {:?}", says.latched, core.state.durable.phases));
         }
+        if tick.act == Act::Epoch {
+            let shown = core.state.live.evaluation.as_deref().unwrap();
+            let verdicts = |e: &Evaluation| e.gates.iter().chain(&e.guards).map(|view| view.verdict).collect::<Vec<_>>();
+            if verdicts(shown) != verdicts(evaluation) {
+                return Err(format!("the epoch shows {:?}, a look right after it {:?}", verdicts(shown), verdicts(evaluation)));
+            }
+        }
         self.compare_soaks()?;
         self.compare_starts(tick)
     }

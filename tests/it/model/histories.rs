@@ -47,7 +47,7 @@ fn compare(seeds: std::ops::Range<u64>) {
 }
 
 /// How many histories, in all four quarters together.
-fn histories() -> u64 {
+pub(crate) fn histories() -> u64 {
     std::env::var("PHASEGATE_HISTORIES").ok().map_or(100_000, |text| text.parse().expect("PHASEGATE_HISTORIES is a number"))
 }
 

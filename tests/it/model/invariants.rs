@@ -12,8 +12,10 @@ use super::drive::{Core, Counts};
 /// Keeps an eye on one history.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
-    /// When each probe was last shown red.
+    /// When each probe was last shown red, as far as no crash lost it: that it went red is never lost.
     red: BTreeMap<String, u64>,
+    went_red: BTreeMap<String, u64>,
+    saved: BTreeMap<String, u64>,
     /// When each phase switched, or was adopted.
     switched: BTreeMap<String, u64>,
     /// The last epoch of this process.
@@ -55,6 +57,9 @@ impl Watch {
                         return Err(format!("phase {phase} was completed while its gate was {before:?}"));
                     }
                 }
+                Event::ProbeChanged { probe, to: ProbeState::Red, at, .. } => {
+                    self.went_red.insert(probe.to_string(), at.t.0);
+                }
                 Event::RegressionLatched { .. } => counts.latched += 1,
                 Event::PhaseSwitched { phase, stamp, .. } | Event::PhaseAdopted { phase, stamp, .. } => {
                     self.switched.insert(phase.to_string(), stamp.at.t.0);
@@ -71,7 +76,16 @@ impl Watch {
 
     fn note(&mut self, core: &Core, tick: &Tick, events: &[Event]) {
         match &tick.act {
-            Act::Restart { .. } => {
+            Act::Checkpoint => self.saved = self.red.clone(),
+            Act::Restart { crash } => {
+                if *crash {
+                    self.red = self.saved.clone();
+                    for (probe, at) in &self.went_red {
+                        let last = self.red.entry(probe.clone()).or_default();
+                        *last = (*last).max(*at);
+                    }
+                }
+                self.saved = self.red.clone();
                 self.epoch = None;
                 self.ran.clear();
                 self.proven.clear();
@@ -94,7 +108,11 @@ impl Watch {
                 }
             }
             // Another document may mean another probe by the same name.
-            Act::Configure(_) if !events.is_empty() => self.red.clear(),
+            Act::Configure(_) if !events.is_empty() => {
+                self.red.clear();
+                self.went_red.clear();
+                self.saved.clear();
+            }
             _ => {}
         }
     }

@@ -13,6 +13,8 @@ const GAP: u64 = 3_000;
 pub(crate) struct Served {
     /// Green time within the window, since the last reset.
     pub(crate) green: u64,
+    /// Green time since the last epoch, if the probe is green now.
+    pub(crate) since: u64,
     /// When it was last red.
     pub(crate) red: Option<u64>,
     /// Passes since the last reset.
@@ -110,6 +112,15 @@ impl Oracle<'_> {
                 _ => {}
             }
         }
+        if let Some(last) = last
+            && last.process == self.process
+            && self.t - last.t <= GAP
+            && calm
+            && last.seen.iter().any(|s| s.probe == probe.id && s.colour == ProbeState::Green)
+            && self.colour(probe) == ProbeState::Green
+        {
+            served.since = self.t.saturating_sub(last.t.max(from));
+        }
         served
     }
 
@@ -118,6 +129,6 @@ impl Oracle<'_> {
         let served = self.served(phase, probe);
         let red = served.red.is_some_and(|red| red + phase.soak + phase.budget >= self.t);
         let proven = probe.proof.is_some() || served.samples >= phase.min_samples.max(1) && served.control;
-        red || served.green < phase.soak || !proven
+        red || served.green + served.since < phase.soak || !proven
     }
 }
