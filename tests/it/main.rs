@@ -4,4 +4,6 @@
 #[cfg(test)]
 mod bench;
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tidy;
