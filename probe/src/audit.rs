@@ -213,6 +213,7 @@ mod tests {
         assert_eq!(broken(|f| f[2].prev = f[0].hash.clone()), 3);
         assert_eq!(broken(|f| f[2].hash = f[2].hash.to_uppercase()), 3);
         assert_eq!(broken(|f| f[0].event = RawValue::from_string(f[0].event.get().replace("anna", "otto")).unwrap()), 1);
+        assert_eq!(broken(|f| f[1] = chain(&[1.into(), 2.into()]).remove(1)), 2);
         assert_eq!(broken(|f| drop(f.remove(1))), 2);
         assert_eq!(broken(|f| f.swap(0, 1)), 1);
         assert_eq!(broken(|f| f.insert(1, f[0].clone())), 2);

@@ -7,6 +7,7 @@ pub mod auth;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod cutover;
 pub mod decide;
 pub mod event;
 pub mod events;

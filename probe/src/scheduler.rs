@@ -110,7 +110,8 @@ fn reconcile(
         .filter_map(|(_, probe)| Some((&*probe.name, (snapshot.state.live.probes.get(&probe.name)?.generation, probe))))
         .collect();
     running.retain(|name, task| {
-        let keep = wanted.get(&**name).is_some_and(|(generation, probe)| task.generation == *generation && task.hash == probe.hash);
+        let keep =
+            wanted.get(&**name).is_some_and(|(generation, probe)| task.generation == *generation && task.hash == probe.hash);
         if !keep {
             task.stop.cancel();
         }
@@ -139,7 +140,8 @@ fn reconcile(
 
 /// When within its cadence a probe first looks: spread by name, the same at each start.
 fn first_look(name: &str, every: Duration) -> Duration {
-    let spread = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let spread =
+        name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     let every = u64::try_from(every.as_millis()).unwrap_or(u64::MAX);
     Duration::from_millis(spread.checked_rem(every).unwrap_or(0))
 }

@@ -37,8 +37,7 @@ pub(crate) fn probe(name: &str) -> ProbePlan {
 
 /// A phase with a soak of a minute.
 pub(crate) fn phase(name: &str, probes: Vec<ProbePlan>) -> PhasePlan {
-    let gate =
-        GatePlan { soak: Duration::from_mins(1), min_samples: 3, unknown_budget: Duration::from_secs(5), max_wait: None };
+    let gate = GatePlan { soak: Duration::from_mins(1), min_samples: 3, unknown_budget: Duration::from_secs(5), max_wait: None };
     PhasePlan { name: name.into(), gate, probes }
 }
 

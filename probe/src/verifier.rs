@@ -106,7 +106,7 @@ fn runtime(name: &'static str, threads: usize) -> Result<tokio::runtime::Runtime
 
 /// The ledger as it was left, on a clock that goes on from there.
 fn open(dir: &Path) -> Result<(State, FileStore, Clock), Failure> {
-    let (store, loaded) = FileStore::open(dir).map_err(|error| Failure::given(chain(&error)))?;
+    let (store, loaded) = FileStore::open(dir).map_err(|error| Failure::given(error.to_string()))?;
     let (clock, continuity) = Clock::machine(loaded.as_ref().map(|loaded| &loaded.resume));
     let mut state = loaded.map(|loaded| loaded.state).unwrap_or_default();
     if continuity == Continuity::Lost {
@@ -121,7 +121,9 @@ fn open(dir: &Path) -> Result<(State, FileStore, Clock), Failure> {
 async fn bind(args: &VerifierArgs) -> Result<TcpListener, Failure> {
     let address = args.listen_address;
     TcpListener::bind(address).await.map_err(|error| {
-        Failure::met(format!("can not listen on {address}: {error}; choose another with --web.listen-address, or stop what uses it"))
+        Failure::met(format!(
+            "can not listen on {address}: {error}; choose another with --web.listen-address, or stop what uses it"
+        ))
     })
 }
 
@@ -149,7 +151,8 @@ impl Daemon<'_> {
         );
         let (configs, current) = watch::channel(document);
         let (beats, wakers) = (Beats::default(), Wakers::default());
-        let reload = Reload::new(self.args.config_file.clone(), self.registry.clone(), self.ledger.clone(), self.metrics.clone(), configs);
+        let reload =
+            Reload::new(self.args.config_file.clone(), self.registry.clone(), self.ledger.clone(), self.metrics.clone(), configs);
         let (app, _) = api::app(AppState {
             ledger: self.ledger.clone(),
             metrics: self.metrics.clone(),

@@ -3,3 +3,7 @@
 // The lints that tests are exempt from look for this attribute, also in a test binary.
 #[cfg(test)]
 mod bench;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tidy;

@@ -15,7 +15,10 @@ use screen::Screen;
 
 /// Walks a migration of two phases (loki, postgres) on this machine, against real servers, on the screen.
 #[derive(Debug, Parser)]
-#[command(name = "tests/rehearse", after_help = "Examples:\n  tests/rehearse\n  tests/rehearse --keep   leave it running, with the addresses\n  tests/rehearse --fast   shorter soaks, for CI")]
+#[command(
+    name = "tests/rehearse",
+    after_help = "Examples:\n  tests/rehearse\n  tests/rehearse --keep   leave it running, with the addresses\n  tests/rehearse --fast   shorter soaks, for CI"
+)]
 struct Args {
     /// Shorter soaks, for CI.
     #[arg(long)]

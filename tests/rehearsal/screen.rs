@@ -40,7 +40,8 @@ impl Screen {
     /// A command with what it printed and its exit code.
     pub(crate) fn command(&self, words: &str, output: &Output) {
         self.line(&format!("\n{CYAN}$ {words}{RESET}"));
-        for text in [&output.stdout, &output.stderr] {
+        // Talk goes to stderr and data to stdout; captured apart, the talk came first nearly always.
+        for text in [&output.stderr, &output.stdout] {
             if !text.trim().is_empty() {
                 self.line(text.trim_end());
             }

@@ -38,7 +38,8 @@ impl Stage<'_, '_> {
     }
 
     async fn a_phase_begins(&self) -> Result<()> {
-        self.screen.title("Phase loki begins");
+        self.screen.title("Phase loki begins: its preflight has been seen green");
+        self.level("loki/entry", "open").await?;
         self.cutover(&["advance"], Exit::OPEN).await?;
         self.screen.say("the operator re-points Alloy at the new Loki, and says so:");
         self.cutover(&["switch", "loki"], Exit::OPEN).await?;
@@ -69,7 +70,9 @@ impl Stage<'_, '_> {
         self.lab.verifier.kill9().await?;
         self.cutover(&["gate", "check", "loki"], Exit::UNREACHABLE).await?;
         self.lab.verifier.start_again().await?;
-        self.screen.say("it remembers phases and soak, but nothing it has seen: no evidence, no green");
+        self.screen.say(
+            "it remembers the phases, and the soak up to its last checkpoint, but nothing it has seen: no evidence, no green",
+        );
         self.cutover(&["gate", "check", "loki"], Exit::UNKNOWN).await?;
         Ok(())
     }
@@ -84,6 +87,7 @@ impl Stage<'_, '_> {
 
     async fn the_second_phase_is_complete(&self) -> Result<()> {
         self.screen.title("Phase postgres");
+        self.level("postgres/entry", "open").await?;
         self.cutover(&["switch", "postgres"], Exit::OPEN).await?;
         self.cutover(&["gate", "wait", "postgres", "--for", "open", "--timeout", "3m"], Exit::OPEN).await?;
         self.cutover(&["advance"], Exit::OPEN).await?;
@@ -102,7 +106,13 @@ impl Stage<'_, '_> {
         let output = self.lab.verifier.cutover(words).await?;
         let line = format!("cutover {}", words.join(" "));
         self.screen.command(&line, &output);
-        ensure!(output.code == i32::from(expected.code), "`{line}` ended with {}, not with {} ({})", output.code, expected.code, expected.name);
+        ensure!(
+            output.code == i32::from(expected.code),
+            "`{line}` ended with {}, not with {} ({})",
+            output.code,
+            expected.code,
+            expected.name
+        );
         Ok(Shown(output))
     }
 

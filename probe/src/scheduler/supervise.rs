@@ -19,10 +19,7 @@ pub(super) struct Looked {
 }
 
 /// One look. Always an answer: a panic, a hang, a flood and unreadable Memory are Unknown.
-pub(super) async fn look(
-    run: impl Future<Output = Result<Report<Vec<u8>>, MemoryError>>,
-    limit: Duration,
-) -> Looked {
+pub(super) async fn look(run: impl Future<Output = Result<Report<Vec<u8>>, MemoryError>>, limit: Duration) -> Looked {
     let answer = timeout(limit.saturating_add(GRACE), AssertUnwindSafe(run).catch_unwind()).await;
     let unknown = |outcome: Outcome, forget| Looked { report: Report::new(Step::whole(outcome), None), forget };
     match answer {

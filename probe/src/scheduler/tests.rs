@@ -14,7 +14,8 @@ use crate::store::MemoryStore;
 use crate::testing::{at, phase, plan, probe};
 
 const CONTROL: ReasonSpec = ReasonSpec::fail("control_failed", "nothing");
-static META: Meta = Meta { kind: "fake", nature: Nature::Continuous, reasons: &[CONTROL], control: CONTROL, measures: &[], waivable: true };
+static META: Meta =
+    Meta { kind: "fake", nature: Nature::Continuous, reasons: &[CONTROL], control: CONTROL, measures: &[], waivable: true };
 
 /// What a fake check does, given how often it ran before.
 type Behaviour = fn(u64) -> BoxFuture<'static, Report<Vec<u8>>>;
@@ -99,7 +100,13 @@ async fn bench(fakes: Vec<(&str, Behaviour, fn() -> Outcome)>) -> Bench {
             (ProbeName::from(name), check)
         })
         .collect();
-    let config = Config { plan, targets: Arc::new(BTreeMap::new()), probes, source: crate::config::Source { file: "test".into(), digest: String::new() }, warnings: Vec::new() };
+    let config = Config {
+        plan,
+        targets: Arc::new(BTreeMap::new()),
+        probes,
+        source: crate::config::Source { file: "test".into(), digest: String::new() },
+        warnings: Vec::new(),
+    };
     let (configs, current) = watch::channel(Arc::new(config));
     let shared = Shared {
         ledger: ledger.clone(),

@@ -71,9 +71,10 @@ fn what_was_written_is_loaded_with_and_without_checkpoint() {
 
 #[test]
 fn the_soft_part_is_that_of_the_checkpoint() {
-    let dir = written(&story(5), 0);
+    let dir = written(&story(8), 0);
     let (mut store, loaded) = open(dir.path());
     let mut state = loaded.unwrap().state;
+    state.soft.soaks.entry("ready".into()).or_default().sample(now(80).t);
     state.soft.epoch = 42;
     state.soft.memories.insert(ProbeName::from("ready"), Arc::from([1_u8, 2, 255]));
     store.checkpoint(&state, now(90), &boot(90)).unwrap();
@@ -144,7 +145,7 @@ fn events_that_are_not_chained_are_passed_over() {
 
 #[test]
 fn a_deeply_nested_fact_can_be_loaded_again() {
-    let deep = (0..120).fold(serde_json::json!(1), |value, _| serde_json::json!([value]));
+    let deep = (0..126).fold(serde_json::json!(1), |value, _| serde_json::json!([value]));
     let events = [fact("deep", deep)];
     for checkpoint_after in [0, 1] {
         let dir = written(&events, checkpoint_after);
@@ -273,6 +274,10 @@ fn other_states_of_a_directory_are_refused() {
         fs::write(dir.join(SNAPSHOT), r#"{"schema":2,"all":"different"}"#).unwrap();
     });
     case("never was a schema 0", &|dir| fs::write(dir.join(SNAPSHOT), r#"{"schema":0}"#).unwrap());
+    case("line 1 (byte 0): not a frame", &|dir| {
+        let text = fs::read_to_string(segment(dir, 1)).unwrap();
+        fs::write(segment(dir, 1), text.replacen(':', ";", 1)).unwrap();
+    });
     case("line 13", &|dir| {
         let mut text = fs::read_to_string(segment(dir, 1)).unwrap();
         text.push_str(&text.lines().last().unwrap().replace("\"seq\":12", "\"seq\":13"));
