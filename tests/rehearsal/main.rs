@@ -33,7 +33,7 @@ fn main() -> ExitCode {
     let screen = Screen::new();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return screen.failed(&error.into()),
+        Err(error) => return Screen::failed(&error.into()),
     };
     let result = runtime.block_on(async {
         tokio::select! {
@@ -45,7 +45,7 @@ fn main() -> ExitCode {
         }
     });
     runtime.shutdown_timeout(Duration::from_secs(1));
-    result.unwrap_or_else(|error| screen.failed(&error))
+    result.unwrap_or_else(|error| Screen::failed(&error))
 }
 
 async fn rehearse(args: &Args, screen: &Screen) -> anyhow::Result<()> {

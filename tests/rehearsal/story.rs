@@ -130,7 +130,8 @@ impl Stage<'_, '_> {
         let path = format!("/v1/gates/{phase}");
         wait_until(PATIENCE, &format!("gate {phase} {verdict}"), async || {
             let body = self.lab.verifier.get(&path).await?.json()?;
-            ensure!(body["verdict"] == verdict, "it is {}: {}", body["verdict"], body["reason"]);
+            let word = |key: &str| body.get(key).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
+            ensure!(word("verdict") == verdict, "it is {}: {}", word("verdict"), word("reason"));
             Ok(())
         })
         .await
