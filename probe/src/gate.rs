@@ -510,3 +510,6 @@ impl Evaluation {
         now.since(self.at.t)
     }
 }
+
+#[cfg(test)]
+mod tests;

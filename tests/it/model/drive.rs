@@ -176,7 +176,7 @@ impl<'a> Pair<'a> {
         }
         if tick.act == Act::Epoch {
             let shown = core.state.live.evaluation.as_deref().unwrap();
-            let verdicts = |e: &Evaluation| e.gates.iter().chain(&e.guards).map(|view| view.verdict).collect::<Vec<_>>();
+            let verdicts = |e: &Evaluation| e.gates.iter().map(|gate| gate.verdict).collect::<Vec<_>>();
             if verdicts(shown) != verdicts(evaluation) {
                 return Err(format!("the epoch shows {:?}, a look right after it {:?}", verdicts(shown), verdicts(evaluation)));
             }
