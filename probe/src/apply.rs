@@ -87,7 +87,7 @@ pub fn apply(state: &mut State, event: &Event) {
         }
         Event::RunObserved { probe, run, memory, identities } => observe(state, probe, run, memory.as_ref(), identities),
         Event::ControlObserved { probe, at, finished, outcome, earned } => {
-            control(state, probe, (*at, *finished), outcome, *earned)
+            control(state, probe, (*at, *finished), outcome, *earned);
         }
         Event::Evaluated(evaluation) => evaluated(state, evaluation),
         Event::StoreChanged { unwritable } => state.live.unwritable.clone_from(unwritable),
