@@ -1,14 +1,20 @@
 //! How to look at one thing: room 1 of phasegate.
 //!
 //! A check knows the outside world and nothing of schedules, phases or gates. Each check is one file with its configuration,
-//! declaration, run, control and tests, and one line in [`registry`].
+//! declaration, run, control and tests, and one line in [`registry()`].
 
 mod check;
 mod clients;
+pub mod heartbeat;
+pub mod loki;
+pub mod net;
 mod outcome;
+pub mod postgres;
 mod registry;
 mod secret;
 mod target;
+#[cfg(test)]
+mod testing;
 
 pub use check::{Beat, Check, Context, DynCheck, FieldError, MemoryError, Meta, Nature, Report};
 pub use clients::{Clients, ClientsError, MAX_BODY};
@@ -86,5 +92,71 @@ pub mod engine_reasons {
 
 /// The checks: one line each.
 pub fn registry() -> Registry {
-    Registry::new([])
+    Registry::new([
+        Entry::of::<net::dns::Dns>(),
+        Entry::of::<heartbeat::Heartbeat>(),
+        Entry::of::<net::http::Http>(),
+        Entry::of::<loki::ready::LokiReady>(),
+        Entry::of::<postgres::ready::PostgresReady>(),
+        Entry::of::<net::tcp::Tcp>(),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn snake_case(name: &str) -> bool {
+        name.starts_with(|c: char| c.is_ascii_lowercase()) && name.chars().all(|c| matches!(c, 'a'..='z' | '0'..='9' | '_'))
+    }
+
+    #[test]
+    fn every_check_says_what_it_looks_at() {
+        for entry in registry().iter() {
+            let kind = entry.meta.kind;
+            let schema = (entry.schema)(&mut schemars::SchemaGenerator::default());
+            let text = schema.get("description").and_then(serde_json::Value::as_str).unwrap_or_default();
+            assert!(entry.summary().len() > 20, "{kind}: {}", entry.summary());
+            for word in ["Fail", "Unknown"] {
+                assert!(text.contains(word), "{kind}: the doc comment does not say where {word} begins");
+            }
+        }
+    }
+
+    #[test]
+    fn reasons_are_a_closed_vocabulary() {
+        for entry in registry().iter() {
+            let meta = entry.meta;
+            let names: BTreeSet<_> = meta.reasons.iter().map(|reason| reason.name).collect();
+            assert_eq!(names.len(), meta.reasons.len(), "{}: a reason is listed twice", meta.kind);
+            for reason in meta.reasons {
+                assert!(snake_case(reason.name), "{}: {}", meta.kind, reason.name);
+                assert!(reason.next.len() > 10, "{}: {} does not say what to do next", meta.kind, reason.name);
+                assert!(engine_reasons::ALL.iter().all(|other| other.name != reason.name), "{}: {}", meta.kind, reason.name);
+            }
+            assert!(names.iter().all(|name| !name.is_empty()) && !names.is_empty(), "{}", meta.kind);
+            assert!(meta.measures.iter().all(|name| snake_case(name)), "{}: {:?}", meta.kind, meta.measures);
+        }
+    }
+
+    #[test]
+    fn the_same_reason_has_the_same_colour_everywhere() {
+        let mut colours = std::collections::BTreeMap::new();
+        for entry in registry().iter() {
+            for reason in entry.meta.reasons {
+                assert_eq!(*colours.entry(reason.name).or_insert(reason.colour), reason.colour, "{}", reason.name);
+            }
+        }
+    }
+
+    #[test]
+    fn every_control_has_a_reason_of_its_check_that_fails() {
+        for entry in registry().iter() {
+            let meta = entry.meta;
+            assert!(meta.reasons.contains(&meta.control), "{}", meta.kind);
+            assert_eq!(meta.control.colour, Colour::Fail, "{}", meta.kind);
+        }
+    }
 }

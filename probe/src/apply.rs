@@ -53,6 +53,10 @@ pub fn apply(state: &mut State, event: &Event) {
             record.regressed.entry(probe.clone()).or_insert(regression);
         }
         Event::RegressionAcknowledged { phase, .. } => state.durable.phases.entry(phase.clone()).or_default().regressed.clear(),
+        Event::MemoryLost { probe, at } => {
+            state.soft.memories.remove(probe);
+            soak(&mut state.soft, probe).reset(at.t);
+        }
         Event::ProofFinished { probe, at, failed, evidence, hash, identities } => {
             let record = ProofRecord {
                 at: *at,

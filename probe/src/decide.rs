@@ -89,6 +89,9 @@ fn take_run(state: &State, run: &Run) -> Result<Vec<Event>, Refusal> {
             });
         }
     }
+    if outcome.reason() == Some(&engine::MEMORY.into()) {
+        events.push(Event::MemoryLost { probe: run.probe.clone(), at: run.finished });
+    }
     let record = RunRecord { started: run.started, finished: run.finished, outcome, parts, progress };
     events.push(Event::RunObserved {
         probe: run.probe.clone(),

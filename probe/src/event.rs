@@ -247,6 +247,13 @@ pub enum Event {
         /// What they say.
         reason: String,
     },
+    /// A probe's Memory could not be read back: it starts with none, and its soak anew.
+    MemoryLost {
+        /// Which.
+        probe: ProbeName,
+        /// When.
+        at: Now,
+    },
     /// A proof came to its end.
     ProofFinished {
         /// Which.

@@ -1,11 +1,30 @@
 //! When to look and what it means: room 2 of phasegate.
 
+pub mod api;
 pub mod apply;
+pub mod audit;
+pub mod auth;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod cutover;
 pub mod decide;
 pub mod event;
+pub mod events;
+pub mod exit;
 pub mod gate;
+pub mod ledger;
+pub mod metrics;
 pub mod now;
 pub mod phase;
 pub mod plan;
+pub mod reload;
+pub mod scheduler;
+mod shutdown;
 pub mod soak;
 pub mod state;
+pub mod store;
+mod telemetry;
+#[cfg(test)]
+mod testing;
+pub mod verifier;

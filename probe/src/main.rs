@@ -1,2 +1,7 @@
-//! x
-fn main() {}
+//! `probe`: see `probe --help`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    probe::cli::main(checks::registry())
+}

@@ -12,7 +12,7 @@ use crate::state::{PhaseState, ProbeState, Stamp, State};
 /// Longest text of a reason given by a person, in characters.
 const MAX_REASON: usize = 500;
 /// Longest override.
-pub const MAX_OVERRIDE: Duration = Duration::from_secs(7 * 24 * 3600);
+pub const MAX_OVERRIDE: Duration = Duration::from_hours(7 * 24);
 /// Largest fact, in bytes of JSON.
 const MAX_FACT: usize = 64 * 1024;
 /// Most facts and most overrides.

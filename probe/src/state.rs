@@ -16,7 +16,7 @@ use crate::plan::{NaturePlan, PhaseName, Plan, ProbeName, ProbePlan};
 use crate::soak::Soak;
 
 /// The window in which colour changes count as flapping.
-pub const FLAP_WINDOW: Duration = Duration::from_secs(600);
+pub const FLAP_WINDOW: Duration = Duration::from_mins(10);
 /// This many colour changes within [`FLAP_WINDOW`] are not believed.
 pub const FLAP_LIMIT: usize = 5;
 /// A control's trust outlives this many cadences without a fresh proof of it.

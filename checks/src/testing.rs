@@ -1,0 +1,164 @@
+//! What the unit tests of the checks share: a context, and servers that misbehave.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::task::{AbortHandle, JoinSet};
+
+use crate::{Check, Clients, Context, Outcome, PartId, Report, Step, Target};
+
+/// A context with plenty of time and no targets.
+pub(crate) fn context() -> Context {
+    Context {
+        targets: Arc::new(BTreeMap::new()),
+        clients: Clients::new().unwrap(),
+        timeout: Duration::from_secs(20),
+        now: chrono::DateTime::UNIX_EPOCH,
+        uptime: Duration::from_hours(1),
+        beat: None,
+    }
+}
+
+/// The same context with a timeout that a test can wait for, to meet silence.
+pub(crate) fn hasty(cx: Context) -> Context {
+    Context { timeout: Duration::from_millis(400), ..cx }
+}
+
+/// A context in which `target` is the name of this target.
+pub(crate) fn context_with(target: Target) -> Context {
+    Context { targets: Arc::new(BTreeMap::from([("target".to_owned(), target)])), ..context() }
+}
+
+/// A check from its block in the document.
+pub(crate) fn check<C: Check>(block: serde_json::Value) -> C {
+    serde_json::from_value(block).unwrap()
+}
+
+/// One Run without Memory.
+pub(crate) async fn report_of<C: Check>(check: &C, cx: &Context) -> Report<C::Memory> {
+    Check::run(check, cx, C::Memory::default()).await
+}
+
+/// The outcome of one part of a report.
+pub(crate) fn part<M>(report: &Report<M>, name: &str) -> Outcome {
+    let Step::Done(parts) = &report.step else { panic!("not done") };
+    parts.get(&PartId::new(name)).cloned().unwrap_or_else(|| panic!("no part {name}: {parts:?}"))
+}
+
+/// One Run of a check that has one part and needs no targets.
+pub(crate) async fn outcome_of<C: Check>(check: &C) -> Outcome {
+    part(&report_of(check, &context()).await, PartId::WHOLE)
+}
+
+/// The same, when nothing but silence is to come.
+pub(crate) async fn hasty_outcome_of<C: Check>(check: &C) -> Outcome {
+    part(&report_of(check, &hasty(context())).await, PartId::WHOLE)
+}
+
+/// A server that treats each connection the same way, until it is dropped.
+pub(crate) struct Server {
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    task: AbortHandle,
+    _tasks: JoinSet<()>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// What a [`Server`] does with a connection.
+#[derive(Debug, Clone)]
+pub(crate) enum Manner {
+    /// Reads what comes first, writes this, closes.
+    Say(Vec<u8>),
+    /// Reads what comes first, writes this, then repeats the second part for ever.
+    Repeat(Vec<u8>, Vec<u8>),
+    /// Reads what comes first, writes this, and keeps the connection open in silence.
+    Hold(Vec<u8>),
+    /// Reads and writes in turns, then keeps the connection open in silence.
+    Turns(Vec<Vec<u8>>),
+    /// Cuts the connection with a reset.
+    Reset,
+}
+
+impl Server {
+    pub(crate) async fn start(manner: Manner) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut tasks = JoinSet::new();
+        let task = tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                connections.spawn(treat(stream, manner.clone()));
+            }
+        });
+        Self { address, task, _tasks: tasks }
+    }
+
+    /// An HTTP reply with this head and body, then the connection closes.
+    pub(crate) async fn http(status: &str, content_type: &str, body: &str) -> Self {
+        let length = body.len();
+        let reply = format!(
+            "HTTP/1.1 {status}\r\ncontent-type: {content_type}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+        );
+        Self::start(Manner::Say(reply.into_bytes())).await
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
+async fn treat(mut stream: TcpStream, manner: Manner) {
+    let mut request = vec![0; 4096];
+    if matches!(manner, Manner::Reset) {
+        stream.set_zero_linger().unwrap();
+        return;
+    }
+    let _read = stream.read(&mut request).await;
+    match manner {
+        Manner::Say(text) => {
+            let _sent = stream.write_all(&text).await;
+            let _closed = stream.shutdown().await;
+        }
+        Manner::Repeat(head, again) => {
+            let mut sent = stream.write_all(&head).await;
+            while sent.is_ok() {
+                sent = stream.write_all(&again).await;
+            }
+        }
+        Manner::Hold(text) => {
+            let _sent = stream.write_all(&text).await;
+            std::future::pending::<()>().await;
+        }
+        Manner::Turns(turns) => {
+            for text in turns {
+                let _sent = stream.write_all(&text).await;
+                let _read = stream.read(&mut request).await;
+            }
+            std::future::pending::<()>().await;
+        }
+        Manner::Reset => {}
+    }
+}
+
+/// An address whose backlog is full: the kernel drops further attempts, so that they meet nothing but silence. Keep what comes
+/// with it.
+pub(crate) async fn silent_address() -> (Vec<Box<dyn Send>>, SocketAddr) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut held: Vec<Box<dyn Send>> = vec![Box::new(listener)];
+    while let Ok(Ok(stream)) = tokio::time::timeout(Duration::from_millis(200), TcpStream::connect(address)).await {
+        held.push(Box::new(stream));
+    }
+    (held, address)
+}

@@ -1,0 +1,115 @@
+//! Overrides, facts and the audit trail.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::extract::{Asked, In, Operator, Said};
+use super::problem::Problem;
+use super::render::stamp;
+use super::shared::Shared;
+use super::types::{ErrorBody, FactBody, OverrideRequest, OverridesBody, Receipt};
+use crate::audit::AuditPage;
+use crate::event::{Event, Wish};
+
+/// Frames of the audit trail in one page, unless asked for fewer.
+const PAGE: usize = 100;
+/// Frames of the audit trail in one page at most.
+const MAX_PAGE: usize = 1000;
+
+/// The active overrides
+#[utoipa::path(get, path = "/v1/overrides", tag = "overrides", responses((status = 200, body = OverridesBody), (status = 503, body = ErrorBody)))]
+pub(super) async fn overrides(State(shared): State<Shared>) -> Result<Json<OverridesBody>, Problem> {
+    let reading = shared.reading()?;
+    Ok(Json(OverridesBody { overrides: shared.view(&reading)?.overrides() }))
+}
+
+/// A time-boxed exception for one probe
+#[utoipa::path(post, path = "/v1/overrides", tag = "overrides", request_body = OverrideRequest, security(("bearer" = [])),
+    responses((status = 201, body = Receipt), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody),
+    (status = 404, body = ErrorBody), (status = 409, body = ErrorBody), (status = 422, body = ErrorBody),
+    (status = 507, description = "The ledger can not be written", body = ErrorBody)))]
+pub(super) async fn create_override(
+    State(shared): State<Shared>,
+    Operator(by): Operator,
+    Said(said): Said<OverrideRequest>,
+) -> Result<(StatusCode, Json<Receipt>), Problem> {
+    let OverrideRequest { probe, reason, ttl_seconds } = said;
+    let wish = Wish::Override(probe.as_str().into(), reason, Duration::from_secs(ttl_seconds));
+    let events = shared.command(by, wish).await?;
+    let id = events.iter().find_map(|event| if let Event::OverrideCreated { id, .. } = event { Some(*id) } else { None });
+    let message = format!("probe {probe} is overridden for {ttl_seconds} s");
+    Ok((StatusCode::CREATED, Json(Receipt { message, phase: None, id })))
+}
+
+/// End an exception
+#[utoipa::path(delete, path = "/v1/overrides/{id}", tag = "overrides", params(("id" = u64, Path)), security(("bearer" = [])),
+    responses((status = 200, body = Receipt), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody),
+    (status = 404, body = ErrorBody), (status = 507, description = "The ledger can not be written", body = ErrorBody)))]
+pub(super) async fn revoke_override(
+    State(shared): State<Shared>,
+    Operator(by): Operator,
+    In(id): In<u64>,
+) -> Result<Json<Receipt>, Problem> {
+    shared.command(by, Wish::Revoke(id)).await?;
+    Ok(Json(Receipt { message: format!("override {id} is ended"), phase: None, id: Some(id) }))
+}
+
+/// A recorded fact
+#[utoipa::path(get, path = "/v1/facts/{name}", tag = "facts", params(("name" = String, Path)), responses(
+    (status = 200, body = FactBody), (status = 404, body = ErrorBody), (status = 503, body = ErrorBody)))]
+pub(super) async fn fact(State(shared): State<Shared>, In(name): In<String>) -> Result<Json<FactBody>, Problem> {
+    let reading = shared.reading()?;
+    let facts = &reading.snapshot.state.durable.facts;
+    let fact = facts.get(&name).ok_or_else(|| Problem::unknown("fact", &name, facts.keys().map(String::as_str)))?;
+    Ok(Json(FactBody { stamp: stamp(&fact.stamp), value: fact.value.clone(), name }))
+}
+
+/// Record a fact
+///
+/// Facts are immutable: the same content again is fine, another is refused.
+#[utoipa::path(put, path = "/v1/facts/{name}", tag = "facts", params(("name" = String, Path)), request_body = serde_json::Value,
+    security(("bearer" = [])),
+    responses((status = 200, body = Receipt), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody),
+    (status = 409, body = ErrorBody), (status = 422, body = ErrorBody),
+    (status = 507, description = "The ledger can not be written", body = ErrorBody)))]
+pub(super) async fn record_fact(
+    State(shared): State<Shared>,
+    Operator(by): Operator,
+    In(name): In<String>,
+    Said(value): Said<serde_json::Value>,
+) -> Result<Json<Receipt>, Problem> {
+    let message = format!("fact {name} is recorded");
+    shared.command(by, Wish::Record(name, value)).await?;
+    Ok(Json(Receipt { message, phase: None, id: None }))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct AuditQuery {
+    /// Position of the first frame; the chain begins with 1.
+    #[serde(default)]
+    from: u64,
+    /// How many frames, at most 1000; 100 without it.
+    limit: Option<usize>,
+}
+
+/// The audit trail, hash-chained
+#[utoipa::path(get, path = "/v1/audit", tag = "audit", params(AuditQuery), responses(
+    (status = 200, body = AuditPage), (status = 400, body = ErrorBody), (status = 500, body = ErrorBody), (status = 503, body = ErrorBody)))]
+pub(super) async fn audit(State(shared): State<Shared>, Asked(query): Asked<AuditQuery>) -> Result<Json<AuditPage>, Problem> {
+    let limit = query.limit.unwrap_or(PAGE).clamp(1, MAX_PAGE);
+    match shared.app.ledger.audit(query.from, limit).await {
+        Some(Ok(page)) => Ok(Json(page)),
+        Some(Err(error)) => {
+            tracing::error!(%error, "the audit trail can not be read");
+            Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "unreadable", "the audit trail can not be read")
+                .hint("the verifier's log says why"))
+        }
+        None => Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopped", "the verifier is shutting down")),
+    }
+}

@@ -1,0 +1,7 @@
+//! The contracts of the API, over a real ledger with scripted Runs.
+
+mod gates;
+mod ops;
+mod server;
+pub(crate) mod world;
+mod writes;

@@ -1,0 +1,318 @@
+//! `cutover`, the operator's command: an HTTP client of `/v1`. It never decides what the verifier decides; whatever it can not
+//! read, trust or write ends in a non-zero exit code.
+
+use std::fs;
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anstream::{AutoStream, ColorChoice};
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+mod advance;
+mod audit;
+mod client;
+mod gate;
+mod overrides;
+mod phases;
+mod probes;
+mod render;
+mod status;
+#[cfg(test)]
+mod tests;
+mod trouble;
+mod trust;
+mod version;
+
+pub use audit::VerifyDir;
+pub use render::Format;
+
+use client::Client;
+use render::{Collected, Io, Keyboard};
+use trouble::Trouble;
+
+use crate::exit::Exit;
+
+/// How a verb ends.
+type Answer = Result<Exit, Trouble>;
+
+const ABOUT: &str =
+    "Moves an observability stack from one home to another, phase by phase: a phase is left only through an open gate";
+
+const EXAMPLES: &str = "Examples:
+  cutover status                 # where everything stands
+  cutover advance                # the next step, if the evidence allows it
+  cutover gate explain loki      # why not, since when, and what would open it
+  cutover gate wait loki --timeout 2h";
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(name = "cutover", version, about = ABOUT, after_help = EXAMPLES, after_long_help = long_help())]
+#[command(propagate_version = false, disable_help_subcommand = true, max_term_width = 120)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// What every verb takes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+struct Global {
+    /// Address of the verifier
+    #[arg(long, global = true, env = "PHASEGATE_SERVER", hide_env_values = true, value_name = "URL")]
+    #[arg(default_value = "http://127.0.0.1:9470")]
+    server: String,
+    /// File that holds the token for commands; without it, the variable `PHASEGATE_TOKEN` holds the token itself
+    #[arg(long, global = true, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// How long one answer may take
+    #[arg(long, global = true, value_parser = positive, default_value = "10s", value_name = "SPAN")]
+    request_timeout: Duration,
+    /// How stdout is written; the exit code is the same in each
+    #[arg(long, short, global = true, value_enum, default_value = "table", hide_possible_values = true)]
+    #[arg(value_name = "table|wide|json|yaml|name|github|junit")]
+    output: Format,
+    /// Answer every confirmation with yes
+    #[arg(long, global = true)]
+    yes: bool,
+    /// Never ask; what wants a confirmation is refused (exit 2) unless --yes is given
+    #[arg(long, global = true)]
+    no_input: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Show where everything stands, on one screen
+    #[command(
+        after_help = "Examples:\n  cutover status\n  cutover status -o wide      # with all probes\n  cutover status --watch"
+    )]
+    Status(status::StatusArgs),
+    /// Ask for the verdict of a phase's gate: check, wait, explain
+    #[command(subcommand)]
+    Gate(gate::GateVerb),
+    /// Take the next step: begin the first waiting phase, or complete the active one and begin the next
+    #[command(after_help = "Refuses with the verdict's exit code while the active phase's gate is not open, and says why.
+
+Examples:
+  cutover advance
+  cutover gate wait loki --timeout 2h && cutover advance")]
+    Advance,
+    /// Make a waiting phase active
+    #[command(after_help = "Examples:\n  cutover begin loki")]
+    Begin(phases::PhaseArgs),
+    /// Say that re-pointing to the new side begins
+    #[command(after_help = "Examples:\n  cutover switch loki")]
+    Switch(phases::PhaseArgs),
+    /// Complete the active phase, if its gate is open
+    #[command(after_help = "Examples:\n  cutover complete loki")]
+    Complete(phases::PhaseArgs),
+    /// Mark a phase that was finished before as complete, without proof
+    #[command(after_help = "Examples:\n  cutover adopt alloy --reason \"moved in May, before phasegate\"")]
+    Adopt(phases::ReasonArgs),
+    /// Return a phase to waiting; its soak and proofs are void
+    #[command(after_help = "Examples:\n  cutover rollback loki --reason \"history has a hole\"")]
+    Rollback(phases::ReasonArgs),
+    /// Acknowledge regressions
+    #[command(subcommand)]
+    Regression(phases::RegressionVerb),
+    /// Look at probes: list, run, history, forget
+    #[command(subcommand)]
+    Probes(probes::ProbesVerb),
+    /// Make, show and end time-boxed exceptions for single probes
+    #[command(subcommand)]
+    Override(overrides::OverrideVerb),
+    /// Show and verify the audit trail
+    #[command(subcommand)]
+    Audit(audit::AuditVerb),
+    /// Print a completion script for a shell
+    #[command(after_help = "Examples:\n  cutover completion bash > /etc/bash_completion.d/cutover")]
+    Completion {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the version, and the verifier's if it answers
+    #[command(after_help = "Examples:\n  cutover version\n  cutover version -o json")]
+    Version,
+}
+
+fn long_help() -> String {
+    let line = |exit: &Exit| format!("  {:>3}  {:<11}  {}", exit.code, exit.name, exit.meaning);
+    let codes: Vec<_> = Exit::ALL.iter().map(line).collect();
+    format!("{EXAMPLES}\n\nExit codes, the same in every output format:\n{}", codes.join("\n"))
+}
+
+/// A name of the document: one path segment.
+fn name(text: &str) -> Result<String, String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if text.is_empty() || !text.chars().all(fits) || text.chars().all(|c| c == '.') {
+        return Err("names consist of letters, digits, `-`, `_` and `.`".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// Words that must not be missing.
+fn told(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    if matches!(text, "" | "." | "..") { Err("say something".to_owned()) } else { Ok(text.to_owned()) }
+}
+
+/// A span longer than nothing.
+fn positive(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(span) if span.is_zero() => Err("must be longer than 0".to_owned()),
+        Ok(span) => Ok(span),
+        Err(error) => Err(format!("{error}; for example 30s, 10m, 2h")),
+    }
+}
+
+/// What a verb works with.
+struct Context<'a, 'w> {
+    client: &'a Client,
+    io: &'a mut Io<'w>,
+    request_timeout: Duration,
+    yes: bool,
+    verify_dir: VerifyDir,
+}
+
+impl Context<'_, '_> {
+    /// Has a person type a word before something that no gate guards.
+    async fn confirm(&mut self, deed: &str, effect: &str, word: &str) -> Result<(), Trouble> {
+        if self.yes {
+            return Ok(());
+        }
+        let question = format!("{deed}: {effect}.\nType `{word}` to go on:");
+        match self.io.ask(&question).await {
+            Some(answer) if answer == word => Ok(()),
+            Some(_) => Err(Trouble::new(Exit::USAGE, "not confirmed: nothing was done")),
+            None => {
+                Err(Trouble::new(Exit::USAGE, format!("`{deed}` wants a confirmation, and there is nobody to ask: {effect}"))
+                    .hint("add --yes"))
+            }
+        }
+    }
+}
+
+/// What the process finds around it.
+#[derive(Debug, Clone)]
+struct Around {
+    /// `$PHASEGATE_TOKEN`.
+    token: Option<String>,
+    verify_dir: VerifyDir,
+}
+
+/// Runs the command line of this process. `verify_dir` verifies a state directory offline.
+pub fn main(verify_dir: VerifyDir) -> Exit {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help that nobody reads is no failure.
+            drop(error.print());
+            return if error.use_stderr() { Exit::USAGE } else { Exit::OPEN };
+        }
+    };
+    let around = Around { token: std::env::var("PHASEGATE_TOKEN").ok().filter(|token| !token.is_empty()), verify_dir };
+    let mut io = terminal(&cli.global);
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            io.say(format!("error: can not start: {error}"));
+            return Exit::UNKNOWN;
+        }
+    };
+    let exit = runtime.block_on(async {
+        tokio::select! {
+            exit = run(cli, &around, &mut io) => Some(exit),
+            () = interrupted() => None,
+        }
+    });
+    // A question that nobody answered must not hold the process.
+    runtime.shutdown_background();
+    exit.unwrap_or_else(|| {
+        io.say("\ninterrupted");
+        Exit::INTERRUPTED
+    })
+}
+
+async fn interrupted() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+fn terminal(global: &Global) -> Io<'static> {
+    let out = AutoStream::auto(io::stdout());
+    let err = AutoStream::auto(io::stderr());
+    let asked = !global.no_input && io::stdin().is_terminal() && io::stderr().is_terminal();
+    let collected = |variable| std::env::var_os(variable).filter(|path| !path.is_empty()).map(PathBuf::from);
+    Io {
+        screen: io::stdout().is_terminal() && out.current_choice() != ColorChoice::Never,
+        out: Box::new(out),
+        err: Box::new(err),
+        format: global.output,
+        keyboard: if asked { Keyboard::Terminal } else { Keyboard::None },
+        collected: Collected { output: collected("GITHUB_OUTPUT"), summary: collected("GITHUB_STEP_SUMMARY") },
+        broken: None,
+    }
+}
+
+/// Runs one command line and says its exit code.
+async fn run(cli: Cli, around: &Around, io: &mut Io<'_>) -> Exit {
+    let exit = match Box::pin(dispatch(cli, around, io)).await {
+        Ok(exit) => exit,
+        Err(trouble) => {
+            io.trouble(&trouble);
+            trouble.exit
+        }
+    };
+    io.settle(exit)
+}
+
+async fn dispatch(cli: Cli, around: &Around, io: &mut Io<'_>) -> Answer {
+    let Cli { global, verb } = cli;
+    if let Verb::Completion { shell } = verb {
+        io.data(&version::completion(shell));
+        return Ok(Exit::OPEN);
+    }
+    let token = token(&global, around)?;
+    let client = Client::new(&global.server, token.as_deref(), global.request_timeout)?;
+    let cx = &mut Context {
+        client: &client,
+        io,
+        request_timeout: global.request_timeout,
+        yes: global.yes,
+        verify_dir: around.verify_dir,
+    };
+    match verb {
+        Verb::Status(args) => status::run(cx, &args).await,
+        Verb::Gate(verb) => gate::run(cx, verb).await,
+        Verb::Advance => advance::run(cx).await,
+        Verb::Begin(args) => phases::guarded(cx, "begin", &args).await,
+        Verb::Switch(args) => phases::guarded(cx, "switch", &args).await,
+        Verb::Complete(args) => phases::guarded(cx, "complete", &args).await,
+        Verb::Adopt(args) => {
+            phases::confirmed(cx, "adopt", "the phase counts as complete without its soak and proofs", args).await
+        }
+        Verb::Rollback(args) => {
+            phases::confirmed(cx, "rollback", "the phase returns to waiting, its soak and proofs are void", args).await
+        }
+        Verb::Regression(verb) => phases::regression(cx, verb).await,
+        Verb::Probes(verb) => probes::run(cx, verb).await,
+        Verb::Override(verb) => overrides::run(cx, verb).await,
+        Verb::Audit(verb) => audit::run(cx, verb).await,
+        Verb::Version => version::version(cx).await,
+        Verb::Completion { .. } => Ok(Exit::OPEN),
+    }
+}
+
+/// The token for commands: from the file that was named, or else from the environment.
+fn token(global: &Global, around: &Around) -> Result<Option<String>, Trouble> {
+    let Some(path) = &global.token_file else { return Ok(around.token.as_deref().map(|token| token.trim().to_owned())) };
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text.trim().to_owned())),
+        Err(error) => Err(Trouble::new(Exit::USAGE, format!("--token-file {}: {error}", path.display()))
+            .hint("name a readable file that holds nothing but the token")),
+    }
+}

@@ -1,0 +1,113 @@
+//! ONE vocabulary of what happens: each event is one log line, with the same field names everywhere, and its counters.
+//! `error` means that somebody must act.
+
+use crate::event::Event;
+use crate::gate::Verdict;
+use crate::metrics::Metrics;
+use crate::plan::ProbeName;
+use crate::state::{ProbeState, RunRecord, Stamp, State};
+
+/// Logs and counts an event that was applied.
+pub fn emit(metrics: &Metrics, state: &State, event: &Event) {
+    match event {
+        Event::ConfigLoaded { plan, .. } => {
+            metrics.retain(plan);
+            tracing::info!(config.hash = plan.hash, config.migration = plan.migration, "document in force");
+        }
+        Event::PhaseBegun { phase, stamp } => phase_line(phase, stamp, "phase begun"),
+        Event::PhaseSwitched { phase, stamp, .. } => phase_line(phase, stamp, "phase switched"),
+        Event::PhaseCompleted { phase, stamp, .. } => phase_line(phase, stamp, "phase complete"),
+        Event::PhaseRolledBack { phase, stamp, reason } => {
+            tracing::warn!(phase.name = &**phase, actor = stamp.by, reason, "phase rolled back");
+        }
+        Event::PhaseAdopted { phase, stamp, reason } => {
+            tracing::warn!(phase.name = &**phase, actor = stamp.by, reason, "phase adopted, not proven");
+        }
+        Event::ProbeChanged { probe, from, to, reason, evidence, .. } => {
+            let (name, phase) = (&**probe, phase_of(state, probe));
+            let (from, reason) = (from.as_str(), reason.as_ref().map(tracing::field::display));
+            match to {
+                ProbeState::Green | ProbeState::Waiting => {
+                    tracing::info!(probe.name = name, phase.name = phase, from, to = to.as_str(), reason, %evidence, "probe changed");
+                }
+                ProbeState::Suspect | ProbeState::Red | ProbeState::Unknown => {
+                    tracing::warn!(probe.name = name, phase.name = phase, from, to = to.as_str(), reason, %evidence, "probe changed");
+                }
+            }
+        }
+        Event::VerdictChanged { phase, from, to, epoch, blockers, .. } => {
+            let (name, was, blockers) = (&**phase, from.map(Verdict::as_str), blockers.join("; "));
+            if *from == Some(Verdict::Open) {
+                tracing::warn!(phase.name = name, from = was, to = to.as_str(), epoch, blockers, "gate is not open any more");
+            } else {
+                tracing::info!(phase.name = name, from = was, to = to.as_str(), epoch, blockers, "gate changed");
+            }
+        }
+        Event::ControlPassed { probe, evidence, .. } => {
+            let (name, phase) = (&**probe, phase_of(state, probe));
+            tracing::error!(probe.name = name, phase.name = phase, %evidence, "negative control passed: the probe is not to be trusted");
+        }
+        Event::RegressionLatched { phase, probe, reason, evidence, .. } => {
+            tracing::error!(phase.name = &**phase, probe.name = &**probe, %reason, %evidence, "regression of a complete phase");
+        }
+        Event::RegressionAcknowledged { phase, stamp, reason } => {
+            tracing::info!(phase.name = &**phase, actor = stamp.by, reason, "regression acknowledged");
+        }
+        Event::ProofFinished { probe, failed, evidence, .. } => {
+            let (name, phase) = (&**probe, phase_of(state, probe));
+            match failed {
+                None => tracing::info!(probe.name = name, phase.name = phase, %evidence, "proof passed"),
+                Some(reason) => tracing::warn!(probe.name = name, phase.name = phase, %reason, %evidence, "proof failed"),
+            }
+        }
+        Event::MemoryLost { probe, .. } => {
+            tracing::warn!(probe.name = &**probe, "memory of the probe is unreadable: it starts afresh, and so does its soak");
+        }
+        Event::ProofVoided { probe, target, was, is, .. } => {
+            tracing::warn!(probe.name = &**probe, target.name = target, was, is, "proof void: another server stands there");
+        }
+        Event::FactRecorded { name, stamp, .. } => tracing::info!(fact.name = name, actor = stamp.by, "fact recorded"),
+        Event::OverrideCreated { id, probe, stamp, reason, .. } => {
+            tracing::warn!(override.id = id, probe.name = &**probe, actor = stamp.by, reason, "override begins");
+        }
+        Event::OverrideEnded { id, stamp } => tracing::info!(override.id = id, actor = stamp.by, "override ended"),
+        Event::PartForgotten { probe, part, stamp } => {
+            tracing::info!(probe.name = &**probe, part = part.as_str(), actor = stamp.by, "part forgotten");
+        }
+        Event::RunObserved { probe, run, .. } => {
+            metrics.run_observed(probe, run);
+            run_line(state, probe, run);
+        }
+        Event::ControlObserved { probe, outcome, earned, .. } => {
+            let (outcome, evidence) = (outcome.label(), outcome.evidence());
+            tracing::debug!(probe.name = &**probe, outcome, earned, %evidence, "negative control");
+        }
+        Event::Evaluated(evaluation) => tracing::trace!(epoch = evaluation.epoch, "evaluated"),
+        Event::StoreChanged { unwritable: Some(cause) } => {
+            tracing::error!(cause, "the ledger can not be written: every gate is unknown until it can");
+        }
+        Event::StoreChanged { unwritable: None } => tracing::info!("the ledger can be written again"),
+    }
+}
+
+fn phase_line(phase: &str, stamp: &Stamp, message: &'static str) {
+    tracing::info!(phase.name = phase, actor = stamp.by, "{message}");
+}
+
+fn run_line(state: &State, probe: &ProbeName, run: &RunRecord) {
+    tracing::debug!(
+        probe.name = &**probe,
+        phase.name = phase_of(state, probe),
+        duration_ms = crate::now::millis(run.finished.t.since(run.started.t)),
+        outcome = run.outcome.label(),
+        reason = run.outcome.reason().map(tracing::field::display),
+        evidence = %run.outcome.evidence(),
+        "run",
+    );
+}
+
+/// The phase a probe belongs to, for its log line.
+fn phase_of<'a>(state: &'a State, probe: &str) -> &'a str {
+    let plan = state.durable.plan.as_deref();
+    plan.and_then(|plan| plan.probe(probe).and_then(|(at, _)| plan.phases.get(at))).map_or("", |phase| &*phase.name)
+}

@@ -1,0 +1,239 @@
+//! The writer's own loop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::{CommandError, History, Ledger, Message, QUEUE, Snapshot};
+use crate::apply::apply;
+use crate::clock::{Clock, boot_moment};
+use crate::decide::decide;
+use crate::event::{Event, Input};
+use crate::events;
+use crate::metrics::Metrics;
+use crate::state::State;
+use crate::store::{Store, StoreError};
+
+/// An evaluation at least this often.
+const TICK: Duration = Duration::from_secs(1);
+/// And at most this often, however much happens.
+const BREATH: Duration = Duration::from_millis(100);
+/// Soak and Memory are written this often.
+const CHECKPOINT: Duration = Duration::from_secs(10);
+/// While the store can not be written, it is tried this often.
+const RETRY: Duration = Duration::from_secs(1);
+/// Edges that wait for a store that can not be written. Beyond it the oldest are dropped: gates are shut all the while.
+const MAX_PENDING: usize = 10_000;
+
+/// What a writer is made of.
+pub struct WriterParts {
+    /// What was loaded, or an empty state.
+    pub state: State,
+    /// Where it is kept.
+    pub store: Box<dyn Store>,
+    /// What it goes by.
+    pub clock: Clock,
+    /// What it counts into.
+    pub metrics: Metrics,
+}
+
+/// The single writer. [`Writer::run`] is its life.
+pub struct Writer {
+    state: State,
+    store: Box<dyn Store>,
+    clock: Clock,
+    metrics: Metrics,
+    history: Arc<History>,
+    queue: mpsc::Receiver<Message>,
+    publish: watch::Sender<Arc<Snapshot>>,
+    /// Edges that are applied and not yet durable.
+    pending: Vec<Event>,
+    epoch_due: Instant,
+    checkpoint_due: Instant,
+}
+
+impl Writer {
+    /// The writer, and the way to it.
+    pub fn new(parts: WriterParts) -> (Self, Ledger) {
+        let WriterParts { state, store, clock, metrics } = parts;
+        let (sender, queue) = mpsc::channel(QUEUE);
+        let (publish, snapshots) = watch::channel(Arc::new(Snapshot { state: Arc::new(state.clone()), evaluation: None }));
+        let history = Arc::new(History::default());
+        let ledger = Ledger { queue: sender, snapshots, history: history.clone(), clock: clock.clone() };
+        let start = Instant::now();
+        let writer = Self {
+            state,
+            store,
+            clock,
+            metrics,
+            history,
+            queue,
+            publish,
+            pending: Vec::new(),
+            epoch_due: start,
+            checkpoint_due: start,
+        };
+        (writer, ledger)
+    }
+
+    /// Writes until it is told to stop, then checkpoints.
+    pub async fn run(mut self, stop: CancellationToken) {
+        loop {
+            let due = self.epoch_due.min(self.checkpoint_due);
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                () = sleep_until(due) => self.tick(),
+                message = self.queue.recv() => match message {
+                    Some(message) => self.take(message),
+                    None => break,
+                },
+            }
+        }
+        self.epoch();
+        self.checkpoint();
+    }
+
+    fn tick(&mut self) {
+        let now = Instant::now();
+        if now >= self.epoch_due {
+            self.epoch();
+        }
+        if now >= self.checkpoint_due {
+            self.checkpoint();
+        }
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Run(run, reply) => {
+                let taken = self.observe(&Input::Run(*run));
+                // The task that ran it may be gone by now.
+                let _gone = reply.send(taken);
+            }
+            Message::Control(control, reply) => {
+                let taken = self.observe(&Input::Control(*control));
+                let _gone = reply.send(taken);
+            }
+            Message::Command(command, reply) => {
+                let answer = self.transact(&Input::Command(command));
+                drop(reply.send(answer));
+            }
+            Message::Configure(plan, reply) => {
+                let answer = self.transact(&Input::Configure(plan)).map(|_| ());
+                if let Some(plan) = &self.state.durable.plan {
+                    self.history.retain(|name| plan.probe(name).is_some());
+                }
+                drop(reply.send(answer));
+            }
+            Message::Audit { from, limit, reply } => drop(reply.send(self.store.audit(from, limit))),
+        }
+    }
+
+    /// Takes in what was seen. Its edges become durable with the next epoch.
+    fn observe(&mut self, input: &Input) -> bool {
+        let now = self.clock.now();
+        let Ok(events) = decide(&self.state, input, now) else { return false };
+        self.apply(events);
+        self.epoch_due = self.epoch_due.min(Instant::now() + BREATH);
+        true
+    }
+
+    /// Carries out what somebody wants: durable first, then applied, then evaluated, then acknowledged.
+    fn transact(&mut self, input: &Input) -> Result<Vec<Event>, CommandError> {
+        let now = self.clock.now();
+        let events = decide(&self.state, input, now).map_err(CommandError::Refused)?;
+        if !events.is_empty() {
+            self.flush().and_then(|()| self.append(&events)).map_err(|error| self.failed(&error))?;
+            for event in &events {
+                self.apply_one(event);
+            }
+        }
+        self.epoch();
+        Ok(events)
+    }
+
+    fn failed(&mut self, error: &StoreError) -> CommandError {
+        self.store_says(Err(error));
+        CommandError::NotDurable(error.to_string())
+    }
+
+    fn epoch(&mut self) {
+        let now = self.clock.now();
+        match decide(&self.state, &Input::Epoch, now) {
+            Ok(events) => self.apply(events),
+            Err(refusal) => tracing::error!(refusal.message, "an evaluation was refused"),
+        }
+        if !self.pending.is_empty() && self.state.live.unwritable.is_none() {
+            let result = self.flush();
+            self.store_says(result.as_ref().map(|_| ()));
+        }
+        self.epoch_due = Instant::now() + TICK;
+        let snapshot = Snapshot { state: Arc::new(self.state.clone()), evaluation: self.state.live.evaluation.clone() };
+        self.publish.send_replace(Arc::new(snapshot));
+        self.metrics.ledger_queue(self.queue.len());
+    }
+
+    fn apply(&mut self, events: Vec<Event>) {
+        for event in events {
+            self.apply_one(&event);
+            if event.is_chained() {
+                self.pending.push(event);
+            }
+        }
+        if self.pending.len() > MAX_PENDING {
+            let lost = self.pending.len() - MAX_PENDING;
+            self.pending.drain(..lost);
+            tracing::error!(lost, "edges dropped from the audit trail: the ledger can not be written");
+        }
+    }
+
+    fn apply_one(&mut self, event: &Event) {
+        apply(&mut self.state, event);
+        if let Event::RunObserved { probe, run, .. } = event {
+            self.history.push(probe, run);
+        }
+        events::emit(&self.metrics, &self.state, event);
+    }
+
+    fn append(&mut self, events: &[Event]) -> Result<(), StoreError> {
+        let chained: Vec<Event> = events.iter().filter(|event| event.is_chained()).cloned().collect();
+        self.store.append(&chained, self.clock.now(), &boot_moment())
+    }
+
+    /// Makes the waiting edges durable.
+    fn flush(&mut self) -> Result<(), StoreError> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        self.store.append(&self.pending, self.clock.now(), &boot_moment())?;
+        self.pending.clear();
+        Ok(())
+    }
+
+    /// Writes soak and Memory, and tries a store that could not be written again.
+    fn checkpoint(&mut self) {
+        let result = self.flush().and_then(|()| self.store.checkpoint(&self.state, self.clock.now(), &boot_moment()));
+        self.store_says(result.as_ref().map(|_| ()));
+        self.checkpoint_due = Instant::now() + if result.is_ok() { CHECKPOINT } else { RETRY };
+    }
+
+    fn store_says(&mut self, result: Result<(), &StoreError>) {
+        match &result {
+            Ok(()) => self.metrics.persisted(self.clock.now()),
+            Err(error) => self.metrics.persist_failed(error),
+        }
+        let before = self.state.live.unwritable.is_some();
+        let input = Input::Store(result.map_err(ToString::to_string));
+        if let Ok(events) = decide(&self.state, &input, self.clock.now()) {
+            self.apply(events);
+        }
+        if self.state.live.unwritable.is_some() && !before {
+            self.checkpoint_due = self.checkpoint_due.min(Instant::now() + RETRY);
+            self.epoch_due = Instant::now();
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! `probe verifier`: from flags to a running daemon, and back.
+//!
+//! Three threads of work that can not starve each other: the ledger's writer on a thread of its own, the API on one runtime,
+//! the checks on another. A check that blocks its thread makes other probes stale, which shuts gates; it never delays an
+//! answer or an evaluation.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use checks::{Clients, Registry};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::reasons::ReasonBook;
+use crate::api::{self, AppState, Beats};
+use crate::auth::Auth;
+use crate::cli::VerifierArgs;
+use crate::clock::{Clock, Continuity};
+use crate::config::{self, Config};
+use crate::ledger::{CommandError, Ledger, Writer, WriterParts};
+use crate::metrics::Metrics;
+use crate::reload::{self, Reload};
+use crate::scheduler::{self, Shared, Wakers};
+use crate::shutdown;
+use crate::state::State;
+use crate::store::FileStore;
+use crate::telemetry;
+
+/// How long the parts may take to stop. Together with the writer's last checkpoint it stays below two seconds.
+const GRACE: Duration = Duration::from_millis(1500);
+
+/// Why the verifier did not start, or had to stop.
+#[derive(Debug)]
+pub struct Failure {
+    /// Exit code: 2 for what the operator gave, 1 for the rest.
+    pub code: u8,
+    /// One clear line, or all errors of the document.
+    pub message: String,
+}
+
+impl Failure {
+    fn given(message: impl Into<String>) -> Self {
+        Self { code: 2, message: message.into() }
+    }
+
+    fn met(message: impl Into<String>) -> Self {
+        Self { code: 1, message: message.into() }
+    }
+}
+
+/// Runs until a signal or a failure. Everything that can be wrong is found before a port is bound.
+pub fn run(args: VerifierArgs, registry: Registry) -> Result<(), Failure> {
+    telemetry::start(&args.log).map_err(Failure::given)?;
+    let document = config::load(&args.config_file, &registry).map_err(|errors| Failure::given(errors.to_string()))?;
+    let auth = args.token_file.as_deref().map_or_else(|| Ok(Auth::disabled()), Auth::load);
+    let auth = auth.map_err(|error| Failure::given(chain(&error)))?;
+    let clients = Clients::new().map_err(|error| Failure::met(chain(&error)))?;
+    let (state, store, clock) = open(&args.state_dir)?;
+
+    let control = runtime("api", 2)?;
+    let looking = runtime("check", 2)?;
+    let stop = CancellationToken::new();
+    let listener = control.block_on(bind(&args))?;
+
+    let metrics = Metrics::new().with_checks(&registry);
+    let (writer, ledger) = Writer::new(WriterParts { state, store: Box::new(store), clock, metrics: metrics.clone() });
+    let writer_stop = CancellationToken::new();
+    let writer = std::thread::Builder::new()
+        .name("ledger".into())
+        .spawn({
+            let stop = writer_stop.clone();
+            move || write(writer, stop)
+        })
+        .map_err(|error| Failure::met(format!("the ledger's thread can not start: {error}")))?;
+
+    let daemon = Daemon { args: &args, registry, auth, clients, ledger, metrics, stop: stop.clone() };
+    let result = control.block_on(daemon.run(document, listener, &looking));
+    looking.shutdown_background();
+    control.shutdown_background();
+    writer_stop.cancel();
+    let written = writer.join();
+    match (result, written) {
+        (Err(failure), _) => Err(failure),
+        (Ok(()), Ok(Ok(()))) => Ok(()),
+        (Ok(()), Ok(Err(error))) => Err(Failure::met(error)),
+        (Ok(()), Err(_panic)) => Err(Failure::met("the ledger's thread panicked; see the log")),
+    }
+}
+
+fn write(writer: Writer, stop: CancellationToken) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(|error| error.to_string())?;
+    runtime.block_on(writer.run(stop));
+    Ok(())
+}
+
+fn runtime(name: &'static str, threads: usize) -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .thread_name(name)
+        .worker_threads(threads)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::met(format!("the {name} threads can not start: {error}")))
+}
+
+/// The ledger as it was left, on a clock that goes on from there.
+fn open(dir: &Path) -> Result<(State, FileStore, Clock), Failure> {
+    let (store, loaded) = FileStore::open(dir).map_err(|error| Failure::given(error.to_string()))?;
+    let (clock, continuity) = Clock::machine(loaded.as_ref().map(|loaded| &loaded.resume));
+    let mut state = loaded.map(|loaded| loaded.state).unwrap_or_default();
+    if continuity == Continuity::Lost {
+        tracing::warn!("the wall clock stands before the ledger's last write: soaks start anew");
+        let now = clock.now().t;
+        state.soft.soaks.values_mut().for_each(|soak| soak.reset(now));
+    }
+    tracing::info!(state.dir = %dir.display(), ?continuity, "ledger loaded");
+    Ok((state, store, clock))
+}
+
+async fn bind(args: &VerifierArgs) -> Result<TcpListener, Failure> {
+    let address = args.listen_address;
+    TcpListener::bind(address).await.map_err(|error| {
+        Failure::met(format!(
+            "can not listen on {address}: {error}; choose another with --web.listen-address, or stop what uses it"
+        ))
+    })
+}
+
+struct Daemon<'a> {
+    args: &'a VerifierArgs,
+    registry: Registry,
+    auth: Auth,
+    clients: Clients,
+    ledger: Ledger,
+    metrics: Metrics,
+    stop: CancellationToken,
+}
+
+impl Daemon<'_> {
+    async fn run(self, document: Config, listener: TcpListener, looking: &tokio::runtime::Runtime) -> Result<(), Failure> {
+        let document = Arc::new(document);
+        self.ledger.configure(document.plan.clone()).await.map_err(|error| refused(&error))?;
+        tracing::info!(
+            migration.name = document.plan.migration,
+            config.hash = document.plan.hash,
+            phases = document.plan.phases.len(),
+            probes = document.probes.len(),
+            "verifier started on {}",
+            self.args.listen_address,
+        );
+        let (configs, current) = watch::channel(document);
+        let (beats, wakers) = (Beats::default(), Wakers::default());
+        let reload =
+            Reload::new(self.args.config_file.clone(), self.registry.clone(), self.ledger.clone(), self.metrics.clone(), configs);
+        let (app, _) = api::app(AppState {
+            ledger: self.ledger.clone(),
+            metrics: self.metrics.clone(),
+            auth: self.auth,
+            reasons: ReasonBook::new(&self.registry),
+            config: reload.status(),
+            beats: beats.clone(),
+            waker: {
+                let wakers = wakers.clone();
+                Arc::new(move |probe| wakers.wake(probe))
+            },
+            reload: reload.requests(),
+        });
+        let shared = Shared {
+            ledger: self.ledger,
+            clients: self.clients,
+            beats,
+            metrics: self.metrics,
+            wakers,
+            started: tokio::time::Instant::now(),
+        };
+        let tracker = tokio_util::task::TaskTracker::new();
+        let checks = tracker.spawn_on(scheduler::run(shared, current, self.stop.clone()), looking.handle());
+        let api = tracker.spawn(api::serve(listener, app, self.stop.clone()));
+        let reloads = tracker.spawn(reload::run(reload, self.stop.clone()));
+        tracker.close();
+
+        let ended = tokio::select! {
+            biased;
+            signal = shutdown::signal() => signal.map(|()| None).map_err(|error| Failure::met(format!("signals can not be received: {error}"))),
+            end = checks => Ok(Some(format!("the scheduler ended: {end:?}"))),
+            end = api => Ok(Some(format!("the API ended: {end:?}"))),
+            end = reloads => Ok(Some(format!("the reloader ended: {end:?}"))),
+        };
+        self.stop.cancel();
+        let calm = tokio::time::timeout(GRACE, tracker.wait());
+        tokio::select! {
+            biased;
+            over = calm => if over.is_err() { tracing::warn!("not everything stopped within {GRACE:?}; leaving it") },
+            _ = shutdown::signal() => tracing::warn!("second signal: leaving at once"),
+        }
+        match ended? {
+            None => Ok(()),
+            Some(what) => Err(Failure::met(format!("{what}; the verifier stops, so that nothing goes on half blind"))),
+        }
+    }
+}
+
+fn refused(error: &CommandError) -> Failure {
+    match error {
+        CommandError::Refused(refusal) => Failure::given(format!("the ledger refuses this document: {}", refusal.message)),
+        CommandError::NotDurable(_) | CommandError::Stopped => Failure::met(error.to_string()),
+    }
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        line.push_str(": ");
+        line.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    line
+}

@@ -1,0 +1,71 @@
+# What tests/run and tests/rehearse need on a machine: sourced by both, prints what it does, does nothing twice.
+# shellcheck shell=bash
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cache=${PHASEGATE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/phasegate}
+
+if [ "${CI:-}" = true ]; then
+  export CARGO_TERM_COLOR=never NO_COLOR=1
+fi
+
+# The Debian package of each program that a test starts.
+package_of() {
+  case $1 in
+    initdb) echo postgresql ;;
+    promtool) echo prometheus ;;
+    setpriv | flock) echo util-linux ;;
+  esac
+}
+
+is_there() {
+  command -v "$1" >/dev/null && return
+  [ "$1" = initdb ] && compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null
+}
+
+# Installs the Debian packages of the programs that are not there.
+install_packages() {
+  local program packages=()
+  for program in "$@"; do
+    if is_there "$program"; then
+      echo "$program: there"
+    else
+      packages+=("$(package_of "$program")")
+    fi
+  done
+  [ ${#packages[@]} -gt 0 ] || return 0
+  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+    echo "missing: ${packages[*]}. As root on Debian: apt-get update && apt-get install ${packages[*]}" >&2
+    return 1
+  fi
+  echo "installing ${packages[*]} …"
+  apt-get update -qq
+  # The tests start servers of their own: none that a package brings may start by itself.
+  (
+    policy=/usr/sbin/policy-rc.d
+    if [ -e $policy ]; then mv $policy $policy.before-phasegate; fi
+    trap 'rm -f $policy; if [ -e $policy.before-phasegate ]; then mv $policy.before-phasegate $policy; fi' EXIT
+    printf '#!/bin/sh\nexit 101\n' >$policy
+    chmod +x $policy
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
+  )
+}
+
+need_cargo() {
+  command -v cargo >/dev/null && return
+  echo "there is no \`cargo\` on the PATH: Rust $(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$root/Cargo.toml") or newer, https://rustup.rs" >&2
+  return 1
+}
+
+# Prints the path of a cargo tool: the one on the PATH, else this version of it, installed once beside the checkout.
+cargo_tool() {
+  local name=$1 version=$2 home=$cache/tools/$1-$2
+  if command -v "$name" >/dev/null; then
+    command -v "$name"
+    return
+  fi
+  if [ ! -x "$home/bin/$name" ]; then
+    echo "$name $version: installing once, about 2 minutes …" >&2
+    cargo install --locked --quiet --root "$home" "$name@$version" >&2
+  fi
+  echo "$home/bin/$name"
+}

@@ -1,0 +1,333 @@
+//! A supervised process: it dies with its [`World`](crate::World) and with this program, its output is kept in files,
+//! and it can be started again.
+
+use std::fs::{self, File};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::LazyLock;
+use std::sync::mpsc::{self, Sender};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use parking_lot::Mutex;
+use rustix::process::Signal;
+
+use crate::tree;
+use crate::wait::wait_until;
+
+/// How long a process may take to vanish after SIGKILL, or to stop after SIGSTOP.
+const KERNEL: Duration = Duration::from_secs(10);
+/// How much of each log is shown, in lines.
+const SHOWN: usize = 60;
+
+/// An account to run a process as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct User {
+    /// Its user id.
+    pub uid: u32,
+    /// Its primary group's id.
+    pub gid: u32,
+}
+
+/// What to run. The environment is empty but for `PATH`, `HOME`, `LANG`, `TZ` and what [`Spec::env`] adds.
+#[derive(Debug, Clone)]
+pub struct Spec {
+    pub(crate) name: String,
+    program: PathBuf,
+    args: Vec<String>,
+    env: Vec<(String, String)>,
+    user: Option<User>,
+    end: Signal,
+}
+
+impl Spec {
+    /// `name` is what the logs are called.
+    pub fn new(name: impl Into<String>, program: impl Into<PathBuf>) -> Self {
+        Self { name: name.into(), program: program.into(), args: Vec::new(), env: Vec::new(), user: None, end: Signal::TERM }
+    }
+
+    /// Adds one argument.
+    #[must_use]
+    pub fn arg(mut self, arg: impl Into<String>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn args<A: Into<String>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Adds an environment variable.
+    #[must_use]
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// Runs it as another account. `None`: as ourselves.
+    #[must_use]
+    pub fn user(mut self, user: Option<User>) -> Self {
+        self.user = user;
+        self
+    }
+
+    /// The signal by which it ends in good order. SIGTERM unless said otherwise.
+    #[must_use]
+    pub fn ends_by(mut self, signal: Signal) -> Self {
+        self.end = signal;
+        self
+    }
+}
+
+/// How a process that ran to its end did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// Its exit code. A signal counts as 128 + its number, as in a shell.
+    pub code: i32,
+    /// All of its standard output.
+    pub stdout: String,
+    /// All of its standard error.
+    pub stderr: String,
+}
+
+/// A supervised process, running or not.
+#[derive(Debug)]
+pub struct Process {
+    spec: Spec,
+    home: PathBuf,
+    stdout: PathBuf,
+    stderr: PathBuf,
+    child: Mutex<Option<Child>>,
+}
+
+impl Process {
+    pub(crate) fn new(spec: Spec, home: &Path, logs: &Path, log: &str) -> Self {
+        Self {
+            spec,
+            home: home.to_owned(),
+            stdout: logs.join(format!("{log}.stdout")),
+            stderr: logs.join(format!("{log}.stderr")),
+            child: Mutex::new(None),
+        }
+    }
+
+    /// Starts it, or starts it again. The logs go on.
+    ///
+    /// # Errors
+    /// It is running already, or can not be run.
+    pub fn start(&self) -> Result<()> {
+        let mut slot = self.child.lock();
+        if let Some(child) = slot.as_mut() {
+            ensure!(child.try_wait()?.is_some(), "{} is running already", self.spec.name);
+        }
+        *slot = Some(spawn(self.command()?).with_context(|| format!("starting {}", self.spec.program.display()))?);
+        Ok(())
+    }
+
+    /// The process id it was last started with, `None` before that.
+    pub fn pid(&self) -> Option<i32> {
+        self.child.lock().as_ref().and_then(|child| i32::try_from(child.id()).ok())
+    }
+
+    /// How it ended, `None` while it runs.
+    ///
+    /// # Errors
+    /// It was never started.
+    pub fn ended(&self) -> Result<Option<ExitStatus>> {
+        let mut slot = self.child.lock();
+        let child = slot.as_mut().with_context(|| format!("{} was never started", self.spec.name))?;
+        Ok(child.try_wait()?)
+    }
+
+    /// Waits until it has ended by itself.
+    ///
+    /// # Errors
+    /// It still runs after `deadline`.
+    pub async fn wait(&self, deadline: Duration) -> Result<ExitStatus> {
+        let what = format!("{} ends", self.spec.name);
+        wait_until(deadline, &what, async || self.ended()?.context("it still runs")).await
+    }
+
+    /// Looks until `look` is `Ok`, see [`wait_until`]; gives up at once when the process ends.
+    ///
+    /// # Errors
+    /// It ended, or the deadline passed. The error holds the end of its log.
+    pub async fn wait_until<T>(&self, deadline: Duration, what: &str, mut look: impl AsyncFnMut() -> Result<T>) -> Result<T> {
+        let seen = wait_until(deadline, what, async || {
+            let looked = look().await;
+            match self.ended()? {
+                Some(status) if looked.is_err() => Ok(Err(anyhow!("{} ended ({status}) before: {what}", self.spec.name))),
+                _ => looked.map(Ok),
+            }
+        });
+        seen.await.flatten().with_context(|| self.log())
+    }
+
+    /// SIGKILL to all of its processes, frozen or not; returns when they are gone.
+    ///
+    /// # Errors
+    /// One of them will not go.
+    pub async fn kill(&self) -> Result<()> {
+        let Some(pid) = self.running() else {
+            return Ok(());
+        };
+        let all = tree::tree(pid);
+        for &pid in &all {
+            tree::send(pid, Signal::KILL);
+        }
+        self.wait(KERNEL).await?;
+        wait_until(KERNEL, &format!("all processes of {} are gone", self.spec.name), async || {
+            match all.iter().find(|pid| tree::alive(**pid)) {
+                Some(pid) => bail!("process {pid} is still there"),
+                None => Ok(()),
+            }
+        })
+        .await
+    }
+
+    /// Ends it in good order ([`Spec::ends_by`]) and returns how it did.
+    ///
+    /// # Errors
+    /// It still runs after `deadline`.
+    pub async fn stop(&self, deadline: Duration) -> Result<ExitStatus> {
+        self.signal(self.spec.end);
+        self.wait(deadline).await.with_context(|| self.log())
+    }
+
+    /// Sends a signal to its first process, if it runs.
+    pub fn signal(&self, signal: Signal) {
+        if let Some(pid) = self.running() {
+            tree::send(pid, signal);
+        }
+    }
+
+    /// SIGSTOP to all of its processes; returns when they stand still.
+    ///
+    /// # Errors
+    /// One of them runs on.
+    pub async fn freeze(&self) -> Result<()> {
+        let pid = self.running().with_context(|| format!("{} does not run", self.spec.name))?;
+        wait_until(KERNEL, &format!("{} stands still", self.spec.name), async || {
+            // The tree is read again on each look: what was forked in between has to stop as well.
+            let all = tree::tree(pid);
+            for &pid in &all {
+                tree::send(pid, Signal::STOP);
+            }
+            ensure!(all.iter().all(|pid| tree::stopped(*pid)), "it moves");
+            Ok(())
+        })
+        .await
+    }
+
+    /// SIGCONT to all of its processes.
+    pub fn thaw(&self) {
+        for pid in self.running().map(tree::tree).unwrap_or_default() {
+            tree::send(pid, Signal::CONT);
+        }
+    }
+
+    /// Its standard output so far.
+    pub fn stdout(&self) -> String {
+        read(&self.stdout)
+    }
+
+    /// Its standard error so far.
+    pub fn stderr(&self) -> String {
+        read(&self.stderr)
+    }
+
+    /// The end of both of its logs, for people.
+    pub fn log(&self) -> String {
+        let mut shown = Vec::new();
+        for (stream, log) in [("stdout", self.stdout()), ("stderr", self.stderr())] {
+            let lines: Vec<&str> = log.lines().collect();
+            let hidden = lines.len().saturating_sub(SHOWN);
+            if !lines.is_empty() {
+                shown.push(format!("--- {} {stream} (the first {hidden} lines left out)", self.spec.name));
+                shown.extend(lines.iter().skip(hidden).map(|line| format!("    {line}")));
+            }
+        }
+        if shown.is_empty() { format!("--- {} said nothing", self.spec.name) } else { shown.join("\n") }
+    }
+
+    /// Runs it to its end.
+    ///
+    /// # Errors
+    /// It can not be run, or still runs after `deadline` (it is killed then).
+    pub(crate) async fn run(&self, deadline: Duration) -> Result<Output> {
+        self.start()?;
+        let status = match self.wait(deadline).await {
+            Ok(status) => status,
+            Err(error) => {
+                self.kill().await?;
+                return Err(error.context(self.log()));
+            }
+        };
+        let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).context("neither code nor signal")?;
+        Ok(Output { code, stdout: self.stdout(), stderr: self.stderr() })
+    }
+
+    /// SIGKILL to all of its processes, without waiting for more than the first one.
+    pub(crate) fn end_now(&self) {
+        for pid in self.running().map(tree::tree).unwrap_or_default() {
+            tree::send(pid, Signal::KILL);
+        }
+        if let Some(child) = self.child.lock().as_mut() {
+            drop(child.wait());
+        }
+    }
+
+    fn running(&self) -> Option<i32> {
+        match self.ended() {
+            Ok(None) => self.pid(),
+            Ok(Some(_)) | Err(_) => None,
+        }
+    }
+
+    fn command(&self) -> Result<Command> {
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL"]);
+        if let Some(user) = self.spec.user {
+            command.args([format!("--reuid={}", user.uid), format!("--regid={}", user.gid), "--clear-groups".to_owned()]);
+        }
+        command.arg("--").arg(&self.spec.program).args(&self.spec.args);
+        command.env_clear().env("HOME", &self.home).env("LANG", "C.UTF-8").env("TZ", "UTC");
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into()));
+        command.envs(self.spec.env.iter().map(|(name, value)| (name, value)));
+        command.current_dir(&self.home).process_group(0);
+        command.stdin(Stdio::null()).stdout(append(&self.stdout)?).stderr(append(&self.stderr)?);
+        Ok(command)
+    }
+}
+
+fn read(log: &Path) -> String {
+    fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+}
+
+fn append(log: &Path) -> Result<File> {
+    File::options().create(true).append(true).open(log).with_context(|| format!("opening {}", log.display()))
+}
+
+type Order = (Command, Sender<std::io::Result<Child>>);
+
+/// The kernel sends the parent-death signal when the *thread* that forked ends, and a test's thread ends with the test.
+/// So one thread that lives as long as the program forks them all.
+static FORKER: LazyLock<Mutex<Sender<Order>>> = LazyLock::new(|| {
+    let (orders, inbox) = mpsc::channel::<Order>();
+    std::thread::spawn(move || {
+        for (mut command, reply) in inbox {
+            drop(reply.send(command.spawn()));
+        }
+    });
+    Mutex::new(orders)
+});
+
+fn spawn(command: Command) -> Result<Child> {
+    let (reply, answer) = mpsc::channel();
+    FORKER.lock().send((command, reply))?;
+    Ok(answer.recv()??)
+}

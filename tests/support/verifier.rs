@@ -1,0 +1,237 @@
+//! The product's own binaries: a running `probe verifier`, and `cutover` against it.
+
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use reqwest::Method;
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::binary::binary;
+use crate::http::Answer;
+use crate::process::{Output, Process, Spec};
+use crate::world::{Supervisor, World};
+
+const START: Duration = Duration::from_secs(20);
+const STOP: Duration = Duration::from_secs(10);
+const COMMAND: Duration = Duration::from_mins(2);
+
+/// What a token may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Look.
+    Read,
+    /// Move phases.
+    Operate,
+    /// Approve what others asked for.
+    Approve,
+    /// Report for a `heartbeat` probe.
+    Heartbeat,
+}
+
+impl Role {
+    const ALL: [Self; 4] = [Self::Read, Self::Operate, Self::Approve, Self::Heartbeat];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Operate => "operate",
+            Self::Approve => "approve",
+            Self::Heartbeat => "heartbeat",
+        }
+    }
+
+    fn token(self) -> String {
+        format!("test-token-of-{}", self.word())
+    }
+}
+
+/// A running `probe verifier` with one token for each role.
+#[derive(Debug)]
+pub struct Verifier {
+    supervisor: Arc<Supervisor>,
+    http: reqwest::Client,
+    process: Arc<Process>,
+    document: PathBuf,
+    state: PathBuf,
+    url: String,
+}
+
+impl Verifier {
+    /// Starts the verifier on this Migration document; returns when it answers (not: when it is ready).
+    ///
+    /// # Errors
+    /// The binary is missing or stale, or it does not answer within 20 s.
+    pub async fn start(world: &World, migration: &str) -> Result<Self> {
+        Self::start_with(world, migration, &[]).await
+    }
+
+    /// Like [`Verifier::start`], with environment variables for the document's secrets.
+    ///
+    /// # Errors
+    /// As [`Verifier::start`].
+    pub async fn start_with(world: &World, migration: &str, env: &[(&str, &str)]) -> Result<Self> {
+        let binary = binary("probe")?;
+        let folder = world.folder("verifier")?;
+        let (document, state, tokens) = (folder.join("migration.yaml"), folder.join("state"), folder.join("tokens"));
+        std::fs::write(&document, migration)?;
+        let lines = Role::ALL.map(|role| format!("test-{word} {word} {}\n", role.token(), word = role.word()));
+        std::fs::write(&tokens, lines.concat())?;
+        let address = format!("127.0.0.1:{}", world.port()?);
+        let mut spec = Spec::new("verifier", binary).arg("verifier");
+        spec = spec.arg("--config.file").arg(document.display().to_string());
+        spec = spec.arg("--state.dir").arg(state.display().to_string());
+        spec = spec.arg("--web.listen-address").arg(address.as_str());
+        spec = spec.arg("--web.token.file").arg(tokens.display().to_string());
+        for (name, value) in env {
+            spec = spec.env(*name, *value);
+        }
+        let process = world.start(spec)?;
+        let verifier = Self {
+            supervisor: world.supervisor(),
+            http: world.http().clone(),
+            process,
+            document,
+            state,
+            url: format!("http://{address}"),
+        };
+        verifier.answers().await?;
+        Ok(verifier)
+    }
+
+    /// Its base URL, without a slash at the end.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The folder that holds its ledger.
+    pub fn state_dir(&self) -> &PathBuf {
+        &self.state
+    }
+
+    /// The process, for its logs and its id.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// The token that has this role.
+    pub fn token(&self, role: Role) -> String {
+        role.token()
+    }
+
+    /// Replaces the Migration document. The verifier notices by itself, or at once by [`Verifier::reload`].
+    ///
+    /// # Errors
+    /// It can not be written.
+    pub fn write_migration(&self, migration: &str) -> Result<()> {
+        let next = self.document.with_extension("next");
+        std::fs::write(&next, migration)?;
+        Ok(std::fs::rename(next, &self.document)?)
+    }
+
+    /// SIGHUP: reads the document again.
+    pub fn reload(&self) {
+        self.process.signal(Signal::HUP);
+    }
+
+    /// SIGKILL; returns when it is gone.
+    ///
+    /// # Errors
+    /// It will not go.
+    pub async fn kill9(&self) -> Result<()> {
+        self.process.kill().await
+    }
+
+    /// SIGTERM, and waits for its end.
+    ///
+    /// # Errors
+    /// It does not end within 10 s.
+    pub async fn sigterm(&self) -> Result<ExitStatus> {
+        self.process.stop(STOP).await
+    }
+
+    /// SIGSTOP.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub async fn freeze(&self) -> Result<()> {
+        self.process.freeze().await
+    }
+
+    /// SIGCONT.
+    pub fn thaw(&self) {
+        self.process.thaw();
+    }
+
+    /// Starts it again, on the same port, document and state; returns when it answers.
+    ///
+    /// # Errors
+    /// It runs already, or does not answer within 20 s.
+    pub async fn start_again(&self) -> Result<()> {
+        self.process.start()?;
+        self.answers().await
+    }
+
+    /// `GET path`, with the token for reading.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub async fn get(&self, path: &str) -> Result<Answer> {
+        self.request(Method::GET, path, Some(Role::Read), None).await
+    }
+
+    /// `POST path`, with the operator's token.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub async fn post(&self, path: &str, body: &Value) -> Result<Answer> {
+        self.request(Method::POST, path, Some(Role::Operate), Some(body)).await
+    }
+
+    /// Any request, as any role or as nobody.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub async fn request(&self, method: Method, path: &str, role: Option<Role>, body: Option<&Value>) -> Result<Answer> {
+        let mut request = self.http.request(method, format!("{}{path}", self.url));
+        if let Some(role) = role {
+            request = request.bearer_auth(role.token());
+        }
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        Answer::to(request).await
+    }
+
+    /// Runs `cutover` against this verifier, as the operator and without a terminal.
+    ///
+    /// # Errors
+    /// The binary is missing or stale, or it still runs after two minutes. An exit code is no error.
+    pub async fn cutover(&self, args: &[&str]) -> Result<Output> {
+        self.cutover_as(Role::Operate, args).await
+    }
+
+    /// Like [`Verifier::cutover`], with another role's token.
+    ///
+    /// # Errors
+    /// As [`Verifier::cutover`].
+    pub async fn cutover_as(&self, role: Role, args: &[&str]) -> Result<Output> {
+        let spec = Spec::new("cutover", binary("cutover")?)
+            .args(args.iter().copied())
+            .env("PHASEGATE_SERVER", self.url.as_str())
+            .env("PHASEGATE_TOKEN", role.token());
+        self.supervisor.adopt(spec).run(COMMAND).await
+    }
+
+    async fn answers(&self) -> Result<()> {
+        let look = async || {
+            let answer = self.get("/-/healthy").await?;
+            ensure!(answer.status == 200, "{}: {}", answer.status, answer.body.trim());
+            Ok(())
+        };
+        self.process.wait_until(START, "the verifier answers", look).await
+    }
+}
