@@ -73,7 +73,9 @@ impl World {
 
     fn take(&mut self, input: &Input) -> Option<Vec<Event>> {
         let events = decide(&self.state, input, self.now()).ok()?;
-        events.iter().for_each(|event| apply(&mut self.state, event));
+        for event in &events {
+            apply(&mut self.state, event);
+        }
         Some(events)
     }
 

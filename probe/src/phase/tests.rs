@@ -58,7 +58,9 @@ fn ledger(plan: Plan) -> State {
 
 fn take(state: &mut State, input: &Input, at: Now) -> Result<Vec<Event>, Refusal> {
     let events = decide(state, input, at)?;
-    events.iter().for_each(|event| apply(state, event));
+    for event in &events {
+        apply(state, event);
+    }
     Ok(events)
 }
 

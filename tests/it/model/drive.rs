@@ -134,7 +134,7 @@ impl<'a> Pair<'a> {
 
     /// One thing happens to both. The first difference, in words.
     pub(crate) fn happen(&mut self, tick: &Tick) -> Result<(), String> {
-        let before = self.watch.before(&self.core, tick);
+        let before = Watch::before(&self.core, tick);
         let events = self.core.happen(tick);
         let ok = self.oracle.happen(self.core.t, self.core.utc, &tick.act);
         self.counts.inputs += 1;
