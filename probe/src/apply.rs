@@ -241,6 +241,7 @@ fn evaluated(state: &mut State, evaluation: &Arc<Evaluation>) {
     state.soft.epoch = evaluation.epoch;
     for record in state.live.probes.values_mut() {
         record.disturbed = false;
+        record.shown = true;
     }
     let last = state.live.evaluation.replace(evaluation.clone());
     for view in evaluation.probes.iter().filter(|view| view.sight.state == ProbeState::Red) {

@@ -200,7 +200,8 @@ fn probe_edges(state: &State, evaluation: &Evaluation, before: Option<&Evaluatio
     let mut events = Vec::new();
     let Some(plan) = state.durable.plan.as_deref() else { return events };
     for (at, (view, (_, probe))) in evaluation.probes.iter().zip(plan.probes()).enumerate() {
-        let was = before.and_then(|e| e.probe_named(at, &view.name)).map_or(ProbeState::Unknown, |last| last.sight.state);
+        let last = before.filter(|_| state.shown(&view.name)).and_then(|e| e.probe_named(at, &view.name));
+        let was = last.map_or(ProbeState::Unknown, |last| last.sight.state);
         if was == view.sight.state {
             continue;
         }

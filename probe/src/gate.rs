@@ -148,7 +148,7 @@ fn look(state: &State, plan: &Plan, before: Option<&Evaluation>, now: Now) -> Ve
     let close = before.is_some_and(|e| now.t.since(e.at.t) <= MAX_EPOCH_GAP);
     let view = |(at, (phase, probe)): (usize, (usize, &ProbePlan))| {
         let sight = state.sight(probe, now);
-        let last = before.and_then(|e| e.probe_named(at, &probe.name));
+        let last = before.filter(|_| state.shown(&probe.name)).and_then(|e| e.probe_named(at, &probe.name));
         let was = last.map(|view| view.sight.state);
         let disturbed = state.live.probes.get(&probe.name).is_none_or(|record| record.disturbed);
         ProbeView {
@@ -189,3 +189,6 @@ impl Evaluation {
         now.since(self.at.t)
     }
 }
+
+#[cfg(test)]
+mod tests;

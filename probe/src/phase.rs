@@ -295,3 +295,6 @@ fn keeps_seals(state: &State, old: &Plan, new: &Plan) -> Result<(), Refusal> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

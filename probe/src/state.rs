@@ -286,6 +286,8 @@ pub struct ProbeRecord {
     pub trust: Trust,
     /// The newest control.
     pub control: Option<(Now, Outcome)>,
+    /// Whether an epoch has shown it since its fresh start; what an epoch showed before was another probe.
+    pub shown: bool,
     /// Something other than a Pass came in since the last epoch: no green credit for it.
     pub disturbed: bool,
 }
@@ -305,6 +307,7 @@ impl ProbeRecord {
             flaps: 0,
             trust: Trust::Untested,
             control: None,
+            shown: false,
             disturbed: true,
         }
     }
@@ -412,6 +415,11 @@ impl State {
     /// Whether a probe has left the required sets: the phase it lasts until has switched.
     pub fn retired(&self, probe: &ProbePlan) -> bool {
         probe.until.as_ref().is_some_and(|until| self.phase(until).switched.is_some())
+    }
+
+    /// Whether what the last evaluation showed of it belongs to its present start.
+    pub(crate) fn shown(&self, name: &str) -> bool {
+        self.live.probes.get(name).is_some_and(|record| record.shown)
     }
 
     /// The active override of a probe, if any and if it may have one.

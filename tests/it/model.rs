@@ -1,4 +1,5 @@
 //! The verdict core against a naive second implementation, on random histories, and against scripted traps.
+#![expect(clippy::wildcard_enum_match_arm, reason = "each question is about few of the many things that can happen")]
 
 mod case;
 mod day;
@@ -10,5 +11,6 @@ mod liveness;
 mod oracle;
 mod rng;
 mod script;
+mod scripts;
 mod shrink;
 mod traps;

@@ -134,7 +134,7 @@ impl<'a> Pair<'a> {
 
     /// One thing happens to both. The first difference, in words.
     pub(crate) fn happen(&mut self, tick: &Tick) -> Result<(), String> {
-        let before = self.watch.before(&self.core, tick);
+        let before = Watch::before(&self.core, tick);
         let events = self.core.happen(tick);
         let ok = self.oracle.happen(self.core.t, self.core.utc, &tick.act);
         self.counts.inputs += 1;
@@ -176,7 +176,7 @@ impl<'a> Pair<'a> {
         }
         if tick.act == Act::Epoch {
             let shown = core.state.live.evaluation.as_deref().unwrap();
-            let verdicts = |e: &Evaluation| e.gates.iter().chain(&e.guards).map(|view| view.verdict).collect::<Vec<_>>();
+            let verdicts = |e: &Evaluation| e.gates.iter().map(|gate| gate.verdict).collect::<Vec<_>>();
             if verdicts(shown) != verdicts(evaluation) {
                 return Err(format!("the epoch shows {:?}, a look right after it {:?}", verdicts(shown), verdicts(evaluation)));
             }

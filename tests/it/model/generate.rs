@@ -275,7 +275,8 @@ fn mutate(rng: &mut Rng, doc: &mut Doc, rev: u32) {
     match rng.below(10) {
         0 | 1 => {
             if let Some(probe) = doc.phases[at].probes.first_mut() {
-                *probe = ProbeDoc { rev, ..probe.clone() };
+                let waivable = probe.waivable && rng.percent(60);
+                *probe = ProbeDoc { rev, waivable, ..probe.clone() };
             }
         }
         2 => {

@@ -31,7 +31,7 @@ pub(crate) struct Watch {
 
 impl Watch {
     /// The gate's verdict before a `complete`.
-    pub(crate) fn before(&self, core: &Core, tick: &Tick) -> Option<Verdict> {
+    pub(crate) fn before(core: &Core, tick: &Tick) -> Option<Verdict> {
         let Act::Complete(phase) = tick.act else { return None };
         let mut now = core.now();
         now.t.0 += tick.after;
@@ -148,7 +148,8 @@ impl Watch {
                     return Err(format!("{} is open while {} is {:?}", gate.phase, probe.name, view.sight.state));
                 }
                 let name = probe.name.to_string();
-                if !probe.is_proof() && !(self.ran.contains(&name) && self.proven.contains(&name)) {
+                let witnessed = self.ran.contains(&name) && self.proven.contains(&name);
+                if !probe.is_proof() && !witnessed {
                     return Err(format!("{} is open, and {name} has not run and failed its control in this process", gate.phase));
                 }
                 if of == at && self.red.get(&name).is_some_and(|red| red + soak + budget >= core.t) {

@@ -231,7 +231,8 @@ impl<'a> Oracle<'a> {
     /// Whether the probe counts for gates now, seen from its own phase or a later one.
     fn required(&self, doc: &Doc, at: usize, probe: &ProbeDoc) -> bool {
         let adopted = self.phase(doc.phases[at].id).adopted;
-        probe.gate && !(adopted && probe.proof.is_some()) && !self.retired(probe) && !self.overridden(probe)
+        let waived = adopted && probe.proof.is_some();
+        probe.gate && !waived && !self.retired(probe) && !self.overridden(probe)
     }
 
     /// Whether the phase it lasts until is switching or adopted.

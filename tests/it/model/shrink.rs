@@ -1,5 +1,7 @@
 //! Makes a failing history as short as it gets, by leaving things out.
 
+use std::fmt::Write as _;
+
 use super::case::{Case, Tick};
 use super::drive::run;
 
@@ -45,19 +47,19 @@ pub(crate) fn print(case: &Case, words: &str) -> String {
     let mut text = format!("{words}\n");
     let used = |index: usize| case.ticks.iter().any(|tick| tick.act == super::case::Act::Configure(index));
     for (index, doc) in case.docs.iter().enumerate().filter(|(index, _)| used(*index)) {
-        text.push_str(&format!("document {index}:\n"));
+        writeln!(text, "document {index}:").unwrap();
         for phase in &doc.phases {
             let numbers = (phase.soak, phase.budget, phase.min_samples);
-            text.push_str(&format!("  phase {} soak, budget, minSamples {numbers:?}\n", phase.id));
+            writeln!(text, "  phase {} soak, budget, minSamples {numbers:?}", phase.id).unwrap();
             for probe in &phase.probes {
-                text.push_str(&format!("    {probe:?}\n"));
+                writeln!(text, "    {probe:?}").unwrap();
             }
         }
     }
     let mut t = super::generate::START;
     for (at, tick) in case.ticks.iter().enumerate() {
         t += tick.after;
-        text.push_str(&format!("  {at:3} at {t} (+{}, clock {:+}): {:?}\n", tick.after, tick.jump, tick.act));
+        writeln!(text, "  {at:3} at {t} (+{}, clock {:+}): {:?}", tick.after, tick.jump, tick.act).unwrap();
     }
     text
 }

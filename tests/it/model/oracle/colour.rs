@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use probe::state::ProbeState;
 
 use super::{Entry, Oracle};
-use crate::model::case::{Act, Look, ProbeDoc, WHOLE};
+use crate::model::case::{Act, Doc, Look, ProbeDoc, WHOLE};
 
 const FLAP_WINDOW: u64 = 10 * 60 * 1000;
 
@@ -23,6 +23,9 @@ pub(crate) enum Proof {
         sealed: bool,
     },
 }
+
+/// When a Run started, and what it saw unless it was a slice.
+type LastRun = (u64, Option<Look>);
 
 impl Oracle<'_> {
     /// The entries after which the probe started afresh, other than with the process: another hash, a rollback of its own
@@ -162,7 +165,7 @@ impl Oracle<'_> {
     pub(super) fn voids(&self, target: Option<(u8, u8)>) -> Vec<u8> {
         let Some((target, is)) = target else { return vec![] };
         let differs = |read: &BTreeMap<u8, u8>| read.get(&target).is_some_and(|was| *was != is);
-        let proofs = self.doc().into_iter().flat_map(|doc| doc.probes()).filter(|(_, probe)| probe.proof.is_some());
+        let proofs = self.doc().into_iter().flat_map(Doc::probes).filter(|(_, probe)| probe.proof.is_some());
         proofs
             .map(|(_, probe)| probe.id)
             .filter(|id| {
@@ -220,7 +223,7 @@ impl Oracle<'_> {
     }
 
     /// The base colour, when it changed, and the newest Run: its start and what it saw.
-    fn outcomes(&self, probe: &ProbeDoc) -> (ProbeState, Vec<u64>, Option<(u64, Option<Look>)>) {
+    fn outcomes(&self, probe: &ProbeDoc) -> (ProbeState, Vec<u64>, Option<LastRun>) {
         let (mut base, mut fails, mut passes) = (ProbeState::Unknown, 0, 0);
         let mut changed: Vec<u64> = Vec::new();
         let mut last = None;
