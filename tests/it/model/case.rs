@@ -1,7 +1,7 @@
 //! A history in short form: numbers instead of names, so that it can be generated, shrunk and printed.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use checks::{Evidence, Outcome, PartId, Progress, ReasonSpec, Step};
@@ -132,12 +132,19 @@ fn wall(utc: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(1_700_000_000_000 + utc).unwrap()
 }
 
+/// Names are made once: a hundred million are asked for.
+fn names(prefix: &str) -> Vec<Arc<str>> {
+    (0..16).map(|id| format!("{prefix}{id}").into()).collect()
+}
+
 pub(crate) fn phase_name(id: u8) -> Arc<str> {
-    format!("phase{id}").into()
+    static NAMES: LazyLock<Vec<Arc<str>>> = LazyLock::new(|| names("phase"));
+    Arc::clone(&NAMES[usize::from(id)])
 }
 
 pub(crate) fn probe_name(id: u8) -> Arc<str> {
-    format!("p{id}").into()
+    static NAMES: LazyLock<Vec<Arc<str>>> = LazyLock::new(|| names("p"));
+    Arc::clone(&NAMES[usize::from(id)])
 }
 
 pub(crate) fn part_name(id: u8) -> PartId {
