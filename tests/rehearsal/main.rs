@@ -39,7 +39,7 @@ fn main() -> ExitCode {
         tokio::select! {
             result = rehearse(&args, &screen) => result.map(|()| ExitCode::SUCCESS),
             _ = tokio::signal::ctrl_c() => {
-                screen.say("interrupted; everything that was started is stopped");
+                Screen::say("interrupted; everything that was started is stopped");
                 Ok(ExitCode::from(130))
             }
         }
@@ -55,7 +55,7 @@ async fn rehearse(args: &Args, screen: &Screen) -> anyhow::Result<()> {
     story::tell(&lab, screen).await?;
     if args.keep {
         screen.title("Still running, until Ctrl-C");
-        lab.addresses(screen);
+        lab.addresses();
         std::future::pending::<()>().await;
     }
     Ok(())

@@ -33,12 +33,12 @@ impl Screen {
     }
 
     /// The narrator.
-    pub(crate) fn say(&self, text: &str) {
+    pub(crate) fn say(text: &str) {
         Self::line(&format!("{DIM}   {text}{RESET}"));
     }
 
     /// A command with what it printed and its exit code.
-    pub(crate) fn command(&self, words: &str, output: &Output) {
+    pub(crate) fn command(words: &str, output: &Output) {
         Self::line(&format!("\n{CYAN}$ {words}{RESET}"));
         // Talk goes to stderr and data to stdout; captured apart, the talk came first nearly always.
         for text in [&output.stderr, &output.stdout] {

@@ -8,7 +8,6 @@ use crate::apply::apply;
 use crate::decide::decide;
 use crate::event::{Command, Control, Event, Input, Run, Wish};
 use crate::plan::{GatePlan, NaturePlan, PhasePlan, SealAt};
-use crate::state::PhaseState;
 
 const OWN: ReasonSpec = ReasonSpec::fail("broken", "mend it");
 const BLIND: ReasonSpec = ReasonSpec::unknown("blind", "open your eyes");
