@@ -3,3 +3,5 @@
 // The lints that tests are exempt from look for this attribute, also in a test binary.
 #[cfg(test)]
 mod bench;
+#[cfg(test)]
+mod product;
