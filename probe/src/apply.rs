@@ -1,5 +1,6 @@
 //! PURE. `apply`: what an [`Event`] does to the [`State`]. Total: an event that was decided is never refused here.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use checks::Outcome;
@@ -66,10 +67,11 @@ pub fn apply(state: &mut State, event: &Event) {
                 sealed: false,
             };
             state.durable.proofs.insert(probe.clone(), record);
+            state.soft.reading.remove(probe);
         }
-        Event::ProofVoided { probe, .. } => {
+        Event::ProofVoided { probe, at, .. } => {
             state.durable.proofs.remove(probe);
-            fresh(state, probe);
+            fresh(state, probe, at.t);
         }
         Event::FactRecorded { name, stamp, value } => {
             state.durable.facts.insert(name.clone(), Fact { stamp: stamp.clone(), value: value.clone() });
@@ -87,8 +89,10 @@ pub fn apply(state: &mut State, event: &Event) {
                 parts.remove(part);
             }
         }
-        Event::RunObserved { probe, run, memory } => observe(state, probe, run, memory.as_ref()),
-        Event::ControlObserved { probe, at, outcome, earned } => control(state, probe, *at, outcome, *earned),
+        Event::RunObserved { probe, run, memory, identities } => observe(state, probe, run, memory.as_ref(), identities),
+        Event::ControlObserved { probe, at, finished, outcome, earned } => {
+            control(state, probe, (*at, *finished), outcome, *earned)
+        }
         Event::Evaluated(evaluation) => evaluated(state, evaluation),
         Event::StoreChanged { unwritable } => state.live.unwritable.clone_from(unwritable),
     }
@@ -98,13 +102,14 @@ fn soak<'a>(soft: &'a mut Soft, probe: &ProbeName) -> &'a mut crate::soak::Soak 
     soft.soaks.entry(probe.clone()).or_default()
 }
 
-/// A probe starts afresh: unknown, without Memory, parts or soak.
-fn fresh(state: &mut State, probe: &ProbeName) {
+/// A probe starts afresh: unknown, without Memory, parts or soak; when it was last red is not forgotten.
+fn fresh(state: &mut State, probe: &ProbeName, at: Millis) {
     state.live.generation = state.live.generation.saturating_add(1);
     state.live.probes.insert(probe.clone(), ProbeRecord::new(state.live.generation));
-    state.soft.soaks.remove(probe);
+    soak(&mut state.soft, probe).reset(at);
     state.soft.parts.remove(probe);
     state.soft.memories.remove(probe);
+    state.soft.reading.remove(probe);
 }
 
 fn configure(state: &mut State, plan: &Arc<Plan>, at: Now) {
@@ -114,6 +119,7 @@ fn configure(state: &mut State, plan: &Arc<Plan>, at: Now) {
     state.soft.soaks.retain(|name, _| known(name));
     state.soft.parts.retain(|name, _| known(name));
     state.soft.memories.retain(|name, _| known(name));
+    state.soft.reading.retain(|name, _| known(name));
     state.durable.proofs.retain(|name, _| known(name));
     state.durable.armed.retain(|name| known(name));
     state.durable.overrides.retain(|_, exception| known(&exception.probe));
@@ -124,7 +130,8 @@ fn configure(state: &mut State, plan: &Arc<Plan>, at: Now) {
     for (_, probe) in plan.probes() {
         let before = old.as_deref().and_then(|old| old.probe(&probe.name)).map(|(_, before)| &before.hash);
         if before.is_some_and(|before| *before != probe.hash) {
-            fresh(state, &probe.name);
+            state.soft.soaks.remove(&probe.name);
+            fresh(state, &probe.name, at.t);
             state.durable.proofs.remove(&probe.name);
             state.durable.armed.remove(&probe.name);
         }
@@ -149,11 +156,13 @@ fn seal(state: &mut State, proofs: &[ProbeName]) {
     for name in proofs {
         if let Some(proof) = state.durable.proofs.get_mut(name) {
             proof.sealed = true;
+            state.soft.reading.remove(name);
         }
     }
 }
 
 fn roll_back(state: &mut State, phase: &str, at: Millis) {
+    let had_switched = state.phase(phase).switched.is_some();
     if let Some(record) = state.durable.phases.get_mut(phase) {
         record.begun = None;
         record.switched = None;
@@ -165,17 +174,21 @@ fn roll_back(state: &mut State, phase: &str, at: Millis) {
     let Some(plan) = state.durable.plan.clone() else { return };
     for (position, probe) in plan.probes() {
         let own = plan.phases.get(position).is_some_and(|p| &*p.name == phase);
-        if own && probe.is_proof() {
+        let returns = had_switched && probe.until.as_deref() == Some(phase);
+        if own && probe.is_proof() || returns {
             state.durable.proofs.remove(&probe.name);
-            fresh(state, &probe.name);
-        }
-        if probe.until.as_deref() == Some(phase) {
-            fresh(state, &probe.name);
+            fresh(state, &probe.name, at);
         }
     }
 }
 
-fn observe(state: &mut State, probe: &ProbeName, run: &Arc<RunRecord>, memory: Option<&Arc<[u8]>>) {
+fn observe(
+    state: &mut State,
+    probe: &ProbeName,
+    run: &Arc<RunRecord>,
+    memory: Option<&Arc<[u8]>>,
+    identities: &BTreeMap<String, String>,
+) {
     let Some(plan) = state.durable.plan.clone() else { return };
     let Some((_, probe_plan)) = plan.probe(probe) else { return };
     let Some(record) = state.live.probes.get_mut(probe) else { return };
@@ -194,6 +207,13 @@ fn observe(state: &mut State, probe: &ProbeName, run: &Arc<RunRecord>, memory: O
     if probe_plan.is_proof() {
         record.last_pass = matches!(run.outcome, Outcome::Pass { .. }).then_some(run.started).or(record.last_pass);
         record.last = Some(run.clone());
+        let sealed = state.durable.proofs.get(probe).is_some_and(|proof| proof.sealed);
+        if run.progress.is_some() && !sealed {
+            state.soft.reading.entry(probe.clone()).or_default().extend(identities.clone());
+        }
+        if state.durable.proofs.get(probe).is_some_and(|proof| proof.failed.is_some() && proof.hash == probe_plan.hash) {
+            soak(&mut state.soft, probe).red(run.finished.t);
+        }
         return;
     }
     let base = record.observe(run.clone(), probe_plan);
@@ -204,7 +224,7 @@ fn observe(state: &mut State, probe: &ProbeName, run: &Arc<RunRecord>, memory: O
     }
 }
 
-fn control(state: &mut State, probe: &ProbeName, at: Now, outcome: &Outcome, earned: bool) {
+fn control(state: &mut State, probe: &ProbeName, (at, finished): (Now, Now), outcome: &Outcome, earned: bool) {
     let Some(record) = state.live.probes.get_mut(probe) else { return };
     record.control = Some((at, outcome.clone()));
     if earned {
@@ -212,7 +232,7 @@ fn control(state: &mut State, probe: &ProbeName, at: Now, outcome: &Outcome, ear
         soak(&mut state.soft, probe).control_failed(at.t);
     } else if matches!(outcome, Outcome::Pass { .. }) {
         record.trust = Trust::Untrusted;
-        soak(&mut state.soft, probe).reset(at.t);
+        soak(&mut state.soft, probe).reset(finished.t);
     }
 }
 
@@ -223,6 +243,9 @@ fn evaluated(state: &mut State, evaluation: &Arc<Evaluation>) {
         record.disturbed = false;
     }
     let last = state.live.evaluation.replace(evaluation.clone());
+    for view in evaluation.probes.iter().filter(|view| view.sight.state == ProbeState::Red) {
+        soak(&mut state.soft, &view.name).red(evaluation.at.t);
+    }
     let (Some(last), Some(plan)) = (last, state.durable.plan.clone()) else { return };
     for view in evaluation.probes.iter().filter(|view| view.credited) {
         let Some(phase) = plan.phases.get(view.phase) else { continue };

@@ -86,8 +86,16 @@ pub enum AuthError {
     #[error("can not read the token file {}", .0.display())]
     Unreadable(PathBuf, #[source] io::Error),
     /// Lines of it can not be used; all of them.
-    #[error("token file {}:{}", .0.display(), .1.iter().map(|error| format!("\n  {error}")).collect::<String>())]
+    #[error("token file {}:{}", .0.display(), Lines(.1))]
     Lines(PathBuf, Vec<LineError>),
+}
+
+struct Lines<'a>(&'a [LineError]);
+
+impl fmt::Display for Lines<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|error| write!(f, "\n  {error}"))
+    }
 }
 
 /// Why somebody may not.

@@ -2,7 +2,7 @@
 //! read, trust or write ends in a non-zero exit code.
 
 use std::fs;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -62,7 +62,8 @@ struct Cli {
 #[command(next_help_heading = "Global options")]
 struct Global {
     /// Address of the verifier
-    #[arg(long, global = true, env = "PHASEGATE_SERVER", default_value = "http://127.0.0.1:9470", value_name = "URL")]
+    #[arg(long, global = true, env = "PHASEGATE_SERVER", hide_env_values = true, value_name = "URL")]
+    #[arg(default_value = "http://127.0.0.1:9470")]
     server: String,
     /// File that holds the token for commands; without it, the variable `PHASEGATE_TOKEN` holds the token itself
     #[arg(long, global = true, value_name = "FILE")]
@@ -138,9 +139,9 @@ Examples:
 }
 
 fn long_help() -> String {
-    let codes: String =
-        Exit::ALL.iter().map(|exit| format!("  {:>3}  {:<11}  {}\n", exit.code, exit.name, exit.meaning)).collect();
-    format!("{EXAMPLES}\n\nExit codes, the same in every output format:\n{codes}")
+    let line = |exit: &Exit| format!("  {:>3}  {:<11}  {}", exit.code, exit.name, exit.meaning);
+    let codes: Vec<_> = Exit::ALL.iter().map(line).collect();
+    format!("{EXAMPLES}\n\nExit codes, the same in every output format:\n{}", codes.join("\n"))
 }
 
 /// A name of the document: one path segment.
@@ -248,7 +249,7 @@ fn terminal(global: &Global) -> Io<'static> {
     let collected = |variable| std::env::var_os(variable).filter(|path| !path.is_empty()).map(PathBuf::from);
     Io {
         screen: io::stdout().is_terminal() && out.current_choice() != ColorChoice::Never,
-        out: Box::new(out) as Box<dyn Write>,
+        out: Box::new(out),
         err: Box::new(err),
         format: global.output,
         keyboard: if asked { Keyboard::Terminal } else { Keyboard::None },

@@ -1,5 +1,6 @@
 //! PURE. `decide`: what an [`Input`] means, given the [`State`], as events; or why it is refused.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -45,6 +46,10 @@ fn current<'a>(state: &'a State, name: &str, generation: u64) -> Result<&'a Prob
 fn take_run(state: &State, run: &Run) -> Result<Vec<Event>, Refusal> {
     let probe = current(state, &run.probe, run.generation)?;
     let mut events = voided(state, run);
+    // Its own cursor is of the other server: nothing of this run may count.
+    if events.iter().any(|event| matches!(event, Event::ProofVoided { probe, .. } if *probe == run.probe)) {
+        return Ok(events);
+    }
     let (parts, progress) = match &run.step {
         Step::Done(parts) => (complete_parts(state, probe, parts), None),
         Step::More(progress) if probe.is_proof() => (BTreeMap::new(), Some(progress.clone())),
@@ -72,13 +77,15 @@ fn take_run(state: &State, run: &Run) -> Result<Vec<Event>, Refusal> {
         if let Some(failed) = failed
             && !sealed
         {
+            let mut identities = state.soft.reading.get(&run.probe).cloned().unwrap_or_default();
+            identities.extend(run.identities.clone());
             events.push(Event::ProofFinished {
                 probe: run.probe.clone(),
                 at: run.started,
                 failed,
                 evidence: outcome.evidence().clone(),
                 hash: probe.hash.clone(),
-                identities: run.identities.clone(),
+                identities,
             });
         }
     }
@@ -86,20 +93,30 @@ fn take_run(state: &State, run: &Run) -> Result<Vec<Event>, Refusal> {
         events.push(Event::MemoryLost { probe: run.probe.clone(), at: run.finished });
     }
     let record = RunRecord { started: run.started, finished: run.finished, outcome, parts, progress };
-    events.push(Event::RunObserved { probe: run.probe.clone(), run: Arc::new(record), memory: run.memory.clone() });
+    events.push(Event::RunObserved {
+        probe: run.probe.clone(),
+        run: Arc::new(record),
+        memory: run.memory.clone(),
+        identities: run.identities.clone(),
+    });
     Ok(events)
 }
 
-/// Proofs that are bound to another server than this run has read.
+/// Proofs, finished or not, that are bound to another server than this run has read.
 fn voided(state: &State, run: &Run) -> Vec<Event> {
     let mut events = Vec::new();
-    for (name, proof) in &state.durable.proofs {
+    if run.identities.is_empty() {
+        return events;
+    }
+    for (_, probe) in state.durable.plan.iter().flat_map(|plan| plan.probes()).filter(|(_, probe)| probe.is_proof()) {
+        let finished = state.durable.proofs.get(&probe.name).map(|proof| &proof.identities);
         let differs = |(target, is): (&String, &String)| {
-            let was = proof.identities.get(target).filter(|was| *was != is)?;
+            let mut bound = finished.into_iter().chain(state.soft.reading.get(&probe.name));
+            let was = bound.find_map(|read| read.get(target).filter(|was| *was != is))?;
             Some((target.clone(), was.clone(), is.clone()))
         };
         if let Some((target, was, is)) = run.identities.iter().find_map(differs) {
-            events.push(Event::ProofVoided { probe: name.clone(), at: run.finished, target, was, is });
+            events.push(Event::ProofVoided { probe: probe.name.clone(), at: run.finished, target, was, is });
         }
     }
     events
@@ -113,16 +130,19 @@ fn complete_parts(state: &State, probe: &ProbePlan, reported: &BTreeMap<PartId, 
     }
     let mut parts = reported.clone();
     // A check that could not look at all says so for the whole: its parts have not vanished, they were not listed.
-    let blind = reported.contains_key(&PartId::new(PartId::WHOLE));
+    let blind = reported
+        .get(&PartId::new(PartId::WHOLE))
+        .is_some_and(|whole| matches!(whole, Outcome::Unknown { .. } | Outcome::Fail { .. }));
     for part in state.soft.parts.get(&probe.name).into_iter().flatten().filter(|_| !blind) {
         parts.entry(part.clone()).or_insert_with(|| engine::PART_VANISHED.because(format!("{part} is not reported any more")));
     }
     parts
 }
 
-/// The worst part decides; no part at all is Unknown.
+/// The worst part decides, of several that wait the one that is due first; no part at all is Unknown.
 fn worst(parts: &BTreeMap<PartId, Outcome>) -> Outcome {
-    let worst = parts.iter().max_by_key(|(_, outcome)| outcome.rank());
+    let due = |outcome: &Outcome| if let Outcome::Waiting { due, .. } = outcome { Some(*due) } else { None };
+    let worst = parts.iter().max_by_key(|(_, outcome)| (outcome.rank(), Reverse(due(outcome))));
     match worst {
         None => engine::NO_PARTS.because("the check reported no part"),
         Some((_, outcome)) if parts.len() == 1 => outcome.clone(),
@@ -149,6 +169,7 @@ fn take_control(state: &State, control: &Control) -> Result<Vec<Event>, Refusal>
     let mut events = vec![Event::ControlObserved {
         probe: control.probe.clone(),
         at: control.started,
+        finished: control.finished,
         outcome: control.outcome.clone(),
         earned,
     }];
@@ -192,8 +213,9 @@ fn probe_edges(state: &State, evaluation: &Evaluation, before: Option<&Evaluatio
             evidence: view.sight.evidence.clone(),
         });
         let Some(phase) = plan.phases.get(view.phase) else { continue };
-        let complete = state.phase(&phase.name).state() == PhaseState::Complete;
-        let counts = probe.gate && !view.retired && complete && state.overridden(probe, evaluation.at.t).is_none();
+        let record = state.phase(&phase.name);
+        let required = probe.gate && !view.retired && !(probe.is_proof() && record.adopted.is_some());
+        let counts = required && record.state() == PhaseState::Complete && state.overridden(probe, evaluation.at.t).is_none();
         if view.sight.state == ProbeState::Red && counts && state.durable.armed.contains(&view.name) {
             events.push(Event::RegressionLatched {
                 phase: phase.name.clone(),

@@ -266,7 +266,7 @@ pub enum Event {
         evidence: Evidence,
         /// Hash of the probe it belongs to.
         hash: String,
-        /// Identities it read, by target.
+        /// Identities that its slices read, by target.
         identities: BTreeMap<String, String>,
     },
     /// A proof is void: another server stands where it looked.
@@ -329,6 +329,8 @@ pub enum Event {
         run: Arc<RunRecord>,
         /// Memory for the next Run.
         memory: Option<Arc<[u8]>>,
+        /// Identities it read, by target.
+        identities: BTreeMap<String, String>,
     },
     /// A control was taken in. Not chained.
     #[serde(skip)]
@@ -337,6 +339,8 @@ pub enum Event {
         probe: ProbeName,
         /// When it started.
         at: Now,
+        /// When it was over.
+        finished: Now,
         /// What it saw.
         outcome: Outcome,
         /// Whether it failed with its own reason.

@@ -200,7 +200,7 @@ fn look(state: &State, plan: &Plan, before: Option<&Evaluation>, now: Now) -> Ve
         let sight = state.sight(probe, now);
         let last = before.and_then(|e| e.probe_named(at, &probe.name));
         let was = last.map(|view| view.sight.state);
-        let disturbed = state.live.probes.get(&probe.name).is_none_or(|record| record.disturbed) && !probe.is_proof();
+        let disturbed = state.live.probes.get(&probe.name).is_none_or(|record| record.disturbed);
         ProbeView {
             name: probe.name.clone(),
             phase,
@@ -236,8 +236,7 @@ impl<'a> Board<'a> {
         for (probe, view) in &required {
             self.probe_row(probe, view, &mut tally);
         }
-        let soak =
-            self.soak_row(phase, required.iter().filter(|(_, view)| view.phase == at).map(|(probe, _)| *probe), &mut tally);
+        let soak = self.soak_row(phase, required.into_iter().filter(|(_, view)| view.phase == at), &mut tally);
 
         let mut view = tally.verdict(soak);
         if view.verdict == Verdict::Open {
@@ -368,14 +367,28 @@ impl<'a> Board<'a> {
         });
     }
 
+    /// What the probe has served up to this moment, the time since the last epoch included.
+    fn served(&self, phase: &PhasePlan, view: &ProbeView) -> Soak {
+        let mut soak = self.state.soft.soaks.get(&view.name).cloned().unwrap_or_default();
+        let switched = self.state.phase(&phase.name).switched.as_ref();
+        if let (true, Some(last), Some(switched)) = (view.credited, &self.state.live.evaluation, switched) {
+            soak.credit(last.at.t.max(switched.at.t), self.now.t, &phase.gate);
+        }
+        soak
+    }
+
     /// Row 5, the soak.
-    fn soak_row<'p>(&self, phase: &PhasePlan, probes: impl Iterator<Item = &'p ProbePlan>, tally: &mut Tally) -> SoakView {
+    fn soak_row(
+        &self,
+        phase: &PhasePlan,
+        probes: impl Iterator<Item = (&'a ProbePlan, &'a ProbeView)>,
+        tally: &mut Tally,
+    ) -> SoakView {
         let gate = &phase.gate;
-        let unserved = Soak::default();
         let mut least =
             SoakView { need: gate.soak, have: Duration::MAX, samples_need: gate.min_samples.max(1), samples_have: u32::MAX };
-        for probe in probes {
-            let soak = self.state.soft.soaks.get(&probe.name).unwrap_or(&unserved);
+        for (probe, view) in probes {
+            let soak = self.served(phase, view);
             let have = soak.have(self.now.t, gate);
             least.have = least.have.min(have);
             if !probe.is_proof() {

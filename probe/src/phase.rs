@@ -7,7 +7,7 @@ use crate::event::{Command, Event, Refusal, RefusalKind, Wish};
 use crate::gate::{GateView, Verdict, evaluate};
 use crate::now::Now;
 use crate::plan::{NaturePlan, PhaseName, PhasePlan, Plan, SealAt};
-use crate::state::{PhaseState, Stamp, State};
+use crate::state::{PhaseState, ProbeState, Stamp, State};
 
 /// Longest text of a reason given by a person, in characters.
 const MAX_REASON: usize = 500;
@@ -118,10 +118,16 @@ impl<'a> Desk<'a> {
         })
     }
 
-    /// The proofs of a phase that this event needs and seals. An overridden one is not sealed: it was not needed.
+    /// The valid proofs of a phase that this event seals; `complete` also those that were proven again since the switch. One
+    /// that was not needed, because it is overridden or retired, is not sealed: nobody has asked whether it is valid.
     fn seals(&self, phase: &PhasePlan, event: SealAt) -> Vec<Arc<str>> {
         let due = |probe: &&crate::plan::ProbePlan| match probe.nature {
-            NaturePlan::Proof { seal_at, .. } => seal_at == event && self.state.overridden(probe, self.now.t).is_none(),
+            NaturePlan::Proof { seal_at, .. } => {
+                (seal_at == event || event == SealAt::Complete)
+                    && self.state.overridden(probe, self.now.t).is_none()
+                    && !self.state.retired(probe)
+                    && self.state.sight(probe, self.now).state == ProbeState::Green
+            }
             NaturePlan::Continuous => false,
         };
         phase.probes.iter().filter(due).map(|probe| probe.name.clone()).collect()
@@ -250,7 +256,7 @@ pub fn configure(state: &State, plan: &Arc<Plan>, now: Now) -> Result<Vec<Event>
             return Ok(Vec::new());
         }
         keeps_history(state, old, plan)?;
-        keeps_seals(state, plan)?;
+        keeps_seals(state, old, plan)?;
     }
     Ok(vec![Event::ConfigLoaded { at: now, plan: plan.clone() }])
 }
@@ -277,10 +283,14 @@ fn keeps_history(state: &State, old: &Plan, new: &Plan) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn keeps_seals(state: &State, new: &Plan) -> Result<(), Refusal> {
+fn keeps_seals(state: &State, old: &Plan, new: &Plan) -> Result<(), Refusal> {
+    let home = |plan: &Plan, name: &str| plan.probe(name).and_then(|(at, _)| plan.phases.get(at)).map(|p| p.name.clone());
     for (name, proof) in state.durable.proofs.iter().filter(|(_, proof)| proof.sealed) {
-        if new.probe(name).is_none_or(|(_, probe)| probe.hash != proof.hash) {
-            return Err(conflict(format!("proof {name} is sealed: it can not be changed or removed; roll its phase back first")));
+        let changed = new.probe(name).is_none_or(|(_, probe)| probe.hash != proof.hash);
+        if changed || home(old, name) != home(new, name) {
+            return Err(conflict(format!(
+                "proof {name} is sealed: it can not be changed, moved or removed; roll its phase back first"
+            )));
         }
     }
     Ok(())

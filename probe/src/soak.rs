@@ -39,8 +39,9 @@ pub enum Short {
 }
 
 impl Soak {
-    /// Green from the last epoch to this one.
+    /// Green from the last epoch to this one; what lies before the last reset is not of this soak.
     pub fn credit(&mut self, from: Millis, to: Millis, gate: &GatePlan) {
+        let from = self.reset_at.map_or(from, |reset| from.max(reset));
         if to <= from {
             return;
         }
@@ -74,12 +75,12 @@ impl Soak {
     /// The probe is red: the soak starts anew, and the window remembers it.
     pub fn red(&mut self, at: Millis) {
         self.reset(at);
-        self.red_at = Some(at);
+        self.red_at = self.red_at.max(Some(at));
     }
 
     /// The soak starts anew.
     pub fn reset(&mut self, at: Millis) {
-        *self = Self { red_at: self.red_at, reset_at: Some(at), ..Self::default() };
+        *self = Self { red_at: self.red_at, reset_at: self.reset_at.max(Some(at)), ..Self::default() };
     }
 
     /// Green time within the window that ends now.

@@ -210,6 +210,9 @@ pub struct Soft {
     pub parts: BTreeMap<ProbeName, BTreeSet<PartId>>,
     /// Each check's own Memory.
     pub memories: BTreeMap<ProbeName, Arc<[u8]>>,
+    /// Identities that each proof has read since its scan began, by target; they go with the cursor in its Memory.
+    #[serde(default)]
+    pub reading: BTreeMap<ProbeName, BTreeMap<String, String>>,
     /// The last evaluation's number.
     pub epoch: u64,
 }
@@ -323,6 +326,7 @@ impl ProbeRecord {
                 ProbeState::Unknown
             }
             Outcome::Waiting { .. } => {
+                self.fails = 0;
                 self.passes = 0;
                 ProbeState::Waiting
             }

@@ -4,4 +4,8 @@
 #[cfg(test)]
 mod bench;
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod product;
+#[cfg(test)]
+mod tidy;

@@ -8,7 +8,7 @@ use checks::PartId;
 use super::extract::{In, MaybeSaid, Operator, Sender};
 use super::problem::Problem;
 use super::render;
-use super::shared::{Shared, known_probe};
+use super::shared::{Shared, known_probe, plan_of};
 use super::types::{ErrorBody, HeartbeatRequest, ProbeBody, ProbesBody, Receipt, RunsBody, StatusBody};
 use crate::event::Wish;
 
@@ -46,7 +46,7 @@ pub(super) async fn one(State(shared): State<Shared>, In(probe): In<String>) -> 
     (status = 200, body = RunsBody), (status = 404, body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub(super) async fn runs(State(shared): State<Shared>, In(probe): In<String>) -> Result<Json<RunsBody>, Problem> {
     let reading = shared.reading()?;
-    known_probe(&*shared.plan(&reading)?, &probe)?;
+    known_probe(&*plan_of(&reading)?, &probe)?;
     let runs = shared.app.ledger.history().of(&probe).iter().map(|run| render::run(run)).collect();
     Ok(Json(RunsBody { probe, runs }))
 }
@@ -62,7 +62,7 @@ pub(super) async fn run(
     Operator(by): Operator,
     In(probe): In<String>,
 ) -> Result<(StatusCode, Json<Receipt>), Problem> {
-    let (name, _) = known_probe(&*shared.plan(&shared.reading()?)?, &probe)?;
+    let (name, _) = known_probe(&*plan_of(&shared.reading()?)?, &probe)?;
     tracing::info!(probe.name = &*name, actor = by, "run asked for");
     (shared.app.waker)(&name);
     Ok((StatusCode::ACCEPTED, Json(Receipt { message: format!("probe {name} runs soon"), phase: None, id: None })))
@@ -96,7 +96,7 @@ pub(super) async fn heartbeat(
     In(probe): In<String>,
     MaybeSaid(beat): MaybeSaid<HeartbeatRequest>,
 ) -> Result<Json<Receipt>, Problem> {
-    let (name, check) = known_probe(&*shared.plan(&shared.reading()?)?, &probe)?;
+    let (name, check) = known_probe(&*plan_of(&shared.reading()?)?, &probe)?;
     if check != HEARTBEAT {
         let message = format!("probe {name} looks by itself (its check is {check}); it takes no heartbeats");
         return Err(Problem::new(StatusCode::CONFLICT, "not_a_heartbeat", message));

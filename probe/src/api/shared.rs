@@ -190,7 +190,7 @@ impl Shared {
     fn rollback(&self, phase: &str) -> Result<Response, Problem> {
         let reading = self.reading()?;
         let state = &*reading.snapshot.state;
-        let plan = self.plan(&reading)?;
+        let plan = plan_of(&reading)?;
         known_phase(&plan, phase)?;
         let record = state.phase(phase);
         let (roll_back, reason) = if reading.fresh().is_none() {
@@ -208,12 +208,6 @@ impl Shared {
         let body = RollbackBody { gate: phase.to_owned(), roll_back, reason, regressed: regressions(&record.regressed) };
         let status = if roll_back { StatusCode::OK } else { StatusCode::CONFLICT };
         Ok((status, axum::Json(body)).into_response())
-    }
-
-    /// The document in force.
-    pub(super) fn plan(&self, reading: &Reading) -> Result<Arc<Plan>, Problem> {
-        let plan = reading.snapshot.state.durable.plan.clone();
-        plan.ok_or_else(|| Problem::not_ready("no Migration document is in force yet"))
     }
 
     /// Carries out a command.
@@ -263,6 +257,12 @@ fn render(view: &View<'_>, phase: &str, kind: GateKind) -> Result<Answer, Proble
         only_soaking: view.only_soaking(phase, kind),
         json: serde_json::to_string(&body).map_err(failed)?,
     })
+}
+
+/// The document in force.
+pub(super) fn plan_of(reading: &Reading) -> Result<Arc<Plan>, Problem> {
+    let plan = reading.snapshot.state.durable.plan.clone();
+    plan.ok_or_else(|| Problem::not_ready("no Migration document is in force yet"))
 }
 
 /// 404 with the phases that there are, unless it is one of them.

@@ -2,5 +2,6 @@
 
 mod gates;
 mod ops;
+mod server;
 pub(crate) mod world;
 mod writes;

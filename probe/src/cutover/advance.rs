@@ -21,29 +21,26 @@ pub(crate) async fn run(cx: &mut Context<'_, '_>) -> Answer {
     }
     let mut active = status.phases.iter().filter(|phase| phase.state == PhaseState::Active);
     match (active.next(), active.next()) {
-        (None, _) => match waiting(&status) {
-            Some(next) => begin(cx, next, Vec::new()).await,
-            None => all_complete(cx, &status),
-        },
-        (Some(phase), None) => finish(cx, &status, phase).await,
+        (Some(phase), None) => return finish(cx, &status, phase).await,
         (Some(one), Some(other)) => {
-            Err(Trouble::new(Exit::UNKNOWN, format!("both {} and {} are said to be active", one.name, other.name))
-                .hint("is this the verifier's address (--server)?"))
+            let message = format!("both {} and {} are said to be active", one.name, other.name);
+            return Err(Trouble::new(Exit::UNKNOWN, message).hint("is this the verifier's address (--server)?"));
         }
+        (None, _) => {}
     }
+    if let Some(next) = status.phases.iter().find(|phase| phase.state == PhaseState::Waiting) {
+        return begin(cx, next, Vec::new()).await;
+    }
+    all_complete(cx, &status);
+    Ok(Exit::OPEN)
 }
 
-fn waiting(status: &StatusBody) -> Option<&PhaseBody> {
-    status.phases.iter().find(|phase| phase.state == PhaseState::Waiting)
-}
-
-fn all_complete(cx: &mut Context<'_, '_>, status: &StatusBody) -> Answer {
+fn all_complete(cx: &mut Context<'_, '_>, status: &StatusBody) {
     let message = format!("all {} phases of {} are complete", status.phases.len(), status.migration);
     cx.io.show(&Done(&[Receipt { message, phase: None, id: None }]));
     for phase in status.phases.iter().filter(|phase| !phase.regressed.is_empty()) {
         cx.io.say(format!("phase {} has a latched regression: see `cutover status`", phase.name));
     }
-    Ok(Exit::OPEN)
 }
 
 /// The active phase: completes it, if it has switched and its gate is open, and begins the next one.
@@ -60,14 +57,13 @@ async fn finish(cx: &mut Context<'_, '_>, status: &StatusBody, phase: &PhaseBody
     }
     cx.io.say(format!("completing phase {name}: its gate is open"));
     let done = cx.client.post(&["phases", name, "complete"], &json!({})).await?;
-    match status.phases.iter().skip_while(|each| each.name != *name).find(|each| each.state == PhaseState::Waiting) {
-        Some(next) => begin(cx, next, vec![done]).await,
-        None => {
-            cx.io.show(&Done(&[done]));
-            cx.io.say("that was the last phase: the migration is complete");
-            Ok(Exit::OPEN)
-        }
+    let mut later = status.phases.iter().skip_while(|each| each.name != *name);
+    if let Some(next) = later.find(|each| each.state == PhaseState::Waiting) {
+        return begin(cx, next, vec![done]).await;
     }
+    cx.io.show(&Done(&[done]));
+    cx.io.say("that was the last phase: the migration is complete");
+    Ok(Exit::OPEN)
 }
 
 /// Begins a phase after what was done before it.
@@ -84,8 +80,8 @@ async fn begin(cx: &mut Context<'_, '_>, phase: &PhaseBody, mut done: Vec<Receip
         Err(trouble) if done.is_empty() => Err(trouble),
         Err(trouble) => {
             let said: Vec<_> = done.iter().map(|receipt| receipt.message.as_str()).collect();
-            let message = format!("{}; but phase {name} can not begin yet: {}", said.join("; "), trouble.message);
-            let hint = trouble.hint.clone().unwrap_or_else(|| format!("`cutover gate explain {name} --entry` says why"));
+            let message = format!("{}; but phase {name} can not begin yet: {}", said.join("; "), trouble.message).into();
+            let hint = trouble.hint.clone().unwrap_or_else(|| format!("`cutover gate explain {name} --entry` says why").into());
             Err(Trouble { message, done: done.iter().map(value).collect(), ..trouble }.hint(hint))
         }
     }
@@ -96,11 +92,12 @@ fn not_open(body: GateBody) -> Trouble {
     let verdict = body.verdict.as_str();
     let left = soak_left(&body.soak).filter(|_| body.verdict == Verdict::Pending);
     let left = left.map_or_else(String::new, |left| format!(" ({left} of soak left)"));
-    let mut trouble = Trouble::new(exit_of(body.verdict), format!("gate {} is {verdict}{left}: {}", body.gate, body.reason))
-        .hint(format!("{}; `cutover gate wait {}` waits for it", body.next_step, body.gate));
+    let name = &body.gate;
+    let mut trouble = Trouble::new(exit_of(body.verdict), format!("gate {name} is {verdict}{left}: {}", body.reason))
+        .hint(format!("`cutover gate wait {name}` waits for it, `cutover gate explain {name}` shows everything"));
     let unlisted = body.blocked_by.saturating_sub(body.blockers.len());
     if unlisted > 0 {
-        trouble.message = format!("{} (and {unlisted} blockers that are not listed)", trouble.message);
+        trouble.message = format!("{} (and {unlisted} blockers that are not listed)", trouble.message).into();
     }
     trouble.blocked_by(body.blockers)
 }

@@ -49,17 +49,26 @@ pub(crate) async fn run(cx: &mut Context<'_, '_>, verb: AuditVerb) -> Answer {
         AuditVerb::Verify { dir: Some(dir) } => {
             let verify_dir = cx.verify_dir;
             let checked = tokio::task::spawn_blocking(move || verify_dir(&dir)).await;
-            let head = checked.map_err(|error| broken(error.to_string()))?.map_err(broken)?;
-            cx.io.show(&Verified(&head));
-            Ok(Exit::OPEN)
+            // The store's own words are complete: they name the place and what to do.
+            let damaged = |why| Trouble::new(Exit::CLOSED, format!("the audit trail does not verify: {why}"));
+            let head = checked.map_err(|error| damaged(error.to_string()))?.map_err(damaged)?;
+            verified(cx, &head)
         }
         AuditVerb::Verify { dir: None } => {
             let head = whole(cx).await?;
-            cx.io.show(&Verified(&head));
-            Ok(Exit::OPEN)
+            verified(cx, &head)
         }
         AuditVerb::List { from, limit } => list(cx, from, limit).await,
     }
+}
+
+fn verified(cx: &mut Context<'_, '_>, head: &Head) -> Answer {
+    if head.seq == 0 {
+        return Err(Trouble::new(Exit::UNKNOWN, "the audit trail is empty: there is nothing to verify")
+            .hint("a verifier records its first event when it loads a document: is this the right one?"));
+    }
+    cx.io.show(&Verified(head));
+    Ok(Exit::OPEN)
 }
 
 async fn page(cx: &Context<'_, '_>, from: u64, limit: u64) -> Result<AuditPage, Trouble> {
@@ -91,18 +100,18 @@ async fn whole(cx: &Context<'_, '_>) -> Result<Head, Trouble> {
 }
 
 fn broken(why: String) -> Trouble {
-    Trouble { code: "broken_chain".to_owned(), ..Trouble::new(Exit::CLOSED, format!("the audit trail does not verify: {why}")) }
+    Trouble { code: "broken_chain".into(), ..Trouble::new(Exit::CLOSED, format!("the audit trail does not verify: {why}")) }
         .hint("keep a copy of the state directory and compare it with a backup: somebody or something changed it")
 }
 
 async fn list(cx: &mut Context<'_, '_>, from: Option<u64>, limit: u64) -> Answer {
-    let mut shown = match from {
-        Some(from) => page(cx, from.max(1), limit.min(PAGE)).await?,
-        None => {
-            let head = page(cx, 1, 1).await?.head.seq;
-            page(cx, head.saturating_sub(limit.saturating_sub(1)).max(1), limit.min(PAGE)).await?
-        }
+    let from = if let Some(from) = from {
+        from.max(1)
+    } else {
+        let newest = page(cx, 1, 1).await?.head.seq;
+        (newest + 1).saturating_sub(limit).max(1)
     };
+    let mut shown = page(cx, from, limit.min(PAGE)).await?;
     let count = |page: &AuditPage| u64::try_from(page.frames.len()).unwrap_or(u64::MAX);
     while let Some(next) = shown.next.filter(|_| count(&shown) < limit) {
         let more = page(cx, next, (limit - count(&shown)).min(PAGE)).await?;

@@ -214,7 +214,7 @@ impl Client {
             _ => {
                 let message = format!("{} answered {status}: {}", self.server(), told.message);
                 let hint = told.hint.unwrap_or_else(|| "look at the verifier's log and at its /-/ready".to_owned());
-                Trouble { blockers: told.blockers, ..Trouble::new(Exit::UNREACHABLE, message).hint(hint) }
+                Trouble::new(Exit::UNREACHABLE, message).hint(hint).blocked_by(told.blockers)
             }
         }
     }

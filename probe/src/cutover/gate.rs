@@ -162,12 +162,16 @@ async fn check(cx: &mut Context<'_, '_>, which: &Which, accept: Option<Accept>) 
     }
 }
 
-/// Whether soak is all that is missing, and the list of blockers is whole.
+/// Whether soak is all that is missing. A list of blockers that is not whole could hide a suspect probe: then each required
+/// one must be seen green.
 fn only_soaks(body: &GateBody) -> bool {
     let soaks = body.blockers.iter().all(|blocker| {
         blocker.verdict == Verdict::Pending && blocker.state.is_none() && blocker.reason == phase_reasons::SOAK.name
     });
-    body.verdict == Verdict::Pending && soaks && !body.blockers.is_empty() && body.blocked_by == body.blockers.len()
+    body.verdict == Verdict::Pending
+        && soaks
+        && !body.blockers.is_empty()
+        && (body.blocked_by == body.blockers.len() || trust::all_green(body))
 }
 
 async fn wait(cx: &mut Context<'_, '_>, which: &Which, until: &Until) -> Answer {

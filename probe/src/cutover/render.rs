@@ -22,7 +22,7 @@ pub(crate) use audit::{Trail, Verified};
 pub(crate) use gate::{Brief, server_now, soak_left};
 pub(crate) use probes::{History, Listing, grade};
 pub(crate) use status::{Done, Overrides, Screen};
-pub(crate) use text::{clip, moment};
+pub(crate) use text::moment;
 
 /// How stdout is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -155,7 +155,7 @@ impl Io<'_> {
         let object = || {
             let mut object = json!({"error": trouble.to_json()});
             if let (false, Value::Object(fields)) = (trouble.done.is_empty(), &mut object) {
-                fields.insert("done".to_owned(), Value::Array(trouble.done.clone()));
+                fields.insert("done".to_owned(), Value::Array(trouble.done.to_vec()));
             }
             object
         };
@@ -164,7 +164,7 @@ impl Io<'_> {
             Exit::PENDING => Verdict::Pending,
             _ => Verdict::Unknown,
         };
-        let case = || vec![Case { name: trouble.code.clone(), grade, text: one_line(trouble) }];
+        let case = || vec![Case { name: trouble.code.to_string(), grade, text: one_line(trouble) }];
         match self.format {
             Format::Table | Format::Wide | Format::Name => {}
             Format::Json => self.data(&pretty(&object())),
@@ -240,7 +240,7 @@ pub(crate) fn trouble_lines(trouble: &Trouble) -> Vec<String> {
 fn one_line(trouble: &Trouble) -> String {
     let blockers = trouble.blockers.iter().map(gate::blocker_sentence);
     let hint = trouble.hint.iter().map(|hint| format!("hint: {hint}"));
-    [trouble.message.clone()].into_iter().chain(blockers).chain(hint).collect::<Vec<_>>().join("; ")
+    [trouble.message.to_string()].into_iter().chain(blockers).chain(hint).collect::<Vec<_>>().join("; ")
 }
 
 /// Any typed body as a value.

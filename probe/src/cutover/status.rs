@@ -64,7 +64,7 @@ async fn watch(cx: &mut Context<'_, '_>, interval: Duration) -> Answer {
                     cx.io.clear();
                     cx.io.show(&Screen { server: cx.client.server(), status: &status });
                 }
-                let trouble = trusted.err().map(|trouble| trouble.message);
+                let trouble = trusted.err().map(|trouble| trouble.message.into_string());
                 say_change(cx, trouble, &mut said);
             }
             Err(trouble) if matches!(trouble.exit, Exit::UNREACHABLE | Exit::UNKNOWN) => {

@@ -12,15 +12,15 @@ pub(crate) struct Trouble {
     /// The exit code, whatever the output format.
     pub(crate) exit: Exit,
     /// Stable, `snake_case`.
-    pub(crate) code: String,
+    pub(crate) code: Box<str>,
     /// What is the matter, in one line.
-    pub(crate) message: String,
+    pub(crate) message: Box<str>,
     /// What to do next.
-    pub(crate) hint: Option<String>,
+    pub(crate) hint: Option<Box<str>>,
     /// What stands in the way.
-    pub(crate) blockers: Vec<BlockerBody>,
+    pub(crate) blockers: Box<[BlockerBody]>,
     /// What was done before it went wrong.
-    pub(crate) done: Vec<Value>,
+    pub(crate) done: Box<[Value]>,
 }
 
 /// The exit code of a verdict.
@@ -35,27 +35,27 @@ pub(crate) const fn exit_of(verdict: Verdict) -> Exit {
 
 impl Trouble {
     /// Trouble whose code is the name of its exit.
-    pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, code: exit.name.to_owned(), message: message.into(), hint: None, blockers: Vec::new(), done: Vec::new() }
+    pub(crate) fn new(exit: Exit, message: impl Into<Box<str>>) -> Self {
+        Self { exit, code: exit.name.into(), message: message.into(), hint: None, blockers: [].into(), done: [].into() }
     }
 
     /// Says what to do next.
-    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub(crate) fn hint(mut self, hint: impl Into<Box<str>>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
     /// Adds what stands in the way.
     pub(crate) fn blocked_by(mut self, blockers: Vec<BlockerBody>) -> Self {
-        self.blockers = blockers;
+        self.blockers = blockers.into();
         self
     }
 
     /// The server's own words for an exit; the words of the exit where it has none.
     pub(crate) fn told(exit: Exit, body: ErrorBody) -> Self {
-        let code = if body.code.is_empty() { exit.name.to_owned() } else { body.code };
-        let message = if body.message.is_empty() { exit.meaning.to_owned() } else { body.message };
-        Self { exit, code, message, hint: body.hint, blockers: body.blockers, done: Vec::new() }
+        let or = |told: String, own: &str| if told.is_empty() { own.into() } else { told.into_boxed_str() };
+        let trouble = Self { code: or(body.code, exit.name), ..Self::new(exit, or(body.message, exit.meaning)) };
+        Self { hint: body.hint.map(Into::into), ..trouble }.blocked_by(body.blockers)
     }
 
     /// Whether a gate, a guard or the phase itself said no, rather than something being broken.

@@ -32,7 +32,6 @@ fn evidence(body: &GateBody) -> Result<(), Trouble> {
     if body.phase_state == PhaseState::Waiting {
         return Err(contradiction("an open gate of a phase that is not begun"));
     }
-    let counts = |probe: &&ProbeBody| probe.gate && !probe.retired && !probe.overridden;
     let own = body.probes.iter().filter(counts);
     if !own.clone().any(|probe| probe.state == ProbeState::Green) {
         return Err(contradiction("an open gate without a green probe"));
@@ -44,12 +43,22 @@ fn evidence(body: &GateBody) -> Result<(), Trouble> {
     }
 }
 
+/// Whether every required probe, proofs included, is green.
+pub(crate) fn all_green(body: &GateBody) -> bool {
+    body.probes.iter().chain(&body.ratchet).filter(counts).all(|probe| probe.state == ProbeState::Green)
+}
+
+fn counts(probe: &&ProbeBody) -> bool {
+    probe.gate && !probe.retired && !probe.overridden
+}
+
 /// Takes every `open` out of a status that may not be believed, and says why.
 pub(crate) fn status(body: &mut StatusBody) -> Result<(), Trouble> {
     let stale = fresh(body.age_seconds);
     for phase in &mut body.phases {
         if stale.is_err() || (phase.verdict == Verdict::Open && phase.blocked_by != 0) {
             phase.verdict = Verdict::Unknown;
+            "this evaluation may not be believed".clone_into(&mut phase.reason);
         }
     }
     if stale.is_err() {
@@ -80,6 +89,6 @@ pub(crate) fn fresh(age_seconds: Option<f64>) -> Result<(), Trouble> {
 }
 
 fn contradiction(what: &str) -> Trouble {
-    Trouble { code: "inconsistent".to_owned(), ..Trouble::new(Exit::UNKNOWN, format!("the answer contradicts itself: {what}")) }
+    Trouble { code: "inconsistent".into(), ..Trouble::new(Exit::UNKNOWN, format!("the answer contradicts itself: {what}")) }
         .hint("is this the verifier's address (--server)? compare `cutover version` with the verifier's version")
 }

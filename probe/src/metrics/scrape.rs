@@ -173,11 +173,11 @@ impl<'a> Board<'a> {
 
     fn gate_families(&self, sheet: &mut Sheet<'_, '_>) -> fmt::Result {
         let gates: Vec<_> = self.plan.phases.iter().map(|phase| (phase, self.gate(phase))).collect();
-        let verdict = |gate: &Option<&GateView>| gate.filter(|_| self.fresh).map_or(Verdict::Unknown, |gate| gate.verdict);
-        let open = gates.iter().map(|(phase, gate)| (of(phase), u32::from(verdict(gate) == Verdict::Open)));
+        let verdict = |gate: Option<&GateView>| gate.filter(|_| self.fresh).map_or(Verdict::Unknown, |gate| gate.verdict);
+        let open = gates.iter().map(|(phase, gate)| (of(phase), u32::from(verdict(*gate) == Verdict::Open)));
         sheet.gauge("gate_open", "1 only while a fresh evaluation says open", open)?;
         let verdicts = gates.iter().flat_map(|(phase, gate)| {
-            let (is, [phase]) = (verdict(gate), of(phase));
+            let (is, [phase]) = (verdict(*gate), of(phase));
             Verdict::ALL.map(|verdict| ([phase, ("verdict", verdict.as_str())], u32::from(verdict == is)))
         });
         sheet.gauge("gate_verdict", "The verdict of a gate: 1 for the one it has", verdicts)?;

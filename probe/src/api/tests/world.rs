@@ -90,7 +90,7 @@ pub(crate) fn probe(name: &str) -> ProbePlan {
         every: Duration::from_secs(1),
         timeout: Duration::from_secs(1),
         max_age: Duration::from_secs(20),
-        control_every: Duration::from_secs(600),
+        control_every: Duration::from_mins(10),
         control_reason: "refused".into(),
         waivable: true,
     }
@@ -101,7 +101,7 @@ pub(crate) fn phase(name: &str, probes: Vec<ProbePlan>) -> PhasePlan {
         soak: Duration::from_secs(10),
         min_samples: 3,
         unknown_budget: Duration::from_secs(5),
-        max_wait: Some(Duration::from_secs(3600)),
+        max_wait: Some(Duration::from_hours(1)),
     };
     PhasePlan { name: name.into(), gate, probes }
 }
@@ -109,7 +109,7 @@ pub(crate) fn phase(name: &str, probes: Vec<ProbePlan>) -> PhasePlan {
 /// Phase `one` with `a` and the heartbeat `beat`; phase `two` with `c` and the proof `proof`.
 pub(crate) fn plan() -> Plan {
     let beat = ProbePlan { check: "heartbeat".into(), ..probe("beat") };
-    let nature = NaturePlan::Proof { valid_for: Duration::from_secs(3600), seal_at: SealAt::Complete };
+    let nature = NaturePlan::Proof { valid_for: Duration::from_hours(1), seal_at: SealAt::Complete };
     let proof = ProbePlan { nature, ..probe("proof") };
     Plan {
         migration: "homelab".into(),
@@ -289,7 +289,7 @@ impl World {
         tokio::time::advance(span).await;
     }
 
-    pub(crate) fn shared(&self) -> Shared {
+    pub(in crate::api) fn shared(&self) -> Shared {
         Shared::new(self.state.clone())
     }
 

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::super::Answer;
-use super::super::render::{Brief, Io, clip, moment, soak_left};
+use super::super::render::{Brief, Io, moment, soak_left};
 use super::super::trouble::{Trouble, exit_of};
 use super::{Goal, Until};
 use crate::api::types::GateBody;
@@ -89,7 +89,7 @@ fn ends(trouble: &Trouble, until: &Until) -> bool {
 fn say_change(io: &mut Io<'_>, until: &Until, seen: &Result<GateBody, Trouble>, open_for: Option<Duration>, said: &mut String) {
     let (key, line) = match seen {
         Ok(body) => described(body, until, open_for),
-        Err(trouble) => (trouble.message.clone(), format!("{}; still trying", trouble.message)),
+        Err(trouble) => (trouble.message.to_string(), format!("{}; still trying", trouble.message)),
     };
     if key != *said {
         io.say(&line);
@@ -114,7 +114,7 @@ fn described(body: &GateBody, until: &Until, open_for: Option<Duration>) -> (Str
         }
         None => body.reason.clone(),
     };
-    (key, format!("{at}{} {verdict} {}{}", body.gate, soak.unwrap_or_default(), clip(&why, false)))
+    (key, format!("{at}{} {verdict} {}{}", body.gate, soak.unwrap_or_default(), why))
 }
 
 fn timed_out(until: &Until, once: bool, newest: Option<Result<GateBody, Trouble>>) -> Trouble {

@@ -3,26 +3,27 @@
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
 use super::Case;
+use super::text::joined;
 use crate::gate::Verdict;
 
 /// One annotation per part that did not pass; one notice when all did.
 pub(crate) fn annotations(title: &str, cases: &[Case]) -> String {
     let shut = cases.iter().filter(|case| case.grade != Verdict::Open);
-    let mut text: String = shut
+    let mut lines: Vec<_> = shut
         .map(|case| {
             let level = if case.grade == Verdict::Pending { "warning" } else { "error" };
             let head = format!("{title}: {} {}", case.name, case.grade.as_str());
-            format!("::{level} title={}::{}\n", property(&head), data(&case.text))
+            format!("::{level} title={}::{}", property(&head), data(&case.text))
         })
         .collect();
-    if text.is_empty() {
+    if lines.is_empty() {
         let said = match cases {
             [only] => only.text.clone(),
             _ => format!("{} of {} open", cases.len(), cases.len()),
         };
-        text = format!("::notice title={}::{}\n", property(title), data(&said));
+        lines.push(format!("::notice title={}::{}", property(title), data(&said)));
     }
-    text
+    joined(&lines)
 }
 
 /// A table for the step summary.
@@ -35,7 +36,8 @@ pub(crate) fn summary(title: &str, cases: &[Case]) -> String {
 
 /// `name=value` lines for later steps.
 pub(crate) fn outputs(outputs: &[(&'static str, String)]) -> String {
-    outputs.iter().map(|(name, value)| format!("{name}={}\n", value.replace(['\r', '\n'], " "))).collect()
+    let lines: Vec<_> = outputs.iter().map(|(name, value)| format!("{name}={}", value.replace(['\r', '\n'], " "))).collect();
+    joined(&lines)
 }
 
 /// One suite with one test case per part.

@@ -99,13 +99,20 @@ impl Show for GateBody {
         let quiet = self.probes.iter().chain(&self.ratchet).filter(|probe| {
             probe.gate && !probe.retired && probe.state == ProbeState::Green && !probe.overridden && !blocked(&probe.name)
         });
-        cases.extend(quiet.map(|probe| Case { name: probe.name.clone(), grade: Verdict::Open, text: probe.evidence.clone() }));
-        cases.extend(self.blockers.iter().map(|blocker| Case {
-            name: subject(blocker),
-            // What stands in the way never counts as passed.
-            grade: if blocker.verdict == Verdict::Open { Verdict::Unknown } else { blocker.verdict },
-            text: blocker_sentence(blocker),
+        cases.extend(quiet.map(|probe| Case {
+            name: format!("{}/{}", probe.phase, probe.name),
+            grade: Verdict::Open,
+            text: probe.evidence.clone(),
         }));
+        for blocker in &self.blockers {
+            let (name, text) = (subject(blocker), blocker_sentence(blocker));
+            // What stands in the way never counts as passed.
+            let grade = if blocker.verdict == Verdict::Open { Verdict::Unknown } else { blocker.verdict };
+            match cases.iter_mut().find(|case| case.name == name) {
+                Some(case) => case.text = format!("{}; {text}", case.text),
+                None => cases.push(Case { name, grade, text }),
+            }
+        }
         (title, cases)
     }
 

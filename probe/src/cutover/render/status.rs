@@ -156,6 +156,9 @@ impl Show for Overrides<'_> {
                 clip(&each.reason, wide),
             ]
         };
+        if self.0.is_empty() {
+            return Vec::new();
+        }
         table(&["ID", "PROBE", "BY", "SINCE", "LEFT", "REASON"], self.0.iter().map(row).collect())
     }
 

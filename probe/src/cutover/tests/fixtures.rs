@@ -1,0 +1,157 @@
+//! Bodies as a verifier serves them.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+
+use crate::api::types::{
+    BlockerBody, GateBody, GateKind, OverrideBody, PhaseBody, ProbeBody, Receipt, RegressionBody, SoakBody, StampBody, StatusBody,
+};
+use crate::gate::Verdict;
+use crate::state::{PhaseState, ProbeState};
+
+pub(crate) fn at(seconds: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_770_000_000 + seconds, 0).unwrap()
+}
+
+pub(crate) fn probe(phase: &str, name: &str, state: ProbeState) -> ProbeBody {
+    let green = state == ProbeState::Green;
+    ProbeBody {
+        name: name.to_owned(),
+        phase: phase.to_owned(),
+        check: "logCanary".to_owned(),
+        state,
+        reason: (!green).then(|| "lost".to_owned()),
+        evidence: if green { "3 nodes delivered".to_owned() } else { "node-2: 12 lines lost, 4711..4722".to_owned() },
+        next: (!green).then(|| "read Alloy's log on node-2".to_owned()),
+        since: Some(at(-252)),
+        last_pass: Some(at(-260)),
+        last_run: Some(at(-1)),
+        age_seconds: Some(1.0),
+        gate: true,
+        preflight: false,
+        proof: false,
+        retired: false,
+        overridden: false,
+        consecutive_failures: 0,
+        control: "trusted".to_owned(),
+        soak: SoakBody { need: 3600.0, have: 3600.0, samples_need: 60, samples_have: 720 },
+        parts: Vec::new(),
+    }
+}
+
+pub(crate) fn blocker(verdict: Verdict, state: Option<ProbeState>, reason: &str) -> BlockerBody {
+    BlockerBody {
+        phase: "alloy".to_owned(),
+        probe: Some("journal".to_owned()),
+        verdict,
+        state,
+        reason: reason.to_owned(),
+        evidence: "node-2: 12 lines lost, 4711..4722".to_owned(),
+        since: state.map(|_| at(-252)),
+        next: "read Alloy's log on node-2".to_owned(),
+    }
+}
+
+/// The gate of phase `alloy`, switched.
+pub(crate) fn gate(verdict: Verdict) -> GateBody {
+    let (state, blockers) = match verdict {
+        Verdict::Open => (ProbeState::Green, vec![]),
+        Verdict::Closed => (ProbeState::Red, vec![blocker(verdict, Some(ProbeState::Red), "lost")]),
+        Verdict::Pending => (ProbeState::Green, vec![blocker(verdict, None, "soaking")]),
+        Verdict::Unknown => (ProbeState::Unknown, vec![blocker(verdict, Some(ProbeState::Unknown), "stale")]),
+    };
+    let open = verdict == Verdict::Open;
+    GateBody {
+        schema_version: 1,
+        gate: "alloy".to_owned(),
+        kind: GateKind::Gate,
+        open,
+        verdict,
+        phase_state: PhaseState::Active,
+        overridden: false,
+        reason: format!("journal says {}", verdict.as_str()),
+        evaluated_at: Some(at(0)),
+        age_seconds: Some(0.4),
+        open_since: open.then(|| at(-600)),
+        soak: SoakBody { need: 3600.0, have: if open { 3600.0 } else { 1230.0 }, samples_need: 60, samples_have: 246 },
+        probes: vec![probe("alloy", "journal", state), probe("alloy", "rollout", ProbeState::Green)],
+        blocked_by: blockers.len(),
+        blockers,
+        ratchet: vec![],
+        epoch: 4812,
+        config_hash: Some("a91f03c2d4e5f60718293a4b5c6d7e8f".to_owned()),
+        overrides: vec![],
+        next_step: "read Alloy's log on node-2".to_owned(),
+    }
+}
+
+pub(crate) fn phase(name: &str, state: PhaseState, switched: bool, verdict: Verdict) -> PhaseBody {
+    let stamp = || StampBody { at: at(-7200), by: "vic".to_owned() };
+    let waiting = state == PhaseState::Waiting;
+    PhaseBody {
+        name: name.to_owned(),
+        state,
+        begun: (!waiting).then(stamp),
+        switched: switched.then(stamp),
+        complete: (state == PhaseState::Complete).then(stamp),
+        adopted: None,
+        regressed: vec![],
+        verdict,
+        reason: if waiting { "the phase is not begun".to_owned() } else { format!("journal says {}", verdict.as_str()) },
+        soak: SoakBody { need: 3600.0, have: 1230.0, samples_need: 60, samples_have: 246 },
+        blocked_by: usize::from(verdict != Verdict::Open),
+        probes: BTreeMap::from([("green".to_owned(), 3), ("red".to_owned(), usize::from(verdict == Verdict::Closed))]),
+        can_roll_back: !waiting,
+    }
+}
+
+pub(crate) fn status(phases: Vec<PhaseBody>) -> StatusBody {
+    StatusBody {
+        schema_version: 1,
+        migration: "homelab".to_owned(),
+        version: "0.1.0".to_owned(),
+        config_hash: "a91f03c2d4e5f60718293a4b5c6d7e8f".to_owned(),
+        epoch: 4812,
+        evaluated_at: Some(at(0)),
+        age_seconds: Some(0.4),
+        phases,
+        probes: vec![probe("alloy", "journal", ProbeState::Green), probe("loki", "ingest", ProbeState::Red)],
+        overrides: vec![],
+        ledger_error: None,
+        config_error: None,
+        next_step: "read Alloy's log on node-2".to_owned(),
+    }
+}
+
+/// Alloy complete with a regression, Loki active, Grafana waiting; one override.
+pub(crate) fn midway() -> StatusBody {
+    let mut alloy = phase("alloy", PhaseState::Complete, true, Verdict::Open);
+    alloy.regressed.push(RegressionBody {
+        probe: "journal".to_owned(),
+        since: at(-252),
+        reason: "lost".to_owned(),
+        evidence: "node-2: 12 lines lost".to_owned(),
+    });
+    let phases = vec![
+        alloy,
+        phase("loki", PhaseState::Active, true, Verdict::Closed),
+        phase("grafana", PhaseState::Waiting, false, Verdict::Closed),
+    ];
+    StatusBody { overrides: vec![exception()], ..status(phases) }
+}
+
+pub(crate) fn exception() -> OverrideBody {
+    OverrideBody {
+        id: 3,
+        probe: "cluster-dns".to_owned(),
+        reason: "resolver is being replaced".to_owned(),
+        by: "vic".to_owned(),
+        since: at(-600),
+        remaining_seconds: 1200.0,
+    }
+}
+
+pub(crate) fn receipt(message: &str) -> Receipt {
+    Receipt { message: message.to_owned(), phase: None, id: None }
+}

@@ -1,0 +1,264 @@
+//! The naive second implementation of the verdict: it keeps everything that ever happened in one list and computes each
+//! answer from the whole list, the way design §5 says it in words. Slow and obvious; nothing is remembered but the past.
+
+mod colour;
+mod phases;
+mod soak;
+mod verdict;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use probe::gate::Verdict;
+use probe::state::ProbeState;
+
+use super::case::{Act, Doc, Look, ProbeDoc};
+
+/// One thing that happened, with what was to be seen at that moment.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) t: u64,
+    pub(crate) act: Act,
+    /// Accepted.
+    pub(crate) ok: bool,
+    /// Number of the process.
+    pub(crate) process: u32,
+    /// A crash lost what this did to the checkpointed part.
+    pub(crate) lost: bool,
+    /// A finished Run: its worst part, and due times as wall clock.
+    pub(crate) outcome: Option<Look>,
+    /// A finished Run: whether its control was trusted then.
+    pub(crate) trusted: bool,
+    /// A Run: the colour that outcomes alone give after it.
+    pub(crate) after: Option<ProbeState>,
+    /// An epoch: what it showed.
+    pub(crate) seen: Vec<Seen>,
+    /// A control that passed, and was believed or untested before.
+    pub(crate) edge: bool,
+    /// A Run of a sealed proof: it does not count.
+    pub(crate) ignored: bool,
+    /// A Run that ends a proof: what its slices read.
+    pub(crate) identities: BTreeMap<u8, u8>,
+    /// A Run: proofs, finished or not, that had read another identity.
+    pub(crate) voided: Vec<u8>,
+    /// A switch or completion: proofs that were needed for it, and valid.
+    pub(crate) seals: Vec<u8>,
+}
+
+/// One probe in one epoch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seen {
+    pub(crate) probe: u8,
+    pub(crate) colour: ProbeState,
+    /// Its red would be a regression of this phase: complete, and the probe required.
+    pub(crate) watched: Option<u8>,
+    /// The same process had shown it red in the epoch before.
+    pub(crate) still: bool,
+}
+
+/// What the oracle says at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Says {
+    pub(crate) colours: Vec<(u8, ProbeState)>,
+    pub(crate) gates: Vec<Verdict>,
+    pub(crate) guards: Vec<Verdict>,
+    /// Phase and probe.
+    pub(crate) latched: Vec<(u8, u8)>,
+}
+
+/// The list, and nothing else that counts.
+#[derive(Debug, Clone)]
+pub(crate) struct Oracle<'a> {
+    docs: &'a [Doc],
+    pub(crate) log: Vec<Entry>,
+    process: u32,
+    saved: usize,
+    /// Where in the list the accepted commands and documents are, and Runs that voided something.
+    rare: Vec<usize>,
+    /// The last fresh start of each probe, looked up once per length of the list.
+    looked_up: RefCell<(usize, BTreeMap<u8, Option<usize>>)>,
+    pub(crate) t: u64,
+    pub(crate) utc: i64,
+}
+
+impl<'a> Oracle<'a> {
+    pub(crate) fn new(docs: &'a [Doc], t: u64, utc: i64) -> Self {
+        Self { docs, log: Vec::new(), process: 0, saved: 0, rare: Vec::new(), looked_up: RefCell::default(), t, utc }
+    }
+
+    /// Lets one thing happen, and says whether it was accepted.
+    pub(crate) fn happen(&mut self, t: u64, utc: i64, act: &Act) -> bool {
+        (self.t, self.utc) = (t, utc);
+        let ok = self.admits(act);
+        let mut entry = Entry {
+            t,
+            act: act.clone(),
+            ok,
+            process: self.process,
+            lost: false,
+            outcome: None,
+            trusted: false,
+            after: None,
+            seen: Vec::new(),
+            edge: false,
+            ignored: false,
+            identities: BTreeMap::new(),
+            voided: Vec::new(),
+            seals: Vec::new(),
+        };
+        match act {
+            Act::Run { probe, parts, target, .. } if ok => {
+                entry.outcome = parts.as_ref().map(|parts| self.worst(*probe, parts));
+                entry.trusted = self.trusted(*probe);
+                entry.voided = self.voids(*target);
+                entry.ignored = self.sealed(*probe);
+                entry.identities = self.scan(*probe);
+                entry.identities.extend(*target);
+            }
+            Act::Control { probe, .. } if ok => entry.edge = !self.untrusted(*probe),
+            Act::Switch(phase) | Act::Complete(phase) if ok => entry.seals = self.needs(*phase, matches!(act, Act::Switch(_))),
+            Act::Epoch => entry.seen = self.look(),
+            Act::Checkpoint => self.saved = self.log.len(),
+            Act::Restart { crash } => {
+                if *crash {
+                    let saved = self.saved;
+                    self.log.iter_mut().skip(saved).for_each(|entry| entry.lost = true);
+                } else {
+                    self.saved = self.log.len();
+                }
+                self.process += 1;
+            }
+            _ => {}
+        }
+        let common = matches!(act, Act::Run { .. } | Act::Control { .. } | Act::Epoch | Act::Checkpoint);
+        if ok && !common || !entry.voided.is_empty() {
+            self.rare.push(self.log.len());
+        }
+        self.log.push(entry);
+        if let Act::Run { probe, .. } = act
+            && ok
+        {
+            let after = self.doc().and_then(|doc| doc.probe(*probe)).map(|(_, probe)| self.base(probe));
+            self.log.last_mut().unwrap().after = after;
+        }
+        ok
+    }
+
+    /// The accepted commands and documents, and Runs that voided something, with their places.
+    fn rare(&self) -> impl DoubleEndedIterator<Item = (usize, &Entry)> {
+        self.rare.iter().map(|at| (*at, &self.log[*at]))
+    }
+
+    /// The document in force.
+    pub(crate) fn doc(&self) -> Option<&'a Doc> {
+        self.rare().rev().find_map(|(_, entry)| match entry.act {
+            Act::Configure(index) if entry.ok => Some(&self.docs[index]),
+            _ => None,
+        })
+    }
+
+    /// What is to be seen now.
+    pub(crate) fn says(&self) -> Says {
+        let Some(doc) = self.doc() else {
+            return Says { colours: vec![], gates: vec![], guards: vec![], latched: self.latched() };
+        };
+        let colours: Vec<(u8, ProbeState)> = doc.probes().map(|(_, probe)| (probe.id, self.colour(probe))).collect();
+        let latched = self.latched();
+        let phases = 0..doc.phases.len();
+        Says {
+            gates: phases.clone().map(|at| self.gate(doc, at, &colours)).collect(),
+            guards: phases.map(|at| self.guard(doc, at, &colours, !latched.is_empty())).collect(),
+            colours,
+            latched,
+        }
+    }
+
+    /// What an epoch shows.
+    fn look(&self) -> Vec<Seen> {
+        let Some(doc) = self.doc() else { return vec![] };
+        let before = self.log.iter().rev().take_while(|e| e.process == self.process).find(|e| e.act == Act::Epoch);
+        let red = |id| before.is_some_and(|e| e.seen.iter().any(|s| s.probe == id && s.colour == ProbeState::Red));
+        doc.probes()
+            .map(|(at, probe)| {
+                let phase = doc.phases[at].id;
+                let watched = (self.phase(phase).complete && self.required(doc, at, probe)).then_some(phase);
+                Seen { probe: probe.id, colour: self.colour(probe), watched, still: red(probe.id) }
+            })
+            .collect()
+    }
+
+    /// Latched regressions: a watched probe whose last green or red before was green is red.
+    pub(crate) fn latched(&self) -> Vec<(u8, u8)> {
+        let mut latched: Vec<(u8, u8)> = Vec::new();
+        let mut last: Vec<(u8, ProbeState)> = Vec::new();
+        let mut old: Option<&Doc> = None;
+        for entry in self.log.iter().filter(|e| e.ok) {
+            match entry.act {
+                Act::Epoch => {
+                    for seen in &entry.seen {
+                        let edge = matches!(seen.colour, ProbeState::Green | ProbeState::Red);
+                        let was = last.iter().find(|(probe, _)| *probe == seen.probe).map(|(_, colour)| *colour);
+                        if let Some(phase) = seen.watched
+                            && seen.colour == ProbeState::Red
+                            && was == Some(ProbeState::Green)
+                        {
+                            latched.push((phase, seen.probe));
+                        }
+                        if edge {
+                            last.retain(|(probe, _)| *probe != seen.probe);
+                            last.push((seen.probe, seen.colour));
+                        }
+                    }
+                }
+                Act::Acknowledge(phase) | Act::Rollback(phase) => latched.retain(|(of, _)| *of != phase),
+                Act::Configure(index) => {
+                    let doc = &self.docs[index];
+                    latched.retain(|(_, probe)| doc.probe(*probe).is_some());
+                    last.retain(|(probe, _)| {
+                        let rev = |doc: &Doc| doc.probe(*probe).map(|(_, p)| p.rev);
+                        rev(doc).is_some() && old.is_none_or(|old| rev(old) == rev(doc))
+                    });
+                    old = Some(doc);
+                }
+                _ => {}
+            }
+        }
+        latched.sort_unstable();
+        latched.dedup();
+        latched
+    }
+
+    /// Whether the probe counts for gates now, seen from its own phase or a later one.
+    fn required(&self, doc: &Doc, at: usize, probe: &ProbeDoc) -> bool {
+        let adopted = self.phase(doc.phases[at].id).adopted;
+        probe.gate && !(adopted && probe.proof.is_some()) && !self.retired(probe) && !self.overridden(probe)
+    }
+
+    /// Whether the phase it lasts until is switching or adopted.
+    pub(crate) fn retired(&self, probe: &ProbeDoc) -> bool {
+        probe.until.is_some_and(|until| self.phase(until).switched)
+    }
+
+    /// Whether an exception is in force for it.
+    pub(crate) fn overridden(&self, probe: &ProbeDoc) -> bool {
+        if !probe.waivable {
+            return false;
+        }
+        let mut ordinal = 0_u8;
+        let mut active: Vec<u8> = Vec::new();
+        for (_, entry) in self.rare() {
+            match entry.act {
+                Act::Override(of, span) => {
+                    if of == probe.id && self.t < entry.t + span {
+                        active.push(ordinal);
+                    }
+                    ordinal += 1;
+                }
+                Act::Revoke(which) => active.retain(|o| *o != which),
+                Act::Configure(index) if self.docs[index].probe(probe.id).is_none() => active.clear(),
+                _ => {}
+            }
+        }
+        !active.is_empty()
+    }
+}

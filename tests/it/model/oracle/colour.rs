@@ -1,0 +1,290 @@
+//! What the list says about one probe: its parts, its trust, its proof, its colour.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use probe::state::ProbeState;
+
+use super::{Entry, Oracle};
+use crate::model::case::{Act, Look, ProbeDoc, WHOLE};
+
+const FLAP_WINDOW: u64 = 10 * 60 * 1000;
+
+/// What a proof has come to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum Proof {
+    #[default]
+    Unfinished,
+    Failed {
+        identities: BTreeMap<u8, u8>,
+    },
+    Passed {
+        at: u64,
+        identities: BTreeMap<u8, u8>,
+        sealed: bool,
+    },
+}
+
+impl Oracle<'_> {
+    /// The entries after which the probe started afresh, other than with the process: another hash, a rollback of its own
+    /// phase (a proof) or of the phase it lasts until, another identity (a proof).
+    pub(super) fn starts(&self, id: u8) -> impl Iterator<Item = (usize, &Entry)> {
+        let mut plan: Option<(u8, &ProbeDoc)> = None;
+        let mut switched: Vec<u8> = Vec::new();
+        self.rare().filter(move |(_, entry)| match &entry.act {
+            Act::Configure(index) => {
+                let doc = &self.docs[*index];
+                let now = doc.probe(id).map(|(phase, probe)| (doc.phases[phase].id, probe));
+                let changed = now.map(|n| n.1.rev) != plan.map(|p| p.1.rev);
+                plan = now;
+                changed
+            }
+            Act::Switch(phase) | Act::Adopt(phase) => {
+                switched.push(*phase);
+                false
+            }
+            Act::Rollback(phase) => {
+                let retired = switched.contains(phase);
+                switched.retain(|s| s != phase);
+                plan.is_some_and(|(home, probe)| {
+                    retired && probe.until == Some(*phase) || home == *phase && probe.proof.is_some()
+                })
+            }
+            Act::Run { .. } => entry.voided.contains(&id),
+            _ => false,
+        })
+    }
+
+    /// The last of them.
+    fn start(&self, id: u8) -> Option<usize> {
+        let mut memo = self.looked_up.borrow_mut();
+        if memo.0 != self.log.len() {
+            *memo = (self.log.len(), BTreeMap::new());
+        }
+        *memo.1.entry(id).or_insert_with(|| self.starts(id).last().map(|(at, _)| at))
+    }
+
+    /// The first entry of the probe's present start.
+    pub(crate) fn fresh(&self, id: u8) -> usize {
+        let process = self.log.iter().position(|e| e.process == self.process).unwrap_or(self.log.len());
+        self.start(id).map_or(process, |at| process.max(at + 1))
+    }
+
+    /// Runs of this probe's present start that were taken in, oldest first.
+    fn runs(&self, id: u8) -> impl Iterator<Item = (&Entry, u64)> {
+        self.log.iter().skip(self.fresh(id)).filter_map(move |entry| match entry.act {
+            Act::Run { probe, began, .. } if probe == id && entry.ok => Some((entry, entry.t - began)),
+            _ => None,
+        })
+    }
+
+    /// Whether it has run since the start of the process.
+    pub(super) fn has_run(&self, id: u8) -> bool {
+        self.runs(id).next().is_some()
+    }
+
+    /// Parts that were ever reported and not forgotten, as far as no crash lost them.
+    pub(super) fn known_parts(&self, id: u8) -> BTreeSet<u8> {
+        let mut known = BTreeSet::new();
+        let from = self.start(id).unwrap_or(0);
+        for entry in self.log.iter().skip(from).filter(|e| e.ok) {
+            match &entry.act {
+                Act::Run { probe, parts: Some(parts), .. } if *probe == id && !entry.lost && !entry.voided.contains(&id) => {
+                    known.extend(parts.iter().map(|(part, _)| *part).filter(|part| *part != WHOLE));
+                }
+                Act::Forget(probe, part) if *probe == id => {
+                    known.remove(part);
+                }
+                _ => {}
+            }
+        }
+        known
+    }
+
+    /// The worst part, vanished ones included. Due times become wall clock; of two the earlier counts.
+    pub(super) fn worst(&self, id: u8, parts: &[(u8, Look)]) -> Look {
+        let reported: BTreeSet<u8> = parts.iter().map(|(part, _)| *part).collect();
+        let mut looks: Vec<Look> = parts.iter().map(|(_, look)| *look).collect();
+        // Parts vanish also behind a whole that passes; one that does not is as bad as a vanished part, or worse.
+        if parts.is_empty() || self.known_parts(id).iter().any(|part| !reported.contains(part)) {
+            looks.push(Look::Unknown);
+        }
+        if looks.iter().any(|look| matches!(look, Look::Fail | Look::Other)) {
+            return Look::Fail;
+        }
+        if looks.contains(&Look::Unknown) {
+            return Look::Unknown;
+        }
+        let due = looks.iter().filter_map(|look| if let Look::Waiting(due) = look { Some(self.utc + due) } else { None }).min();
+        due.map_or(Look::Pass, Look::Waiting)
+    }
+
+    /// Whether its negative control is to be believed now.
+    pub(super) fn trusted(&self, id: u8) -> bool {
+        let Some((_, plan)) = self.doc().and_then(|doc| doc.probe(id)) else { return false };
+        self.last_control(id).is_some_and(|(look, since)| look == Look::Fail && self.t - since <= 3 * plan.control_every)
+    }
+
+    /// Whether its negative control has passed.
+    pub(super) fn untrusted(&self, id: u8) -> bool {
+        self.last_control(id).is_some_and(|(look, _)| look == Look::Pass)
+    }
+
+    /// The newest control that says anything, and when it started.
+    fn last_control(&self, id: u8) -> Option<(Look, u64)> {
+        let entries = self.log.iter().skip(self.fresh(id)).rev().filter(|e| e.ok);
+        entries.filter(|e| e.process == self.process).find_map(|entry| match entry.act {
+            Act::Control { probe, look: look @ (Look::Fail | Look::Pass), began, .. } if probe == id => {
+                Some((look, entry.t - began))
+            }
+            _ => None,
+        })
+    }
+
+    /// Identities that a proof has read since its start or its last end: those of an unfinished scan.
+    pub(super) fn scan(&self, id: u8) -> BTreeMap<u8, u8> {
+        let mut read = BTreeMap::new();
+        for entry in self.log.iter().skip(self.start(id).map_or(0, |at| at + 1)).filter(|e| e.ok) {
+            match &entry.act {
+                Act::Run { probe, parts, target, .. } if *probe == id && !entry.ignored => match entry.outcome {
+                    _ if parts.is_none() && !entry.lost => read.extend(*target),
+                    Some(Look::Pass) if entry.trusted => read.clear(),
+                    Some(Look::Fail) => read.clear(),
+                    _ => {}
+                },
+                Act::Switch(_) | Act::Complete(_) if entry.seals.contains(&id) => read.clear(),
+                _ => {}
+            }
+        }
+        read
+    }
+
+    /// Proofs that have read another identity of this target.
+    pub(super) fn voids(&self, target: Option<(u8, u8)>) -> Vec<u8> {
+        let Some((target, is)) = target else { return vec![] };
+        let differs = |read: &BTreeMap<u8, u8>| read.get(&target).is_some_and(|was| *was != is);
+        let proofs = self.doc().into_iter().flat_map(|doc| doc.probes()).filter(|(_, probe)| probe.proof.is_some());
+        proofs
+            .map(|(_, probe)| probe.id)
+            .filter(|id| {
+                let finished = match self.proof(*id) {
+                    Proof::Unfinished => false,
+                    Proof::Failed { identities } | Proof::Passed { identities, .. } => differs(&identities),
+                };
+                finished || differs(&self.scan(*id))
+            })
+            .collect()
+    }
+
+    /// What a proof has come to, over all processes.
+    pub(super) fn proof(&self, id: u8) -> Proof {
+        let mut proof = Proof::default();
+        for entry in self.log.iter().skip(self.start(id).map_or(0, |at| at + 1)).filter(|e| e.ok) {
+            match &entry.act {
+                Act::Run { probe, began, .. } if *probe == id && !entry.ignored => match entry.outcome {
+                    Some(Look::Pass) if entry.trusted => {
+                        let (at, identities) = (entry.t - began, entry.identities.clone());
+                        proof = Proof::Passed { at, identities, sealed: false };
+                    }
+                    Some(Look::Fail) => proof = Proof::Failed { identities: entry.identities.clone() },
+                    _ => {}
+                },
+                Act::Switch(_) | Act::Complete(_) if entry.seals.contains(&id) => {
+                    if let Proof::Passed { sealed, .. } = &mut proof {
+                        *sealed = true;
+                    }
+                }
+                _ => {}
+            }
+        }
+        proof
+    }
+
+    /// The proofs of a phase that its switch or completion needs: valid ones, and no exception in force.
+    pub(super) fn needs(&self, phase: u8, switch: bool) -> Vec<u8> {
+        let Some(doc) = self.doc() else { return vec![] };
+        let own = doc.probes().filter(|(at, _)| doc.phases[*at].id == phase).map(|(_, probe)| probe);
+        own.filter(|probe| probe.proof.is_some_and(|(_, at_switch)| at_switch || !switch))
+            .filter(|probe| !self.overridden(probe) && !self.retired(probe) && self.colour(probe) == ProbeState::Green)
+            .map(|probe| probe.id)
+            .collect()
+    }
+
+    /// Whether a proof is sealed: it never runs again.
+    pub(super) fn sealed(&self, id: u8) -> bool {
+        matches!(self.proof(id), Proof::Passed { sealed: true, .. })
+    }
+
+    /// The colour that outcomes alone give.
+    pub(super) fn base(&self, probe: &ProbeDoc) -> ProbeState {
+        self.outcomes(probe).0
+    }
+
+    /// The base colour, when it changed, and the newest Run: its start and what it saw.
+    fn outcomes(&self, probe: &ProbeDoc) -> (ProbeState, Vec<u64>, Option<(u64, Option<Look>)>) {
+        let (mut base, mut fails, mut passes) = (ProbeState::Unknown, 0, 0);
+        let mut changed: Vec<u64> = Vec::new();
+        let mut last = None;
+        if probe.proof.is_some() {
+            let colour = if matches!(self.proof(probe.id), Proof::Failed { .. }) { ProbeState::Red } else { ProbeState::Waiting };
+            return (colour, changed, last);
+        }
+        for (entry, started) in self.runs(probe.id) {
+            let before = base;
+            match entry.outcome {
+                Some(Look::Pass) => {
+                    (fails, passes) = (0, passes + 1);
+                    if passes >= probe.recover_after {
+                        base = ProbeState::Green;
+                    }
+                }
+                Some(Look::Fail | Look::Other) => {
+                    (fails, passes) = (fails + 1, 0);
+                    if fails >= probe.fail_after {
+                        base = ProbeState::Red;
+                    } else if base != ProbeState::Red {
+                        base = ProbeState::Suspect;
+                    }
+                }
+                Some(Look::Unknown) | None => {
+                    passes = 0;
+                    base = ProbeState::Unknown;
+                }
+                Some(Look::Waiting(_)) => {
+                    (fails, passes) = (0, 0);
+                    base = ProbeState::Waiting;
+                }
+            }
+            if base != before {
+                changed.push(entry.t);
+            }
+            last = Some((started, entry.outcome));
+        }
+        (base, changed, last)
+    }
+
+    /// The probe's colour now.
+    pub(super) fn colour(&self, probe: &ProbeDoc) -> ProbeState {
+        if let Some((valid_for, _)) = probe.proof {
+            let blind = self.runs(probe.id).last().is_some_and(|(e, _)| matches!(e.outcome, Some(Look::Unknown | Look::Pass)));
+            return match self.proof(probe.id) {
+                Proof::Failed { .. } => ProbeState::Red,
+                Proof::Passed { at, sealed, .. } if sealed || self.t - at <= valid_for => ProbeState::Green,
+                Proof::Unfinished if blind => ProbeState::Unknown,
+                Proof::Passed { .. } | Proof::Unfinished => ProbeState::Waiting,
+            };
+        }
+        let (base, changed, last) = self.outcomes(probe);
+        let Some((started, outcome)) = last else { return ProbeState::Unknown };
+        let flaps = changed.len() >= 5 && self.t - changed[changed.len() - 5] < FLAP_WINDOW;
+        let overdue = matches!(outcome, Some(Look::Waiting(due)) if self.utc > due);
+        if self.t - started > probe.max_age || matches!(outcome, Some(Look::Unknown) | None) {
+            ProbeState::Unknown
+        } else if base == ProbeState::Red {
+            ProbeState::Red
+        } else if flaps || !self.trusted(probe.id) || overdue {
+            ProbeState::Unknown
+        } else {
+            base
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Does the tree keep its own laws? Laws of layering, of generated documents, and of comments that hide something.
+
+use std::path::{Path, PathBuf};
+
+use probe::exit::Exit;
+
+/// The verdict: plain functions over plain data.
+const PURE: &[&str] =
+    &["plan.rs", "now.rs", "state.rs", "soak.rs", "gate.rs", "phase.rs", "event.rs", "decide.rs", "apply.rs"];
+/// What a pure file can not have.
+const IMPURE: &[&str] = &[
+    "tokio", "axum", "reqwest", "hyper", "std::fs", "std::net", "std::io", "std::env", "std::process", "std::thread", "parking_lot",
+    "Mutex", "tracing::", "Utc::now", "Instant", "SystemTime", "crate::clock", "crate::ledger", "crate::store", "crate::scheduler",
+    "crate::config", "crate::metrics", "crate::api",
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The Rust files below a folder of the project.
+fn rust_files(folder: &str) -> Vec<PathBuf> {
+    let (mut files, mut folders) = (Vec::new(), vec![root().join(folder)]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+/// The code of a file up to its tests, comments left out.
+fn code(path: &Path) -> String {
+    let text = read(path);
+    let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+    code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn verdict_code_is_pure() {
+    for file in PURE {
+        let code = code(&root().join("probe/src").join(file));
+        for word in IMPURE {
+            assert!(!code.contains(word), "probe/src/{file} is verdict code and must not know `{word}`");
+        }
+    }
+}
+
+#[test]
+fn rooms_depend_one_way() {
+    for file in rust_files("checks/src") {
+        for word in ["probe::", "Verdict", "Soak", "PhaseState"] {
+            assert!(!code(&file).contains(word), "{}: a check knows no schedule, phase or gate (`{word}`)", file.display());
+        }
+    }
+    let mut cutover = rust_files("probe/src/cutover");
+    cutover.push(root().join("probe/src/cutover.rs"));
+    for file in cutover {
+        for word in ["crate::ledger", "crate::scheduler", "crate::decide", "crate::apply", "crate::clock"] {
+            assert!(!code(&file).contains(word), "{}: cutover is an HTTP client and must not know `{word}`", file.display());
+        }
+    }
+}
+
+#[test]
+fn only_the_clock_reads_time() {
+    for file in rust_files("probe/src").into_iter().chain(rust_files("checks/src")) {
+        let reads = ["Utc::now()", "SystemTime::now()", "clock_gettime"].iter().any(|word| code(&file).contains(word));
+        assert!(!reads || file.ends_with("probe/src/clock.rs"), "{}: time is read in clock.rs only", file.display());
+    }
+}
+
+#[test]
+fn nothing_is_allowed_ignored_or_put_off() {
+    // Put together here, so that this file does not find itself.
+    let words = [["#[al", "low("], ["#![al", "low("], ["TO", "DO"], ["FIX", "ME"], ["#[ig", "nore"]].map(|halves| halves.concat());
+    for folder in ["checks/src", "probe/src", "tests"] {
+        for file in rust_files(folder) {
+            for word in &words {
+                assert!(!read(&file).contains(word.as_str()), "{}: `{word}`", file.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn files_stay_small_enough_to_be_read() {
+    for folder in ["checks/src", "probe/src", "tests"] {
+        for file in rust_files(folder) {
+            let lines = read(&file).lines().count();
+            assert!(lines <= 470, "{}: {lines} lines want a better shape", file.display());
+        }
+    }
+}
+
+fn checks_table() -> String {
+    let mut table = String::from("| check | passes when |\n|---|---|\n");
+    for entry in checks::registry().iter() {
+        table.push_str(&format!("| `{}` | {} |\n", entry.meta.kind, entry.summary().replace('|', "\\|")));
+    }
+    table
+}
+
+fn exits_table() -> String {
+    let mut table = String::from("| code | meaning |\n|---|---|\n");
+    for exit in Exit::ALL {
+        table.push_str(&format!("| {} | {} |\n", exit.code, exit.meaning));
+    }
+    table
+}
+
+#[test]
+fn the_readme_is_current() {
+    let path = root().join("README.md");
+    let mut readme = read(&path);
+    for (name, table) in [("checks", checks_table()), ("exits", exits_table())] {
+        let (begin, end) = (format!("<!-- {name}: generated, kept current by a test -->\n"), format!("<!-- /{name} -->"));
+        let from = readme.find(&begin).unwrap() + begin.len();
+        let to = readme.find(&end).unwrap();
+        readme.replace_range(from..to, &table);
+    }
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, &readme).unwrap();
+    }
+    assert!(read(&path) == readme, "README.md is not current: run the tests once with UPDATE=1");
+}
