@@ -108,11 +108,11 @@ async fn a_shortened_ledger_is_refused_and_a_torn_end_that_nobody_was_told_of_is
     let segment = left.segment();
     let whole = fs::read(&segment).unwrap();
     let frame = whole[..whole.len() - 1].iter().rposition(|byte| *byte == b'\n').unwrap() + 1;
-    for (what, length) in
-        [("half of the last frame is gone", usize::midpoint(frame, whole.len())), ("the last frame is gone", frame)]
-    {
+    let name = segment.file_name().unwrap().to_string_lossy().into_owned();
+    let half = usize::midpoint(frame, whole.len());
+    for (what, length, words) in [("half of the last frame", half, &*name), ("the last frame", frame, "events are missing")] {
         fs::write(&segment, &whole[..length]).unwrap();
-        left.is_refused(what, &segment.file_name().unwrap().to_string_lossy()).await;
+        left.is_refused(what, words).await;
     }
     fs::remove_file(&segment).unwrap();
     left.is_refused("the segment is gone", "the state is damaged").await;

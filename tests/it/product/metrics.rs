@@ -44,7 +44,11 @@ async fn every_series_is_there_from_the_first_scrape_and_promtool_has_no_complai
     let (good, mad) = (Script::new(&world, "good"), Script::new(&world, "mad"));
     mad.says("panic");
     // The second one does not look before long: its series are there all the same.
-    let probes = [good.probe(), mad.probe(), "{name: beat, every: 1h, timeout: 1s, check: {heartbeat: {within: 1h}}}".to_owned()];
+    let probes = [
+        good.probe(),
+        mad.probe(),
+        "{name: beat, every: 1h, timeout: 1s, maxAge: 3h, check: {heartbeat: {within: 1h}}}".to_owned(),
+    ];
     let document = migration(QUICK, "{}", AT_ONCE, &probes.each_ref().map(String::as_str));
     let verifier = Verifier::start_scripted(&world, &document).await.unwrap();
     let scrape = async || verifier.get("/metrics").await.unwrap().body;

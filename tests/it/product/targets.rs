@@ -111,20 +111,18 @@ async fn plays<F: Future<Output = std::io::Result<()>> + Send + 'static>(
     address
 }
 
-/// No TLS, then notices without end.
-async fn notices(mut stream: TcpStream) -> std::io::Result<()> {
+/// No TLS, everybody is let in, and then settings are told without end.
+async fn settings(mut stream: TcpStream) -> std::io::Result<()> {
     let mut asked = [0; 1024];
     while stream.read(&mut asked).await? > 0 {
         if asked.starts_with(&[0, 0, 0, 8]) {
             stream.write_all(b"N").await?;
             continue;
         }
-        let mut notice = vec![b'N'];
-        notice.extend_from_slice(&8196_u32.to_be_bytes());
-        notice.extend_from_slice(&[b'S'; 8191]);
-        notice.push(0);
+        stream.write_all(&[b'R', 0, 0, 0, 8, 0, 0, 0, 0]).await?;
+        let setting = [b"S".as_slice(), &8200_u32.to_be_bytes(), b"ab\0", &[b'x'; 8192], b"\0"].concat();
         loop {
-            stream.write_all(&notice).await?;
+            stream.write_all(&setting).await?;
         }
     }
     Ok(())
@@ -146,7 +144,7 @@ async fn hostile_postgres_servers_open_nothing_and_cost_no_memory() {
         ("silent", silent.address(), "timeout", true),
         ("reset", reset.address(), "reset", true),
         ("chatter", plays(&mut tasks, chatter).await, "not_postgres", true),
-        ("notices", plays(&mut tasks, notices).await, "too_large", false),
+        ("settings", plays(&mut tasks, settings).await, "too_large", false),
     ];
     let dsns = servers
         .each_ref()
