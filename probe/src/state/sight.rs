@@ -74,6 +74,10 @@ impl State {
         match record.trust(probe, now.t) {
             Trust::Trusted(_) => {}
             Trust::Untrusted => return unknown(why::CONTROL_PASSED, control_words(record)),
+            // What keeps the probe from looking mostly keeps its control from it too, and is what can be mended.
+            Trust::Untested if matches!(last.outcome, Outcome::Unknown { .. }) => {
+                return Sight::of(ProbeState::Unknown, &last.outcome);
+            }
             Trust::Untested => return unknown(why::CONTROL_UNTESTED, control_words(record)),
         }
         match (record.base, &record.trouble) {
