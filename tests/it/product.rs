@@ -31,10 +31,10 @@ const AT_ONCE: &str = "{soak: 0s, minSamples: 1, unknownBudget: 0s}";
 
 /// A document of one phase, `move`. All parts in YAML's flow form.
 fn migration(defaults: &str, targets: &str, gate: &str, probes: &[&str]) -> String {
-    let probes: String = probes.iter().map(|probe| format!("    - {probe}\n")).collect();
+    let probes = probes.iter().map(|probe| format!("    - {probe}")).collect::<Vec<_>>().join("\n");
     format!(
         "apiVersion: phasegate.dev/v1alpha1\nkind: Migration\nmetadata: {{name: product}}\nspec:\n  defaults: {defaults}\n  \
-         targets: {targets}\n  phases:\n  - name: move\n    gate: {gate}\n    probes:\n{probes}"
+         targets: {targets}\n  phases:\n  - name: move\n    gate: {gate}\n    probes:\n{probes}\n"
     )
 }
 

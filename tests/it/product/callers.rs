@@ -108,19 +108,19 @@ async fn every_caller_goes_on_only_through_an_open_gate() {
 
     switch(&verifier).await;
     reaches(&verifier, "pending").await;
-    assert_eq!(flagger(&verifier, "/v1/gates/move/check").await.unwrap(), false, "soaking");
-    assert_eq!(flagger(&verifier, "/v1/gates/move/check?accept=pending").await.unwrap(), true, "asked for it");
+    assert!(!flagger(&verifier, "/v1/gates/move/check").await.unwrap(), "soaking");
+    assert!(flagger(&verifier, "/v1/gates/move/check?accept=pending").await.unwrap(), "asked for it");
     reaches(&verifier, "open").await;
     assert_eq!(callers(&world, &verifier).await, (true, true, "Successful", true, false), "open");
 
     one.says("unknown");
     reaches(&verifier, "unknown").await;
     assert_eq!(callers(&world, &verifier).await, STOPPED, "unknown");
-    assert_eq!(flagger(&verifier, "/v1/gates/move/check?accept=pending").await.unwrap(), false);
+    assert!(!flagger(&verifier, "/v1/gates/move/check?accept=pending").await.unwrap());
     one.says("fail");
     reaches(&verifier, "closed").await;
     assert_eq!(callers(&world, &verifier).await, (false, false, "Failed", false, false), "red, and nothing to roll back");
-    assert_eq!(flagger(&verifier, "/v1/gates/move/check?accept=pending").await.unwrap(), false);
+    assert!(!flagger(&verifier, "/v1/gates/move/check?accept=pending").await.unwrap());
 }
 
 /// Flagger's rollback hook is the other way round: to pass is to roll back now. Only a latched regression may do that, not a
@@ -138,14 +138,14 @@ async fn the_rollback_hook_says_yes_to_a_latched_regression_alone() {
     })
     .await
     .unwrap();
-    assert_eq!(hook().await.unwrap(), false, "waiting");
+    assert!(!hook().await.unwrap(), "waiting");
     switch(&verifier).await;
     reaches(&verifier, "open").await;
     assert_eq!(verifier.cutover(&["complete", "move"]).await.unwrap().code, 0);
-    assert_eq!(hook().await.unwrap(), false, "complete and well");
+    assert!(!hook().await.unwrap(), "complete and well");
     one.says("unknown");
     looks(&verifier, "one", "unknown", "").await;
-    assert_eq!(hook().await.unwrap(), false, "unknown is no regression");
+    assert!(!hook().await.unwrap(), "unknown is no regression");
     one.says("pass");
     looks(&verifier, "one", "green", "").await;
     one.says("fail");
@@ -186,5 +186,5 @@ async fn what_is_not_there_or_not_ready_lets_nobody_through() {
     assert!(gh_ost(&verifier, "/v1/gates/move/check").await.is_err());
     one.says("hang");
     verifier.start_again().await.unwrap();
-    assert_eq!(gh_ost(&verifier, "/v1/gates/move/check").await.unwrap_or(false), false);
+    assert!(!gh_ost(&verifier, "/v1/gates/move/check").await.unwrap());
 }

@@ -92,7 +92,7 @@ async fn one_flipped_byte_in_the_events_is_found_by_line_and_refused() {
     let places = 8;
     for place in 0..places {
         let at = (whole.len() - 2) * place / (places - 1);
-        let line = whole[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line = whole[..at].split(|byte| *byte == b'\n').count();
         let mut bytes = whole.clone();
         bytes[at] ^= 0b10;
         fs::write(&segment, &bytes).unwrap();

@@ -73,7 +73,7 @@ async fn a_document_that_can_not_be_used_is_told_in_one_go_and_starts_nothing() 
     world.write("twice.yaml", &good.replace("kind: Migration", "kind: Migration\nkind: Migration")).unwrap();
     world.write("large.yaml", &format!("{good}{}", "# filler\n".repeat(10_000_000 / 9))).unwrap();
     world.write("empty.yaml", "").unwrap();
-    world.write("no-probe.yaml", &migration(QUICK, "{}", AT_ONCE, &[]).replace("probes:\n", "probes: []\n")).unwrap();
+    world.write("no-probe.yaml", &migration(QUICK, "{}", AT_ONCE, &[]).replace("probes:\n\n", "probes: []\n")).unwrap();
     let two = good.replace("within: 10m", "within: soon").replace("{soak: 0s", "{soek: 0s");
     world.write("two.yaml", &two).unwrap();
     for (name, words) in [

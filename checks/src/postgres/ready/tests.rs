@@ -214,6 +214,8 @@ async fn a_flood_is_not_read_to_the_end() {
         let server = Server::start(Manner::Repeat(head, vec![b'x'; 1 << 16])).await;
         assert_eq!(reason(&dsn(server.address, "disable")).await, "too_large");
     }
+    let stranger = Server::start(Manner::Repeat(b"HTTP/1.1 200 OK\r\n".to_vec(), vec![b'x'; 1 << 16])).await;
+    assert_eq!(reason(&dsn(stranger.address, "disable")).await, "not_postgres");
 }
 
 #[tokio::test]
