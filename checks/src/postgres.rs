@@ -236,11 +236,11 @@ fn reason_of(error: &tokio_postgres::Error, seen: &Seen) -> (ReasonSpec, String)
     if let Some(db) = error.as_db_error() {
         return (sql_reason(db.code()), format!("{} (SQLSTATE {})", db.message(), db.code().code()));
     }
-    if seen.flooded() {
-        return (TOO_LARGE, "more bytes than any answer can have".to_owned());
-    }
     if let Some(words) = seen.stranger() {
         return (NOT_POSTGRES, words);
+    }
+    if seen.flooded() {
+        return (TOO_LARGE, "more bytes than any answer can have".to_owned());
     }
     let text = words(error);
     for cause in causes(error) {

@@ -11,7 +11,7 @@ pub type ProbeName = Arc<str>;
 /// Name of a phase; unique per document.
 pub type PhaseName = Arc<str>;
 
-/// The phases in their order, with their probes. `hash` is the `configHash` of design §4.
+/// The phases in their order, with their probes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Plan {

@@ -6,4 +6,6 @@ mod bench;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+mod product;
+#[cfg(test)]
 mod tidy;

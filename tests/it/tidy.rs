@@ -5,7 +5,19 @@ use std::path::{Path, PathBuf};
 use probe::exit::Exit;
 
 /// The verdict: plain functions over plain data.
-const PURE: &[&str] = &["plan.rs", "now.rs", "state.rs", "soak.rs", "gate.rs", "phase.rs", "event.rs", "decide.rs", "apply.rs"];
+const PURE: &[&str] = &[
+    "plan.rs",
+    "now.rs",
+    "state.rs",
+    "soak.rs",
+    "gate.rs",
+    "gate/board.rs",
+    "gate/phase_reasons.rs",
+    "phase.rs",
+    "event.rs",
+    "decide.rs",
+    "apply.rs",
+];
 /// What a pure file can not have.
 const IMPURE: &[&str] = &[
     "tokio",
@@ -124,19 +136,14 @@ fn files_stay_small_enough_to_be_read() {
 }
 
 fn checks_table() -> String {
-    let mut table = String::from("| check | passes when |\n|---|---|\n");
-    for entry in checks::registry().iter() {
-        table.push_str(&format!("| `{}` | {} |\n", entry.meta.kind, entry.summary().replace('|', "\\|")));
-    }
-    table
+    let row = |entry: &checks::Entry| format!("| `{}` | {} |\n", entry.meta.kind, entry.summary().replace('|', "\\|"));
+    let registry = checks::registry();
+    ["| check | passes when |\n|---|---|\n".to_owned()].into_iter().chain(registry.iter().map(row)).collect()
 }
 
 fn exits_table() -> String {
-    let mut table = String::from("| code | meaning |\n|---|---|\n");
-    for exit in Exit::ALL {
-        table.push_str(&format!("| {} | {} |\n", exit.code, exit.meaning));
-    }
-    table
+    let row = |exit: &Exit| format!("| {} | {} |\n", exit.code, exit.meaning);
+    ["| code | meaning |\n|---|---|\n".to_owned()].into_iter().chain(Exit::ALL.iter().map(row)).collect()
 }
 
 #[test]

@@ -37,31 +37,31 @@ pub(crate) struct Homelab<'w> {
 impl<'w> Homelab<'w> {
     pub(crate) async fn start(world: &'w World, screen: &Screen, pace: Pace) -> Result<Self> {
         screen.title("The homelab");
-        screen.say("starting two Lokis and two PostgreSQL clusters: the old side (Docker Compose) and the new one (k3s) …");
+        Screen::say("starting two Lokis and two PostgreSQL clusters: the old side (Docker Compose) and the new one (k3s) …");
         let (docker_loki, k3s_loki, docker_postgres, k3s_postgres) =
             tokio::try_join!(Loki::start(world), Loki::start(world), Postgres::start(world), Postgres::start(world))?;
         let document = migration(&docker_loki, &k3s_loki, pace);
         let secrets = [("PG_OLD_DSN", docker_postgres.dsn()), ("PG_NEW_DSN", k3s_postgres.dsn())];
         let secrets = secrets.each_ref().map(|(name, dsn)| (*name, dsn.as_str()));
-        screen.say("the Migration document:");
+        Screen::say("the Migration document:");
         for line in document.lines() {
-            screen.say(&format!("  {line}"));
+            Screen::say(&format!("  {line}"));
         }
         let verifier = Verifier::start_with(world, &document, &secrets).await?;
         let lab = Self { world, docker_loki, k3s_loki, docker_postgres, k3s_postgres, verifier };
-        lab.addresses(screen);
+        lab.addresses();
         Ok(lab)
     }
 
-    pub(crate) fn addresses(&self, screen: &Screen) {
+    pub(crate) fn addresses(&self) {
         let url = self.verifier.url();
-        screen.say(&format!("page     {url}/"));
-        screen.say(&format!("metrics  {url}/metrics"));
-        screen.say(&format!("gate     {url}/v1/gates/loki"));
-        screen.say(&format!("old      loki {}  postgres 127.0.0.1:{}", self.docker_loki.url(), self.docker_postgres.port()));
-        screen.say(&format!("new      loki {}  postgres 127.0.0.1:{}", self.k3s_loki.url(), self.k3s_postgres.port()));
-        screen.say(&format!("cutover  PHASEGATE_SERVER={url} PHASEGATE_TOKEN={}", self.verifier.token(Role::Operate)));
-        screen.say(&format!("folder   {}", self.world.dir().display()));
+        Screen::say(&format!("page     {url}/"));
+        Screen::say(&format!("metrics  {url}/metrics"));
+        Screen::say(&format!("gate     {url}/v1/gates/loki"));
+        Screen::say(&format!("old      loki {}  postgres 127.0.0.1:{}", self.docker_loki.url(), self.docker_postgres.port()));
+        Screen::say(&format!("new      loki {}  postgres 127.0.0.1:{}", self.k3s_loki.url(), self.k3s_postgres.port()));
+        Screen::say(&format!("cutover  PHASEGATE_SERVER={url} PHASEGATE_TOKEN={}", self.verifier.token(Role::Operate)));
+        Screen::say(&format!("folder   {}", self.world.dir().display()));
     }
 }
 

@@ -33,19 +33,19 @@ fn main() -> ExitCode {
     let screen = Screen::new();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return screen.failed(&error.into()),
+        Err(error) => return Screen::failed(&error.into()),
     };
     let result = runtime.block_on(async {
         tokio::select! {
             result = rehearse(&args, &screen) => result.map(|()| ExitCode::SUCCESS),
             _ = tokio::signal::ctrl_c() => {
-                screen.say("interrupted; everything that was started is stopped");
+                Screen::say("interrupted; everything that was started is stopped");
                 Ok(ExitCode::from(130))
             }
         }
     });
     runtime.shutdown_timeout(Duration::from_secs(1));
-    result.unwrap_or_else(|error| screen.failed(&error))
+    result.unwrap_or_else(|error| Screen::failed(&error))
 }
 
 async fn rehearse(args: &Args, screen: &Screen) -> anyhow::Result<()> {
@@ -55,7 +55,7 @@ async fn rehearse(args: &Args, screen: &Screen) -> anyhow::Result<()> {
     story::tell(&lab, screen).await?;
     if args.keep {
         screen.title("Still running, until Ctrl-C");
-        lab.addresses(screen);
+        lab.addresses();
         std::future::pending::<()>().await;
     }
     Ok(())

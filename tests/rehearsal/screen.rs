@@ -21,7 +21,7 @@ impl Screen {
         Self { start: Instant::now() }
     }
 
-    fn line(&self, text: &str) {
+    fn line(text: &str) {
         let mut out = anstream::stdout();
         // A reader that went away is no reason to stop half-way.
         drop(writeln!(out, "{text}").and_then(|()| out.flush()));
@@ -29,28 +29,28 @@ impl Screen {
 
     /// A scene begins.
     pub(crate) fn title(&self, text: &str) {
-        self.line(&format!("\n{BOLD}── {text}{RESET} {DIM}({:.0?} since the start){RESET}", self.start.elapsed()));
+        Self::line(&format!("\n{BOLD}── {text}{RESET} {DIM}({:.0?} since the start){RESET}", self.start.elapsed()));
     }
 
     /// The narrator.
-    pub(crate) fn say(&self, text: &str) {
-        self.line(&format!("{DIM}   {text}{RESET}"));
+    pub(crate) fn say(text: &str) {
+        Self::line(&format!("{DIM}   {text}{RESET}"));
     }
 
     /// A command with what it printed and its exit code.
-    pub(crate) fn command(&self, words: &str, output: &Output) {
-        self.line(&format!("\n{CYAN}$ {words}{RESET}"));
+    pub(crate) fn command(words: &str, output: &Output) {
+        Self::line(&format!("\n{CYAN}$ {words}{RESET}"));
         // Talk goes to stderr and data to stdout; captured apart, the talk came first nearly always.
         for text in [&output.stderr, &output.stdout] {
             if !text.trim().is_empty() {
-                self.line(text.trim_end());
+                Self::line(text.trim_end());
             }
         }
-        self.line(&format!("{DIM}exit {}{RESET}", output.code));
+        Self::line(&format!("{DIM}exit {}{RESET}", output.code));
     }
 
     /// The end, badly.
-    pub(crate) fn failed(&self, error: &anyhow::Error) -> ExitCode {
+    pub(crate) fn failed(error: &anyhow::Error) -> ExitCode {
         let mut out = anstream::stderr();
         drop(writeln!(out, "\nthe rehearsal failed: {error:#}"));
         ExitCode::FAILURE

@@ -41,10 +41,10 @@ impl Stage<'_, '_> {
         self.screen.title("Phase loki begins: its preflight has been seen green");
         self.level("loki/entry", "open").await?;
         self.cutover(&["advance"], Exit::OPEN).await?;
-        self.screen.say("the operator re-points Alloy at the new Loki, and says so:");
+        Screen::say("the operator re-points Alloy at the new Loki, and says so:");
         self.cutover(&["switch", "loki"], Exit::OPEN).await?;
         self.level("loki", "pending").await?;
-        self.screen.say("all green, but not for long enough:");
+        Screen::say("all green, but not for long enough:");
         self.cutover(&["gate", "check", "loki"], Exit::PENDING).await?;
         self.cutover(&["advance"], Exit::PENDING).await?;
         Ok(())
@@ -57,10 +57,10 @@ impl Stage<'_, '_> {
         let refusal = self.cutover(&["advance"], Exit::CLOSED).await?;
         ensure!(refusal.names("k3s-loki-ready"), "the refusal does not name its blocker");
         self.curl("loki", 412).await?;
-        self.screen.say("the new Loki is started again:");
+        Screen::say("the new Loki is started again:");
         self.lab.k3s_loki.start_again().await?;
         self.level("loki", "pending").await?;
-        self.screen.say("it is green again, and its soak starts anew:");
+        Screen::say("it is green again, and its soak starts anew:");
         self.cutover(&["gate", "explain", "loki"], Exit::PENDING).await?;
         Ok(())
     }
@@ -70,7 +70,7 @@ impl Stage<'_, '_> {
         self.lab.verifier.kill9().await?;
         self.cutover(&["gate", "check", "loki"], Exit::UNREACHABLE).await?;
         self.lab.verifier.start_again().await?;
-        self.screen.say(
+        Screen::say(
             "it remembers the phases, and the soak up to its last checkpoint, but nothing it has seen: no evidence, no green",
         );
         self.cutover(&["gate", "check", "loki"], Exit::UNKNOWN).await?;
@@ -105,7 +105,7 @@ impl Stage<'_, '_> {
     async fn cutover(&self, words: &[&str], expected: Exit) -> Result<Shown> {
         let output = self.lab.verifier.cutover(words).await?;
         let line = format!("cutover {}", words.join(" "));
-        self.screen.command(&line, &output);
+        Screen::command(&line, &output);
         ensure!(
             output.code == i32::from(expected.code),
             "`{line}` ended with {}, not with {} ({})",
@@ -120,7 +120,7 @@ impl Stage<'_, '_> {
     async fn curl(&self, phase: &str, expected: u16) -> Result<()> {
         let path = format!("/v1/gates/{phase}/check");
         let answer = self.lab.verifier.get(&path).await?;
-        self.screen.say(&format!("curl -f {}{path}  →  {}", self.lab.verifier.url(), answer.status));
+        Screen::say(&format!("curl -f {}{path}  →  {}", self.lab.verifier.url(), answer.status));
         ensure!(answer.status == expected, "{path} answered {}, not {expected}", answer.status);
         Ok(())
     }
@@ -130,7 +130,8 @@ impl Stage<'_, '_> {
         let path = format!("/v1/gates/{phase}");
         wait_until(PATIENCE, &format!("gate {phase} {verdict}"), async || {
             let body = self.lab.verifier.get(&path).await?.json()?;
-            ensure!(body["verdict"] == verdict, "it is {}: {}", body["verdict"], body["reason"]);
+            let word = |key: &str| body.get(key).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
+            ensure!(word("verdict") == verdict, "it is {}: {}", word("verdict"), word("reason"));
             Ok(())
         })
         .await

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 ///
 /// # Errors
 /// It is not there, or is older than one of its sources: a test of yesterday's binary proves nothing.
-pub(crate) fn binary(name: &str) -> Result<PathBuf> {
+pub fn binary(name: &str) -> Result<PathBuf> {
     let own = std::env::current_exe()?;
     let folder = own.ancestors().skip(1).find(|folder| !folder.ends_with("deps")).context("this program is nowhere")?;
     let binary = folder.join(name);

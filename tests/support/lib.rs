@@ -31,6 +31,7 @@ mod verifier;
 mod wait;
 mod world;
 
+pub use binary::binary;
 pub use hostile::Hostile;
 pub use http::Answer;
 pub use loki::{Line, Loki};

@@ -1,5 +1,7 @@
 //! The `scripted` check: it does what a file tells it, so that a test can make a probe pass, fail, panic, hang or flood.
 
+#![expect(clippy::panic, reason = "a check that panics is one of the things it is told to be")]
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -71,7 +73,7 @@ impl Scripted {
 /// Keeps its thread, as a check with a blocking call would.
 fn block() -> ! {
     loop {
-        std::thread::park_timeout(Duration::from_secs(3600));
+        std::thread::park_timeout(Duration::from_hours(1));
     }
 }
 

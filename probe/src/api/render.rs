@@ -80,25 +80,13 @@ impl<'a> View<'a> {
         })
     }
 
-    /// Whether a pending gate is pending for nothing but its soak.
+    /// Whether a pending gate is pending for nothing but its soak. The list of blockers is bounded, and soaks come last in it.
     pub(super) fn only_soaking(&self, phase: &str, kind: GateKind) -> bool {
         let Some(view) = self.gate_view(phase, kind).filter(|view| self.fresh && view.verdict == Verdict::Pending) else {
             return false;
         };
         let soaks = |b: &Blocker| b.verdict == Verdict::Pending && b.state.is_none() && b.reason.as_str() == why::SOAK.name;
-        // The list of blockers is bounded: one that it does not show may be a suspect probe.
-        let shown = view.blocked_by == view.blockers.len() || self.all_green_up_to(phase);
-        !view.blockers.is_empty() && view.blockers.iter().all(soaks) && shown
-    }
-
-    fn all_green_up_to(&self, phase: &str) -> bool {
-        let at = self.plan.position(phase);
-        let mut required = self.seen().filter(|(probe, view)| {
-            let counts =
-                probe.gate && !view.retired && at.is_some_and(|at| view.phase <= at) && !self.is_adopted_proof(probe, view);
-            counts && self.state.overridden(probe, self.now.t).is_none()
-        });
-        required.all(|(_, view)| view.sight.state == ProbeState::Green)
+        !view.blockers.is_empty() && view.blockers.iter().all(soaks)
     }
 
     fn is_adopted_proof(&self, probe: &ProbePlan, view: &ProbeView) -> bool {

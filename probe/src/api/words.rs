@@ -3,7 +3,8 @@
 use chrono::{DateTime, Utc};
 
 use super::types::BlockerBody;
-use crate::gate::{GateView, Verdict, phase_reasons as why, span};
+use crate::gate::{GateView, Verdict, phase_reasons as why};
+use crate::now::span;
 use crate::state::PhaseState;
 
 /// Longer evidence is cut inside a sentence; the blocker has it whole.

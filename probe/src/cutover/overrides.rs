@@ -8,7 +8,7 @@ use super::render::{Done, Overrides};
 use super::{Answer, Context, name, positive, status, told};
 use crate::api::types::OverrideRequest;
 use crate::exit::Exit;
-use crate::gate::span;
+use crate::now::span;
 
 /// `cutover override …`
 #[derive(Debug, Subcommand)]

@@ -13,7 +13,7 @@ use super::trouble::{Trouble, exit_of};
 use super::{Answer, Context, name, positive, told};
 use crate::api::types::{ProbesBody, RunBody, RunsBody, StatusBody};
 use crate::exit::Exit;
-use crate::gate::span;
+use crate::now::span;
 
 /// Pause between two looks for the new Run.
 const POLL: Duration = Duration::from_millis(300);

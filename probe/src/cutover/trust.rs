@@ -32,11 +32,13 @@ fn evidence(body: &GateBody) -> Result<(), Trouble> {
     if body.phase_state == PhaseState::Waiting {
         return Err(contradiction("an open gate of a phase that is not begun"));
     }
-    let own = body.probes.iter().filter(counts);
+    let own = body.probes.iter().filter(|probe| counts(probe));
     if !own.clone().any(|probe| probe.state == ProbeState::Green) {
         return Err(contradiction("an open gate without a green probe"));
     }
-    let dark = own.chain(body.ratchet.iter().filter(counts)).find(|probe| !probe.proof && probe.state != ProbeState::Green);
+    let dark = own
+        .chain(body.ratchet.iter().filter(|probe| counts(probe)))
+        .find(|probe| !probe.proof && probe.state != ProbeState::Green);
     match dark {
         Some(probe) => Err(contradiction(&format!("an open gate whose probe {} is {}", probe.name, probe.state.as_str()))),
         None => Ok(()),
@@ -45,10 +47,10 @@ fn evidence(body: &GateBody) -> Result<(), Trouble> {
 
 /// Whether every required probe, proofs included, is green.
 pub(crate) fn all_green(body: &GateBody) -> bool {
-    body.probes.iter().chain(&body.ratchet).filter(counts).all(|probe| probe.state == ProbeState::Green)
+    body.probes.iter().chain(&body.ratchet).filter(|probe| counts(probe)).all(|probe| probe.state == ProbeState::Green)
 }
 
-fn counts(probe: &&ProbeBody) -> bool {
+fn counts(probe: &ProbeBody) -> bool {
     probe.gate && !probe.retired && !probe.overridden
 }
 

@@ -7,6 +7,7 @@ use super::*;
 use crate::apply::apply;
 use crate::decide::decide;
 use crate::event::{Command, Control, Event, Input, Run, Wish};
+use crate::plan::{GatePlan, NaturePlan, PhasePlan, SealAt};
 
 const OWN: ReasonSpec = ReasonSpec::fail("broken", "mend it");
 const BLIND: ReasonSpec = ReasonSpec::unknown("blind", "open your eyes");

@@ -113,7 +113,7 @@ async fn a_run_of_an_earlier_start_is_not_taken() {
     assert!(bench.run(Outcome::pass("fine")).await);
     let mut changed = probe("p");
     changed.hash = "another".into();
-    let generation = bench.ledger.read().snapshot.state.live.probes.get("p").unwrap().generation;
+    let generation = bench.ledger.read().snapshot.state.live.probes["p"].generation;
     bench.ledger.configure(plan(vec![phase("one", vec![changed])])).await.unwrap();
     let now = bench.ledger.clock().now();
     let old = Run {

@@ -169,7 +169,7 @@ impl Writer {
         }
         if !self.pending.is_empty() && self.state.live.unwritable.is_none() {
             let result = self.flush();
-            self.store_says(result.as_ref().map(|_| ()));
+            self.store_says(result.as_ref().copied());
         }
         self.epoch_due = Instant::now() + TICK;
         let snapshot = Snapshot { state: Arc::new(self.state.clone()), evaluation: self.state.live.evaluation.clone() };
@@ -217,7 +217,7 @@ impl Writer {
     /// Writes soak and Memory, and tries a store that could not be written again.
     fn checkpoint(&mut self) {
         let result = self.flush().and_then(|()| self.store.checkpoint(&self.state, self.clock.now(), &boot_moment()));
-        self.store_says(result.as_ref().map(|_| ()));
+        self.store_says(result.as_ref().copied());
         self.checkpoint_due = Instant::now() + if result.is_ok() { CHECKPOINT } else { RETRY };
     }
 

@@ -20,6 +20,9 @@ static META: Meta =
 /// What a fake check does, given how often it ran before.
 type Behaviour = fn(u64) -> BoxFuture<'static, Report<Vec<u8>>>;
 
+/// Name, behaviour and negative control of a fake.
+type Part = (&'static str, Behaviour, fn() -> Outcome);
+
 struct Fake {
     behaviour: Behaviour,
     control: fn() -> Outcome,
@@ -80,7 +83,7 @@ struct Bench {
     tracker: TaskTracker,
 }
 
-async fn bench(fakes: Vec<(&str, Behaviour, fn() -> Outcome)>) -> Bench {
+async fn bench(fakes: Vec<Part>) -> Bench {
     let plan = plan(vec![phase("one", fakes.iter().map(|(name, ..)| probe(name)).collect())]);
     let metrics = Metrics::new();
     let parts = WriterParts {
@@ -157,10 +160,10 @@ async fn an_honest_probe_opens_its_gate_once_the_soak_is_served() {
 
 #[tokio::test(start_paused = true)]
 async fn a_check_that_panics_hangs_or_floods_is_unknown_and_disturbs_no_other() {
-    let fakes: Vec<(&str, Behaviour, fn() -> Outcome)> =
+    let fakes: Vec<Part> =
         vec![("panics", panics, right), ("hangs", hangs, right), ("floods", floods, right), ("honest", pass, right)];
     let bench = bench(fakes).await;
-    sleep(Duration::from_secs(60)).await;
+    sleep(Duration::from_mins(1)).await;
     assert_eq!(bench.probe("panics"), (ProbeState::Unknown, "panic".into()));
     assert_eq!(bench.probe("hangs"), (ProbeState::Unknown, "hung".into()));
     assert_eq!(bench.probe("floods"), (ProbeState::Unknown, "flood".into()));

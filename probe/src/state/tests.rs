@@ -2,8 +2,8 @@ use super::*;
 use crate::apply::apply;
 use crate::decide::decide;
 use crate::event::{Control, Input, Run};
-use crate::plan::{GatePlan, PhasePlan, SealAt};
-use checks::Step;
+use crate::plan::{GatePlan, NaturePlan, PhasePlan, SealAt};
+use checks::{ReasonSpec, Step};
 
 const OWN: ReasonSpec = ReasonSpec::fail("broken", "mend it");
 const BLIND: ReasonSpec = ReasonSpec::unknown("blind", "open your eyes");

@@ -1,5 +1,5 @@
 //! The naive second implementation of the verdict: it keeps everything that ever happened in one list and computes each
-//! answer from the whole list, the way design §5 says it in words. Slow and obvious; nothing is remembered but the past.
+//! answer from the whole list, the way ARCHITECTURE.md says it in words. Slow and obvious; nothing is remembered but the past.
 
 mod colour;
 mod phases;

@@ -85,7 +85,7 @@ async fn an_unfinished_proof_is_not_a_soak() {
     assert_eq!(table(&world, "two").await, row("pending", 425, 425));
 }
 
-/// A list of blockers is bounded: what it does not show may be worse than a soak.
+/// The list of blockers is bounded: what is worse than a soak must stand in it.
 #[tokio::test(start_paused = true)]
 async fn a_suspect_probe_beyond_the_list_of_blockers_is_not_a_soak() {
     let names: Vec<String> = (0..60).map(|at| format!("p{at:02}")).collect();

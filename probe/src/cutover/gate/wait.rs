@@ -11,7 +11,8 @@ use super::super::trouble::{Trouble, exit_of};
 use super::{Goal, Until};
 use crate::api::types::GateBody;
 use crate::exit::Exit;
-use crate::gate::{Verdict, span};
+use crate::gate::Verdict;
+use crate::now::span;
 
 /// Since when the gate has been watched open without a break.
 #[derive(Debug, Default)]

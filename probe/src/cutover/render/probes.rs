@@ -6,7 +6,8 @@ use serde_json::Value;
 use super::text::{clip, seconds, table};
 use super::{Case, Show, moment, value};
 use crate::api::types::{ProbeBody, ProbesBody, RunBody, RunsBody};
-use crate::gate::{Verdict, span};
+use crate::gate::Verdict;
+use crate::now::span;
 use crate::state::ProbeState;
 
 /// All probes.

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use clap::builder::styling::{AnsiColor, Style};
 use comfy_table::{Table, presets};
 
-use crate::gate::span;
+use crate::now::span;
 
 /// Longest free text in a table's cell.
 const CELL: usize = 72;

@@ -1,4 +1,4 @@
-//! The table of design §5, and the entry guard.
+//! The verdict table of ARCHITECTURE.md, and the entry guard.
 
 use probe::gate::Verdict;
 use probe::state::ProbeState;
