@@ -12,7 +12,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::api::ConfigStatus;
+use crate::api::{Beats, ConfigStatus};
 use crate::config::{self, Config};
 use crate::ledger::{CommandError, Ledger};
 use crate::metrics::Metrics;
@@ -26,6 +26,7 @@ pub(crate) struct Reload {
     registry: Registry,
     ledger: Ledger,
     metrics: Metrics,
+    beats: Beats,
     configs: watch::Sender<Arc<Config>>,
     requests: Arc<Notify>,
     status: watch::Sender<ConfigStatus>,
@@ -38,13 +39,14 @@ impl Reload {
         registry: Registry,
         ledger: Ledger,
         metrics: Metrics,
+        beats: Beats,
         configs: watch::Sender<Arc<Config>>,
     ) -> Self {
         let hash = configs.borrow().plan.hash.clone();
         let (status, _) = watch::channel(ConfigStatus { hash: Some(hash), error: None });
         let seen = digest(&path);
         metrics.config_reload(true, ledger.clock().now());
-        Self { path, registry, ledger, metrics, configs, requests: Arc::default(), status, seen }
+        Self { path, registry, ledger, metrics, beats, configs, requests: Arc::default(), status, seen }
     }
 
     /// Notified, it reloads.
@@ -75,6 +77,7 @@ impl Reload {
             CommandError::Refused(refusal) => refusal.message,
             CommandError::NotDurable(_) | CommandError::Stopped => error.to_string(),
         })?;
+        self.beats.retain(&document.plan);
         self.configs.send_replace(Arc::new(document));
         Ok(())
     }

@@ -151,8 +151,14 @@ impl Daemon<'_> {
         );
         let (configs, current) = watch::channel(document);
         let (beats, wakers) = (Beats::default(), Wakers::default());
-        let reload =
-            Reload::new(self.args.config_file.clone(), self.registry.clone(), self.ledger.clone(), self.metrics.clone(), configs);
+        let reload = Reload::new(
+            self.args.config_file.clone(),
+            self.registry.clone(),
+            self.ledger.clone(),
+            self.metrics.clone(),
+            beats.clone(),
+            configs,
+        );
         let (app, _) = api::app(AppState {
             ledger: self.ledger.clone(),
             metrics: self.metrics.clone(),
