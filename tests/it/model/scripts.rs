@@ -1,6 +1,7 @@
 //! Scripted histories that random ones seldom find.
 
 use probe::gate::Verdict;
+use probe::state::ProbeState;
 
 use super::case::{Act, Doc, Look, ProbeDoc};
 use super::script::{Script, phase, probe};
@@ -32,4 +33,19 @@ fn a_gate_without_a_budget_can_be_completed_between_two_epochs() {
         script.healthy();
     }
     script.must(Act::Complete(0));
+}
+
+#[test]
+fn a_proof_that_nobody_needed_is_not_sealed_after_it_has_expired() {
+    let sum = ProbeDoc { proof: Some((6_000, false)), gate: false, ..probe(1) };
+    let mut script = Script::one(0, vec![probe(0), sum]);
+    script.switch(0);
+    script.healthy();
+    assert_eq!(script.colour(1), ProbeState::Green);
+    script.epoch(10_000);
+    assert_eq!(script.colour(1), ProbeState::Waiting);
+    script.must(Act::Complete(0));
+    assert_eq!(script.colour(1), ProbeState::Waiting);
+    script.healthy();
+    assert_eq!(script.colour(1), ProbeState::Green, "it still runs");
 }
