@@ -14,6 +14,7 @@ package_of() {
     initdb) echo postgresql ;;
     promtool) echo prometheus ;;
     setpriv | flock) echo util-linux ;;
+    curl | patch) echo "$1" ;;
   esac
 }
 
