@@ -89,11 +89,10 @@ async fn begin(cx: &mut Context<'_, '_>, phase: &PhaseBody, mut done: Vec<Receip
 
 /// The refusal, in the gate's own words.
 fn not_open(body: GateBody) -> Trouble {
-    let verdict = body.verdict.as_str();
     let left = soak_left(&body.soak).filter(|_| body.verdict == Verdict::Pending);
     let left = left.map_or_else(String::new, |left| format!(" ({left} of soak left)"));
     let name = &body.gate;
-    let mut trouble = Trouble::new(exit_of(body.verdict), format!("gate {name} is {verdict}{left}: {}", body.reason))
+    let mut trouble = Trouble::new(exit_of(body.verdict), format!("gate {name}{left} is {}", body.reason))
         .hint(format!("`cutover gate wait {name}` waits for it, `cutover gate explain {name}` shows everything"));
     let unlisted = body.blocked_by.saturating_sub(body.blockers.len());
     if unlisted > 0 {

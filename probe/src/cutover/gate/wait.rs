@@ -126,7 +126,7 @@ fn timed_out(until: &Until, once: bool, newest: Option<Result<GateBody, Trouble>
     let not = format!("not {goal}{stable} {spent}");
     match newest {
         Some(Ok(body)) => {
-            Trouble::new(Exit::TIMEOUT, format!("gate {} was {not}; it is {}: {}", body.gate, body.verdict.as_str(), body.reason))
+            Trouble::new(Exit::TIMEOUT, format!("gate {} was {not}; it is {}", body.gate, body.reason))
                 .blocked_by(body.blockers)
                 .hint(body.next_step)
         }
