@@ -10,7 +10,7 @@ use serde_json::{Number, Value};
 use serde_saphyr::{Location, Spanned};
 
 /// Deepest nesting that is read.
-const MAX_DEPTH: usize = 64;
+const MAX_DEPTH: usize = 24;
 /// Most nodes once aliases are expanded; the size of the file bounds them otherwise.
 const MAX_NODES: usize = 600_000;
 /// Most nodes that aliases may add.
