@@ -125,11 +125,9 @@ fn timed_out(until: &Until, once: bool, newest: Option<Result<GateBody, Trouble>
         if once { "at the first look".to_owned() } else { format!("within {}", humantime::format_duration(until.timeout)) };
     let not = format!("not {goal}{stable} {spent}");
     match newest {
-        Some(Ok(body)) => {
-            Trouble::new(Exit::TIMEOUT, format!("gate {} was {not}; it is {}", body.gate, body.reason))
-                .blocked_by(body.blockers)
-                .hint(body.next_step)
-        }
+        Some(Ok(body)) => Trouble::new(Exit::TIMEOUT, format!("gate {} was {not}; it is {}", body.gate, body.reason))
+            .blocked_by(body.blockers)
+            .hint(body.next_step),
         Some(Err(trouble)) => Trouble {
             blockers: trouble.blockers,
             hint: trouble.hint,

@@ -98,7 +98,11 @@ pub(crate) fn phase(name: &str, state: PhaseState, switched: bool, verdict: Verd
         adopted: None,
         regressed: vec![],
         verdict,
-        reason: if waiting { "closed: the phase is not begun".to_owned() } else { format!("{}: journal says so", verdict.as_str()) },
+        reason: if waiting {
+            "closed: the phase is not begun".to_owned()
+        } else {
+            format!("{}: journal says so", verdict.as_str())
+        },
         soak: SoakBody { need: 3600.0, have: 1230.0, samples_need: 60, samples_have: 246 },
         blocked_by: usize::from(verdict != Verdict::Open),
         probes: BTreeMap::from([("green".to_owned(), 3), ("red".to_owned(), usize::from(verdict == Verdict::Closed))]),
