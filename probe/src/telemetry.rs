@@ -43,8 +43,9 @@ pub(crate) fn start(args: &LogArgs) -> Result<(), String> {
     Ok(())
 }
 
-/// One clear line on stderr, where no log is running.
+/// What is wrong, on stderr, where no log is running. A document's errors bring their own heading.
 pub(crate) fn complain(message: &str) {
+    let heading = if message.starts_with("error: ") { "" } else { "error: " };
     // Nothing is left to tell if stderr is gone.
-    drop(writeln!(anstream::stderr(), "error: {message}"));
+    drop(writeln!(anstream::stderr(), "{heading}{message}"));
 }
