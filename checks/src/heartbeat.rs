@@ -32,6 +32,9 @@ pub struct Heartbeat {
     pub within: Duration,
 }
 
+/// The longest time within which a heartbeat may be asked for.
+const LONGEST: Duration = Duration::from_hours(366 * 24);
+
 impl Heartbeat {
     fn judge(&self, beat: Option<&Beat>, uptime: Duration) -> Outcome {
         match beat {
@@ -69,6 +72,10 @@ impl Check for Heartbeat {
     type Memory = ();
 
     fn validate(&self) -> Vec<FieldError> {
+        if self.within > LONGEST {
+            let hint = "a heartbeat that comes less than once a year proves nothing in time".into();
+            return vec![FieldError { field: "within", message: "more than a year".into(), hint }];
+        }
         if !self.within.is_zero() {
             return Vec::new();
         }

@@ -69,7 +69,7 @@ pub fn apply(state: &mut State, event: &Event) {
             state.durable.proofs.insert(probe.clone(), record);
             state.soft.reading.remove(probe);
         }
-        Event::ProofVoided { probe, at, .. } => {
+        Event::AnotherServer { probe, at, .. } => {
             state.durable.proofs.remove(probe);
             fresh(state, probe, at.t);
         }
@@ -134,11 +134,12 @@ fn configure(state: &mut State, plan: &Arc<Plan>, at: Now) {
             fresh(state, &probe.name, at.t);
             state.durable.proofs.remove(&probe.name);
             state.durable.armed.remove(&probe.name);
+            state.durable.overrides.retain(|_, exception| exception.probe != probe.name);
         }
     }
     for phase in &plan.phases {
-        let before = old.as_deref().and_then(|old| old.phases.iter().find(|p| p.name == phase.name));
-        if before.is_none_or(|before| before.fingerprint() != phase.fingerprint()) {
+        let before = old.as_deref().and_then(|old| old.fingerprint(&phase.name));
+        if before != plan.fingerprint(&phase.name) {
             restart_soak(state, &phase.name, at.t);
         }
     }
@@ -217,6 +218,9 @@ fn observe(
         return;
     }
     let base = record.observe(run.clone(), probe_plan);
+    if !identities.is_empty() {
+        state.soft.reading.entry(probe.clone()).or_default().extend(identities.clone());
+    }
     if base == ProbeState::Red {
         soak(&mut state.soft, probe).red(run.finished.t);
     } else if matches!(run.outcome, Outcome::Pass { .. }) {

@@ -15,7 +15,7 @@ pub enum Continuity {
     Fresh,
     /// The same boot: exact.
     SameBoot,
-    /// Another boot: by the wall clock.
+    /// Another boot: by the wall clock, which may not have been right yet.
     WallClock,
     /// The wall clock stands before the last write: the downtime is not known, so no soak may be carried over it.
     Lost,
@@ -66,7 +66,7 @@ impl Clock {
 /// The ledger's time now, given where it stood and what the machine says.
 fn continued(resume: &Resume, boot: &BootMoment, utc: DateTime<Utc>) -> (Millis, Continuity) {
     let last = resume.t;
-    if let Some(before) = resume.boot.as_ref().filter(|before| before.boot_id == boot.boot_id)
+    if let Some(before) = resume.boot.as_ref().filter(|before| !boot.boot_id.is_empty() && before.boot_id == boot.boot_id)
         && let Some(down) = boot.boottime_ms.checked_sub(before.boottime_ms)
     {
         return (Millis(last.0.saturating_add(down)), Continuity::SameBoot);
@@ -112,6 +112,12 @@ mod tests {
         let resume = resume(Some(boot("a", 70_000)));
         let utc = "2020-01-01T00:00:00Z".parse().unwrap();
         assert_eq!(continued(&resume, &boot("a", 100_000), utc), (Millis(35_000), Continuity::SameBoot));
+    }
+
+    #[test]
+    fn a_machine_that_hides_its_boot_is_another_one() {
+        let utc = "2026-01-01T00:01:00Z".parse().unwrap();
+        assert_eq!(continued(&resume(Some(boot("", 70_000))), &boot("", 71_000), utc), (Millis(65_000), Continuity::WallClock));
     }
 
     #[test]

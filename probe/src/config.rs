@@ -68,6 +68,11 @@ impl fmt::Debug for Config {
     }
 }
 
+/// SHA-256 (hex) of a file's bytes, as in [`Source::digest`].
+pub fn digest(bytes: &[u8]) -> String {
+    hash::of_bytes(bytes)
+}
+
 /// A document as an operator would write it, with comments: two phases with all the kinds of check there are.
 pub const fn example() -> &'static str {
     include_str!("../../deploy/migration.yaml")

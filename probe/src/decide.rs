@@ -47,7 +47,7 @@ fn take_run(state: &State, run: &Run) -> Result<Vec<Event>, Refusal> {
     let probe = current(state, &run.probe, run.generation)?;
     let mut events = voided(state, run);
     // Its own cursor is of the other server: nothing of this run may count.
-    if events.iter().any(|event| matches!(event, Event::ProofVoided { probe, .. } if *probe == run.probe)) {
+    if events.iter().any(|event| matches!(event, Event::AnotherServer { probe, .. } if *probe == run.probe)) {
         return Ok(events);
     }
     let (parts, progress) = match &run.step {
@@ -102,13 +102,15 @@ fn take_run(state: &State, run: &Run) -> Result<Vec<Event>, Refusal> {
     Ok(events)
 }
 
-/// Proofs, finished or not, that are bound to another server than this run has read.
+/// Proofs, finished or not, that are bound to another server than this run has read; and its own probe, whatever it is.
 fn voided(state: &State, run: &Run) -> Vec<Event> {
     let mut events = Vec::new();
     if run.identities.is_empty() {
         return events;
     }
-    for (_, probe) in state.durable.plan.iter().flat_map(|plan| plan.probes()).filter(|(_, probe)| probe.is_proof()) {
+    for (_, probe) in
+        state.durable.plan.iter().flat_map(|plan| plan.probes()).filter(|(_, probe)| probe.is_proof() || probe.name == run.probe)
+    {
         let finished = state.durable.proofs.get(&probe.name).map(|proof| &proof.identities);
         let differs = |(target, is): (&String, &String)| {
             let mut bound = finished.into_iter().chain(state.soft.reading.get(&probe.name));
@@ -116,7 +118,7 @@ fn voided(state: &State, run: &Run) -> Vec<Event> {
             Some((target.clone(), was.clone(), is.clone()))
         };
         if let Some((target, was, is)) = run.identities.iter().find_map(differs) {
-            events.push(Event::ProofVoided { probe: probe.name.clone(), at: run.finished, target, was, is });
+            events.push(Event::AnotherServer { probe: probe.name.clone(), at: run.finished, target, was, is });
         }
     }
     events

@@ -269,8 +269,8 @@ pub enum Event {
         /// Identities that its slices read, by target.
         identities: BTreeMap<String, String>,
     },
-    /// A proof is void: another server stands where it looked.
-    ProofVoided {
+    /// Another server stands where a probe looked: it starts afresh, and a proof is void.
+    AnotherServer {
         /// Which.
         probe: ProbeName,
         /// When.

@@ -63,8 +63,14 @@ pub fn emit(metrics: &Metrics, state: &State, event: &Event) {
         Event::MemoryLost { probe, .. } => {
             tracing::warn!(probe.name = &**probe, "memory of the probe is unreadable: it starts afresh, and so does its soak");
         }
-        Event::ProofVoided { probe, target, was, is, .. } => {
-            tracing::warn!(probe.name = &**probe, target.name = target, was, is, "proof void: another server stands there");
+        Event::AnotherServer { probe, target, was, is, .. } => {
+            tracing::warn!(
+                probe.name = &**probe,
+                target.name = target,
+                was,
+                is,
+                "another server stands there: the probe starts afresh"
+            );
         }
         Event::FactRecorded { name, stamp, .. } => tracing::info!(fact.name = name, actor = stamp.by, "fact recorded"),
         Event::OverrideCreated { id, probe, stamp, reason, .. } => {

@@ -7,7 +7,7 @@ mod writer;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::audit::AuditPage;
 use crate::clock::Clock;
@@ -85,6 +85,8 @@ pub struct Ledger {
     snapshots: watch::Receiver<Arc<Snapshot>>,
     history: Arc<History>,
     clock: Clock,
+    /// Pages of the audit trail are read by the writer: one at a time, so that Runs do not wait behind many.
+    pages: Arc<Semaphore>,
 }
 
 impl Ledger {
@@ -110,6 +112,7 @@ impl Ledger {
 
     /// A page of the audit trail. None: the ledger is shutting down.
     pub async fn audit(&self, from: u64, limit: usize) -> Option<Result<AuditPage, StoreError>> {
+        let _turn = self.pages.acquire().await.ok()?;
         self.ask(|reply| Message::Audit { from, limit, reply }).await
     }
 

@@ -257,6 +257,7 @@ pub fn configure(state: &State, plan: &Arc<Plan>, now: Now) -> Result<Vec<Event>
         }
         keeps_history(state, old, plan)?;
         keeps_seals(state, old, plan)?;
+        keeps_regressions(state, plan)?;
     }
     Ok(vec![Event::ConfigLoaded { at: now, plan: plan.clone() }])
 }
@@ -277,6 +278,18 @@ fn keeps_history(state: &State, old: &Plan, new: &Plan) -> Result<(), Refusal> {
                 phase.name,
                 state.phase(&phase.name).state().as_str(),
                 found.unwrap_or("nothing"),
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// A latched regression can not be edited away.
+fn keeps_regressions(state: &State, new: &Plan) -> Result<(), Refusal> {
+    for (phase, record) in &state.durable.phases {
+        if let Some(gone) = record.regressed.keys().find(|probe| new.probe(probe).is_none()) {
+            return Err(conflict(format!(
+                "probe {gone} of phase {phase} has a latched regression: say `cutover regression ack {phase} --reason …` before you remove it"
             )));
         }
     }

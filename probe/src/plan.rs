@@ -111,6 +111,9 @@ pub enum SealAt {
     Complete,
 }
 
+/// What a gate is configured to be: its numbers, and the required probes with their phases' positions, names and hashes.
+pub type Fingerprint<'a> = (&'a GatePlan, Vec<(usize, &'a str, &'a str)>);
+
 impl Plan {
     /// The position of a phase.
     pub fn position(&self, phase: &str) -> Option<usize> {
@@ -120,6 +123,15 @@ impl Plan {
     /// All probes with the position of their phase, in document order.
     pub fn probes(&self) -> impl Iterator<Item = (usize, &ProbePlan)> {
         self.phases.iter().enumerate().flat_map(|(at, phase)| phase.probes.iter().map(move |probe| (at, probe)))
+    }
+
+    /// What the gate of a phase is configured to be, the probes of earlier phases that stay required included: another
+    /// fingerprint restarts its soak.
+    pub fn fingerprint(&self, phase: &str) -> Option<Fingerprint<'_>> {
+        let at = self.position(phase)?;
+        let required = self.probes().filter(|(of, probe)| *of <= at && probe.gate);
+        let set = required.map(|(of, probe)| (of, &*probe.name, &*probe.hash)).collect();
+        self.phases.get(at).map(|phase| (&phase.gate, set))
     }
 
     /// One probe by name.
@@ -140,13 +152,5 @@ impl ProbePlan {
             NaturePlan::Continuous => Nature::Continuous,
             NaturePlan::Proof { .. } => Nature::Proof,
         }
-    }
-}
-
-impl PhasePlan {
-    /// What its gate is configured to be: another fingerprint restarts its soak.
-    pub fn fingerprint(&self) -> (&GatePlan, Vec<(&str, &str)>) {
-        let probes = self.probes.iter().filter(|p| p.gate).map(|p| (&*p.name, &*p.hash));
-        (&self.gate, probes.collect())
     }
 }

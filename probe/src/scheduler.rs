@@ -123,6 +123,8 @@ fn reconcile(
             continue;
         }
         let Some(check) = document.probes.get(name).cloned() else { continue };
+        // A heartbeat that came before this start of the probe is none of it.
+        shared.beats.forget(name);
         let stop = stop.child_token();
         let task = ProbeTask {
             shared: shared.clone(),
@@ -138,11 +140,14 @@ fn reconcile(
     }
 }
 
-/// When within its cadence a probe first looks: spread by name, the same at each start.
+/// Looks after a start are spread over no more than this, so that a slow cadence does not leave a gate unknown for hours.
+const SPREAD: Duration = Duration::from_secs(30);
+
+/// When a probe first looks: spread by name, the same at each start.
 fn first_look(name: &str, every: Duration) -> Duration {
     let spread =
         name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    let every = u64::try_from(every.as_millis()).unwrap_or(u64::MAX);
+    let every = u64::try_from(every.min(SPREAD).as_millis()).unwrap_or(u64::MAX);
     Duration::from_millis(spread.checked_rem(every).unwrap_or(0))
 }
 

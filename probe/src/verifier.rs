@@ -109,8 +109,9 @@ fn open(dir: &Path) -> Result<(State, FileStore, Clock), Failure> {
     let (store, loaded) = FileStore::open(dir).map_err(|error| Failure::given(error.to_string()))?;
     let (clock, continuity) = Clock::machine(loaded.as_ref().map(|loaded| &loaded.resume));
     let mut state = loaded.map(|loaded| loaded.state).unwrap_or_default();
-    if continuity == Continuity::Lost {
-        tracing::warn!("the wall clock stands before the ledger's last write: soaks start anew");
+    // A machine without a clock of its own may come up with the time it was shut down at, whatever the downtime was.
+    if matches!(continuity, Continuity::Lost | Continuity::WallClock) {
+        tracing::warn!("another boot: the downtime is not known for sure, soaks start anew");
         let now = clock.now().t;
         state.soft.soaks.values_mut().for_each(|soak| soak.reset(now));
     }

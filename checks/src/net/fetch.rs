@@ -5,7 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use reqwest::StatusCode;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION};
+use reqwest::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, LOCATION};
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
@@ -61,7 +61,7 @@ pub(crate) async fn get(clients: &Clients, url: &Url, headers: HeaderMap, budget
     let place = shown(url);
     clients.names.pin(url.host_str().unwrap_or_default(), budget).await?;
     let start = Instant::now();
-    let asked = clients.http.get(url.clone()).headers(headers).send();
+    let asked = clients.http.get(url.clone()).header(CACHE_CONTROL, "no-cache").headers(headers).send();
     let mut response = match timeout_at(budget.end, asked).await {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => return Err(failed(error, &place)),

@@ -39,7 +39,12 @@ impl Beats {
         Some(Beat { age: now.t.since(at.t), passed: *passed, from: from.clone(), note: note.clone() })
     }
 
-    /// Forgets probes that the document no longer names.
+    /// Forgets what came for this probe.
+    pub fn forget(&self, probe: &str) {
+        self.0.write().remove(probe);
+    }
+
+    /// Forgets the heartbeats of probes that the document no longer names.
     pub fn retain(&self, plan: &Plan) {
         self.0.write().retain(|name, _| plan.probe(name).is_some());
     }

@@ -53,8 +53,7 @@ impl Settings {
             every if every < TIMEOUT => every * 4 / 5,
             _ => TIMEOUT,
         });
-        let control_every =
-            pick("controlEvery", probe.control_every, defaults.control_every, || CONTROL_EVERY.max(timeout.value));
+        let control_every = pick("controlEvery", probe.control_every, defaults.control_every, || CONTROL_EVERY.max(every.value));
         let max_age = pick("maxAge", probe.max_age, defaults.max_age.filter(|_| !proof), || LEAST_MAX_AGE.max(every.value * 4));
         let threshold = |own: Option<u32>, default: Option<u32>| if proof { 1 } else { own.or(default).unwrap_or(THRESHOLD) };
         Self {
@@ -102,10 +101,11 @@ impl Settings {
             let message = format!("{} is shorter than `every` + `timeout`: a slow run would count as stale", self.max_age.says());
             blame(problems, &[self.max_age, every, timeout], message, format!("set `maxAge` to at least {}", Lapse(least)));
         }
-        if self.control_every.value < timeout.value {
-            let message = format!("{} is shorter than {}", self.control_every.says(), timeout.says());
-            let hint = format!("set `controlEvery` to at least {}", Lapse(timeout.value));
-            blame(problems, &[self.control_every, timeout], message, hint);
+        if self.control_every.value < every.value {
+            let message =
+                format!("{} is shorter than {}: trust would run out between two looks", self.control_every.says(), every.says());
+            let hint = format!("set `controlEvery` to at least {}", Lapse(every.value));
+            blame(problems, &[self.control_every, every], message, hint);
         }
     }
 }

@@ -130,6 +130,28 @@ async fn a_run_of_an_earlier_start_is_not_taken() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_probe_that_reads_another_server_starts_afresh() {
+    let bench = bench();
+    bench.ledger.configure(plan(vec![phase("one", vec![probe("p")])])).await.unwrap();
+    let generation = |bench: &Bench| bench.ledger.read().snapshot.state.live.probes["p"].generation;
+    let first = generation(&bench);
+    let mut readings = Vec::new();
+    for server in ["old", "old", "new"] {
+        let now = bench.ledger.clock().now();
+        let identities = [("db".to_owned(), server.to_owned())].into();
+        let step = Step::whole(Outcome::pass(server));
+        let generation = generation(&bench);
+        let run = Run { probe: "p".into(), generation, started: now, finished: now, step, memory: None, identities };
+        assert!(bench.ledger.run(run).await);
+        sleep(Duration::from_secs(1)).await;
+        let state = bench.ledger.read().snapshot.state.clone();
+        readings.push((state.live.probes["p"].generation > first, state.soft.soaks["p"].samples()));
+    }
+    assert_eq!(readings, [(false, 1), (false, 2), (true, 0)], "what was seen of the old server is nothing for the new one");
+    bench.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn evaluations_come_each_second_and_at_most_ten_times() {
     let bench = bench();
     bench.ledger.configure(plan(vec![phase("one", vec![probe("p")])])).await.unwrap();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -62,7 +62,13 @@ impl Writer {
         let (sender, queue) = mpsc::channel(QUEUE);
         let (publish, snapshots) = watch::channel(Arc::new(Snapshot { state: Arc::new(state.clone()), evaluation: None }));
         let history = Arc::new(History::default());
-        let ledger = Ledger { queue: sender, snapshots, history: history.clone(), clock: clock.clone() };
+        let ledger = Ledger {
+            queue: sender,
+            snapshots,
+            history: history.clone(),
+            clock: clock.clone(),
+            pages: Arc::new(Semaphore::new(1)),
+        };
         let start = Instant::now();
         let writer = Self {
             state,
@@ -118,6 +124,8 @@ impl Writer {
                 let taken = self.observe(&Input::Control(*control));
                 let _gone = reply.send(taken);
             }
+            // Whoever asked has given up and was told so: what they wanted must not happen behind their back.
+            Message::Command(_, reply) if reply.is_closed() => {}
             Message::Command(command, reply) => {
                 let answer = self.transact(&Input::Command(command));
                 drop(reply.send(answer));
@@ -161,15 +169,22 @@ impl Writer {
         CommandError::NotDurable(error.to_string())
     }
 
-    fn epoch(&mut self) {
-        let now = self.clock.now();
-        match decide(&self.state, &Input::Epoch, now) {
+    fn evaluate(&mut self) {
+        match decide(&self.state, &Input::Epoch, self.clock.now()) {
             Ok(events) => self.apply(events),
             Err(refusal) => tracing::error!(refusal.message, "an evaluation was refused"),
         }
+    }
+
+    fn epoch(&mut self) {
+        self.evaluate();
         if !self.pending.is_empty() && self.state.live.unwritable.is_none() {
             let result = self.flush();
             self.store_says(result.as_ref().copied());
+            // An edge that could not be written must not be answered with.
+            if result.is_err() {
+                self.evaluate();
+            }
         }
         self.epoch_due = Instant::now() + TICK;
         let snapshot = Snapshot { state: Arc::new(self.state.clone()), evaluation: self.state.live.evaluation.clone() };

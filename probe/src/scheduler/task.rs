@@ -16,6 +16,9 @@ use crate::now::Millis;
 use crate::plan::{NaturePlan, ProbePlan};
 use crate::state::Trust;
 
+/// Whether a control is due is asked at least this often, so that trust is soon earned again also at a slow cadence.
+const CONTROL_LOOK: Duration = Duration::from_secs(30);
+
 pub(super) struct ProbeTask {
     pub(super) shared: Shared,
     pub(super) plan: ProbePlan,
@@ -74,7 +77,7 @@ impl ProbeTask {
 
     async fn controls(&self) {
         let start = Instant::now() + first_look(&self.plan.name, self.plan.every);
-        let mut tick = interval_at(start, self.plan.every);
+        let mut tick = interval_at(start, self.plan.every.min(CONTROL_LOOK));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
@@ -97,13 +100,18 @@ impl ProbeTask {
     }
 
     fn context(&self, now: crate::now::Now) -> Context {
+        let state = self.shared.ledger.read().snapshot.state.clone();
+        let phase = state.durable.plan.as_ref().and_then(|plan| plan.phases.get(plan.probe(&self.plan.name)?.0));
+        let switched = phase.and_then(|phase| state.phase(&phase.name).switched.as_ref()).map(|switched| switched.at.t);
+        let since_switch = switched.map_or(Duration::MAX, |switched| now.t.since(switched));
         Context {
             targets: self.targets.clone(),
             clients: self.shared.clients.clone(),
             timeout: self.plan.timeout,
             now: now.utc,
-            uptime: self.shared.started.elapsed(),
-            beat: self.shared.beats.get(&self.plan.name, now),
+            // What came before the phase's switch is no evidence of what it switched to.
+            uptime: self.shared.started.elapsed().min(since_switch),
+            beat: self.shared.beats.get(&self.plan.name, now).filter(|beat| beat.age <= since_switch),
         }
     }
 

@@ -87,7 +87,7 @@ pub(crate) fn story(count: usize) -> Vec<Event> {
         Event::PhaseSwitched { phase: "loki".into(), stamp: stamp(5), seals: vec!["history".into()] },
         Event::OverrideEnded { id: 0, stamp: stamp(6) },
         colour(7, ProbeState::Green, ProbeState::Red),
-        Event::ProofVoided {
+        Event::AnotherServer {
             probe: "history".into(),
             at: now(8),
             target: "old".to_owned(),

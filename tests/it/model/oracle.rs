@@ -110,7 +110,7 @@ impl<'a> Oracle<'a> {
             Act::Run { probe, parts, target, .. } if ok => {
                 entry.outcome = parts.as_ref().map(|parts| self.worst(*probe, parts));
                 entry.trusted = self.trusted(*probe);
-                entry.voided = self.voids(*target);
+                entry.voided = self.voids(*probe, *target);
                 entry.ignored = self.sealed(*probe);
                 entry.identities = self.scan(*probe);
                 entry.identities.extend(*target);
@@ -247,6 +247,7 @@ impl<'a> Oracle<'a> {
         }
         let mut ordinal = 0_u8;
         let mut active: Vec<u8> = Vec::new();
+        let mut hash = None;
         for (_, entry) in self.rare() {
             match entry.act {
                 Act::Override(of, span) => {
@@ -256,7 +257,13 @@ impl<'a> Oracle<'a> {
                     ordinal += 1;
                 }
                 Act::Revoke(which) => active.retain(|o| *o != which),
-                Act::Configure(index) if self.docs[index].probe(probe.id).is_none() => active.clear(),
+                Act::Configure(index) => {
+                    let now = self.docs[index].probe(probe.id).map(|(_, probe)| probe.rev);
+                    if now != hash {
+                        active.clear();
+                    }
+                    hash = now;
+                }
                 _ => {}
             }
         }

@@ -56,8 +56,8 @@ fn built_in_numbers_make_room_for_the_ones_given() {
         (probe.every, probe.timeout, probe.max_age, probe.control_every)
     };
     assert_eq!(probe("every: 3s"), (secs(3), Duration::from_millis(2400), secs(20), secs(600)));
-    assert_eq!(probe("every: 1h"), (secs(3600), secs(4), secs(4 * 3600), secs(600)));
-    assert_eq!(probe("{every: 1h, timeout: 30m}".trim_matches(['{', '}']).replace(", ", "\n      ").as_str()).3, secs(1800));
+    assert_eq!(probe("every: 1h"), (secs(3600), secs(4), secs(4 * 3600), secs(3600)));
+    assert_eq!(probe("{every: 1h, timeout: 30m}".trim_matches(['{', '}']).replace(", ", "\n      ").as_str()).3, secs(3600));
 }
 
 #[test]

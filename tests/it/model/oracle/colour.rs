@@ -161,8 +161,24 @@ impl Oracle<'_> {
         read
     }
 
-    /// Proofs that have read another identity of this target.
-    pub(super) fn voids(&self, target: Option<(u8, u8)>) -> Vec<u8> {
+    /// Identities that a continuous probe has read since its start, as far as no crash has lost them.
+    fn reads(&self, id: u8) -> BTreeMap<u8, u8> {
+        let since = self.log.iter().skip(self.start(id).map_or(0, |at| at + 1)).filter(|e| e.ok && !e.lost);
+        since
+            .filter_map(|entry| {
+                if let Act::Run { probe, target, .. } = &entry.act
+                    && *probe == id
+                {
+                    *target
+                } else {
+                    None
+                }
+            })
+            .collect()
+    }
+
+    /// Proofs that have read another identity of this target, and the continuous probe that has read this one.
+    pub(super) fn voids(&self, own: u8, target: Option<(u8, u8)>) -> Vec<u8> {
         let Some((target, is)) = target else { return vec![] };
         let differs = |read: &BTreeMap<u8, u8>| read.get(&target).is_some_and(|was| *was != is);
         let proofs = self.doc().into_iter().flat_map(Doc::probes).filter(|(_, probe)| probe.proof.is_some());
@@ -175,6 +191,12 @@ impl Oracle<'_> {
                 };
                 finished || differs(&self.scan(*id))
             })
+            .chain(
+                self.doc()
+                    .and_then(|doc| doc.probe(own))
+                    .filter(|(_, p)| p.proof.is_none() && differs(&self.reads(own)))
+                    .map(|_| own),
+            )
             .collect()
     }
 

@@ -98,27 +98,35 @@ impl Oracle<'_> {
         }
     }
 
-    /// An override that was created and neither revoked, nor seen to have run out, nor gone with its probe.
+    /// An override that was created and neither revoked, nor seen to have run out, nor gone with its probe or
+    /// because that has become another one.
     fn revocable(&self, ordinal: u8) -> bool {
         let mut created = self.log.iter().enumerate().filter(|(_, e)| e.ok && matches!(e.act, Act::Override(..)));
         let Some((at, entry)) = created.nth(usize::from(ordinal)) else { return false };
         let Act::Override(probe, span) = entry.act else { return false };
+        let hash = |doc: &Doc| doc.probe(probe).map(|(_, probe)| probe.rev);
+        let then = self.log.iter().take(at).rev().filter(|e| e.ok).find_map(|e| match e.act {
+            Act::Configure(index) => Some(hash(&self.docs[index])),
+            _ => None,
+        });
         !self.log.iter().skip(at).filter(|e| e.ok).any(|e| match e.act {
             Act::Revoke(which) => which == ordinal,
             Act::Epoch => e.t >= entry.t + span,
-            Act::Configure(index) => self.docs[index].probe(probe).is_none(),
+            Act::Configure(index) => Some(hash(&self.docs[index])) != then,
             _ => false,
         })
     }
 
     /// A reload must not rewrite what has happened: no phase up to the last that is active or complete may move, go, or get
-    /// a new one before it, and a sealed proof stays as it is.
+    /// a new one before it, a sealed proof stays as it is, and a probe with
+    /// a latched regression does not go.
     fn may_follow(&self, old: &Doc, new: &Doc) -> bool {
         let started = old.phases.iter().rposition(|p| !self.phase(p.id).waiting()).map_or(0, |at| at + 1);
         let same = (0..started).all(|at| new.phases.get(at).is_some_and(|p| p.id == old.phases[at].id));
         let seals = old.probes().filter(|(_, probe)| self.sealed(probe.id)).all(|(at, probe)| {
             new.probe(probe.id).is_some_and(|(now, same)| same.rev == probe.rev && new.phases[now].id == old.phases[at].id)
         });
-        same && seals
+        let regressions = self.latched().iter().all(|(_, probe)| new.probe(*probe).is_some());
+        same && seals && regressions
     }
 }

@@ -30,8 +30,11 @@ impl Oracle<'_> {
             Act::Switch(id) | Act::Rollback(id) | Act::Adopt(id) => id == phase.id,
             Act::Configure(index) => {
                 let gate = |index: usize| {
-                    self.docs[index].phases.iter().find(|p| p.id == phase.id).map(|p| {
-                        let set: Vec<(u8, u32)> = p.probes.iter().filter(|p| p.gate).map(|p| (p.id, p.rev)).collect();
+                    let doc = &self.docs[index];
+                    doc.position(phase.id).map(|at| {
+                        let required = doc.probes().filter(|(of, probe)| *of <= at && probe.gate);
+                        let set: Vec<(usize, u8, u32)> = required.map(|(of, probe)| (of, probe.id, probe.rev)).collect();
+                        let p = &doc.phases[at];
                         (p.soak, p.budget, p.min_samples, p.max_wait, set)
                     })
                 };
@@ -87,7 +90,12 @@ impl Oracle<'_> {
                 Act::Run { probe: id, began, .. } if id == probe.id => {
                     let passed = entry.outcome == Some(Look::Pass);
                     calm &= passed || probe.proof.is_some();
-                    if passed && entry.after != Some(ProbeState::Red) && !entry.lost && entry.t - began >= reset {
+                    if passed
+                        && !starts.contains(&at)
+                        && entry.after != Some(ProbeState::Red)
+                        && !entry.lost
+                        && entry.t - began >= reset
+                    {
                         served.samples += 1;
                     }
                 }
