@@ -57,7 +57,7 @@ fn second(core: &mut Core, doc: &Doc, nth: u64) {
 #[test]
 fn an_honest_continuation_completes_every_phase() {
     let (mut checked, mut seconds) = (0_u64, 0_u64);
-    for seed in 0..(histories() / 200).max(10) {
+    for seed in 0..(histories() / 1000).max(10) {
         let mut generator = Generator::new(0xC0FF_EE00 + seed);
         let docs = generator.docs.clone();
         let mut core = Core::new(&docs);

@@ -52,7 +52,7 @@ pub(crate) struct Seen {
     pub(crate) colour: ProbeState,
     /// Its red would be a regression of this phase: complete, and the probe required.
     pub(crate) watched: Option<u8>,
-    /// The same process had shown it red in the epoch before.
+    /// The same process had shown it red in the epoch before, and it has not started afresh since.
     pub(crate) still: bool,
 }
 
@@ -176,8 +176,14 @@ impl<'a> Oracle<'a> {
     /// What an epoch shows.
     fn look(&self) -> Vec<Seen> {
         let Some(doc) = self.doc() else { return vec![] };
-        let before = self.log.iter().rev().take_while(|e| e.process == self.process).find(|e| e.act == Act::Epoch);
-        let red = |id| before.is_some_and(|e| e.seen.iter().any(|s| s.probe == id && s.colour == ProbeState::Red));
+        let own = self.log.iter().enumerate().rev().take_while(|(_, e)| e.process == self.process);
+        let before = own.into_iter().find(|(_, e)| e.act == Act::Epoch);
+        let red = |id| {
+            before.is_some_and(|(at, e)| {
+                let same_start = self.start(id).is_none_or(|start| start < at);
+                same_start && e.seen.iter().any(|s| s.probe == id && s.colour == ProbeState::Red)
+            })
+        };
         doc.probes()
             .map(|(at, probe)| {
                 let phase = doc.phases[at].id;

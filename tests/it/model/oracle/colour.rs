@@ -58,7 +58,7 @@ impl Oracle<'_> {
     }
 
     /// The last of them.
-    fn start(&self, id: u8) -> Option<usize> {
+    pub(super) fn start(&self, id: u8) -> Option<usize> {
         let mut memo = self.looked_up.borrow_mut();
         if memo.0 != self.log.len() {
             *memo = (self.log.len(), BTreeMap::new());
