@@ -11,8 +11,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::clients::Clients;
+use crate::net::reasons;
 use crate::outcome::{Measure, Outcome, ReasonSpec, Step};
-use crate::target::{Target, TargetUse};
+use crate::target::{OneKind, Target, TargetUse};
 
 /// How a check's Pass is to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,14 +32,21 @@ pub struct Meta {
     pub kind: &'static str,
     /// Heartbeat or finished verification.
     pub nature: Nature,
-    /// The closed list of reasons it can give. The engine adds its own ([`crate::engine_reasons`]).
-    pub reasons: &'static [ReasonSpec],
+    /// The closed list of reasons it can give, in groups. The engine adds its own ([`crate::engine_reasons`]).
+    pub reasons: &'static [&'static [ReasonSpec]],
     /// The reason its negative control must give; anything else does not earn trust.
     pub control: ReasonSpec,
     /// Names and units of the numbers it reports.
     pub measures: &'static [&'static str],
     /// False for identity, fence and split-brain checks: no override can name them.
     pub waivable: bool,
+}
+
+impl Meta {
+    /// All reasons it can give.
+    pub fn reasons(&self) -> impl Iterator<Item = &'static ReasonSpec> + use<> {
+        self.reasons.iter().copied().flatten()
+    }
 }
 
 /// What the verifier received from outside for a `heartbeat` probe.
@@ -69,6 +77,15 @@ pub struct Context {
     pub uptime: Duration,
     /// The newest heartbeat sent for this probe, if any.
     pub beat: Option<Beat>,
+}
+
+impl Context {
+    /// The target of this name, as the kind that the check needs.
+    pub(crate) fn target<T: OneKind>(&self, name: &str) -> Result<&T, Outcome> {
+        let target = self.targets.get(name).ok_or_else(|| reasons::TARGET_MISSING.because(format!("no target {name}")))?;
+        T::of(target)
+            .ok_or_else(|| reasons::TARGET_MISSING.because(format!("target {name} is of kind {}", target.kind().as_str())))
+    }
 }
 
 /// What a Run brings back, with the Memory for the next one.

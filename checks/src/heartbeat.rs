@@ -64,7 +64,7 @@ impl Check for Heartbeat {
     const META: Meta = Meta {
         kind: "heartbeat",
         nature: Nature::Continuous,
-        reasons: &[REPORTED_FAILURE, OVERDUE_BEAT, NO_BEAT_YET],
+        reasons: &[&[REPORTED_FAILURE, OVERDUE_BEAT, NO_BEAT_YET]],
         control: OVERDUE_BEAT,
         measures: &["age_seconds"],
         waivable: true,

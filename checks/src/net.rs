@@ -48,6 +48,9 @@ pub(crate) mod reasons {
     /// The verifier could not open a connection for reasons of its own.
     pub(crate) const LOCAL: ReasonSpec =
         ReasonSpec::unknown("local_error", "mend the verifier's own network, limits or permissions, named in the evidence");
+    /// What can happen on the way to any target.
+    pub(crate) const NETWORK: &[ReasonSpec] = &[REFUSED, RESET, TIMEOUT, UNREACHABLE, UNRESOLVED, RESOLVER, LOCAL];
+
     /// A secret could not be read.
     pub(crate) const SECRET_MISSING: ReasonSpec =
         ReasonSpec::unknown("secret_missing", "provide the environment variable or file that the evidence names to the verifier");
@@ -87,6 +90,17 @@ pub(crate) fn shown(url: &Url) -> String {
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
     let query = if url.query().is_some() { "?…" } else { "" };
     format!("{}://{host}{port}{}{query}", url.scheme(), url.path())
+}
+
+/// A path below a base URL, which may have a path of its own.
+pub(crate) fn below(base: &Url, path: &[&str]) -> Url {
+    let mut url = base.clone();
+    url.set_query(None);
+    url.set_fragment(None);
+    if let Ok(mut segments) = url.path_segments_mut() {
+        segments.pop_if_empty().extend(path);
+    }
+    url
 }
 
 /// An error and all that is below it; I/O errors hide theirs from `source`.

@@ -21,7 +21,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use crate::check::Context;
 use crate::net::{Budget, causes, dial, reasons, words};
 use crate::outcome::{Outcome, ReasonSpec};
-use crate::target::Target;
+use crate::target::PostgresTarget;
 
 use watched::{Seen, Watched};
 
@@ -63,6 +63,24 @@ pub(crate) const TOO_LARGE: ReasonSpec =
 pub(crate) const UNREADABLE: ReasonSpec =
     ReasonSpec::unknown("unreadable", "compare the server's version with what is supported: its answer can not be read");
 
+/// What can happen on the way into a database.
+pub(crate) const LOGIN: &[ReasonSpec] = &[
+    DSN_UNUSABLE,
+    NOT_POSTGRES,
+    NO_SUCH_DATABASE,
+    DENIED,
+    NOT_ACCEPTING,
+    TOO_MANY_CONNECTIONS,
+    QUERY_FAILED,
+    NO_PERMISSION,
+    TLS_SETUP,
+    reasons::UNTRUSTED_CERTIFICATE,
+    TOO_LARGE,
+    UNREADABLE,
+    reasons::SECRET_MISSING,
+    reasons::TARGET_MISSING,
+];
+
 /// How long a finished connection may take to say good-bye.
 const FAREWELL: Duration = Duration::from_millis(100);
 
@@ -77,13 +95,7 @@ pub(crate) struct Login {
 impl Login {
     /// Reads the connection string of the target of this name.
     pub(crate) async fn of(cx: &Context, name: &str) -> Result<Self, Outcome> {
-        let target = match cx.targets.get(name) {
-            Some(Target::Postgres(target)) => target,
-            Some(other) => {
-                return Err(reasons::TARGET_MISSING.because(format!("target {name} is of kind {}", other.kind().as_str())));
-            }
-            None => return Err(reasons::TARGET_MISSING.because(format!("no target {name}"))),
-        };
+        let target = cx.target::<PostgresTarget>(name)?;
         let dsn = target.dsn.resolve().await.map_err(|error| reasons::SECRET_MISSING.because(error.to_string()))?;
         Self::parse(dsn.expose_secret()).map_err(|why| DSN_UNUSABLE.because(format!("{}: {why}", target.dsn)))
     }

@@ -91,7 +91,7 @@ impl Metrics {
     #[must_use]
     pub fn with_checks(mut self, registry: &Registry) -> Self {
         let reasons = |entry: &checks::Entry| {
-            let counted = entry.meta.reasons.iter().filter(|spec| spec.colour != Colour::Waiting);
+            let counted = entry.meta.reasons().filter(|spec| spec.colour != Colour::Waiting);
             (entry.meta.kind, counted.map(|spec| spec.name).collect())
         };
         self.reasons = Arc::new(registry.iter().map(reasons).collect());

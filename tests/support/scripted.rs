@@ -83,7 +83,7 @@ impl Check for Scripted {
     const META: Meta = Meta {
         kind: "scripted",
         nature: Nature::Continuous,
-        reasons: REASONS,
+        reasons: &[REASONS],
         control: CONTROL,
         measures: &["answer"],
         waivable: true,
@@ -103,7 +103,7 @@ impl Check for ScriptedProof {
     const META: Meta = Meta {
         kind: "scriptedProof",
         nature: Nature::Proof,
-        reasons: REASONS,
+        reasons: &[REASONS],
         control: CONTROL,
         measures: &["answer"],
         waivable: false,

@@ -11,11 +11,11 @@ use url::Url;
 
 use crate::check::{Check, Context, Meta, Nature, Report};
 use crate::net::fetch::{self, Reply};
-use crate::net::{Budget, reasons, shown};
+use crate::net::{Budget, below, reasons, shown};
 use crate::outcome::{Measure, Outcome, PartId, ReasonSpec, Step};
 use crate::target::{LokiTarget, TargetKind, TargetUse};
 
-use super::{below, get, target};
+use super::get;
 
 /// Services are not up yet.
 const STARTING: ReasonSpec =
@@ -122,29 +122,9 @@ impl Check for LokiReady {
         kind: "lokiReady",
         nature: Nature::Continuous,
         reasons: &[
-            STARTING,
-            INGESTER_WAITING,
-            STOPPING,
-            SERVER_ERROR,
-            WRONG_REPLY,
-            fetch::HTML,
-            fetch::REDIRECT,
-            fetch::DENIED,
-            fetch::NOT_HTTP,
-            fetch::TRUNCATED,
-            fetch::TOO_LARGE,
-            fetch::UNPARSABLE,
-            reasons::REFUSED,
-            reasons::RESET,
-            reasons::TIMEOUT,
-            reasons::UNREACHABLE,
-            reasons::TLS,
-            reasons::UNTRUSTED_CERTIFICATE,
-            reasons::UNRESOLVED,
-            reasons::RESOLVER,
-            reasons::LOCAL,
-            reasons::TARGET_MISSING,
-            super::BAD_TENANT,
+            reasons::NETWORK,
+            fetch::REPLIES,
+            &[STARTING, INGESTER_WAITING, STOPPING, SERVER_ERROR, WRONG_REPLY, reasons::TARGET_MISSING, super::BAD_TENANT],
         ],
         control: WRONG_REPLY,
         measures: &["latency_seconds"],
@@ -159,7 +139,7 @@ impl Check for LokiReady {
     fn run<'a>(&'a self, cx: &'a Context, (): ()) -> BoxFuture<'a, Report<()>> {
         Box::pin(async move {
             let budget = Budget::start(cx.timeout);
-            let loki = match target(cx, &self.loki) {
+            let loki = match cx.target::<LokiTarget>(&self.loki) {
                 Ok(loki) => loki,
                 Err(outcome) => {
                     return Report::new(Step::Done(BTreeMap::from([(PartId::new(DIRECT), outcome)])), ());
@@ -192,7 +172,7 @@ impl Check for LokiReady {
     fn control<'a>(&'a self, cx: &'a Context, (): ()) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
             let budget = Budget::start(cx.timeout);
-            let loki = match target(cx, &self.loki) {
+            let loki = match cx.target::<LokiTarget>(&self.loki) {
                 Ok(loki) => loki,
                 Err(outcome) => return outcome,
             };

@@ -180,7 +180,7 @@ impl Check for Dns {
     const META: Meta = Meta {
         kind: "dns",
         nature: Nature::Continuous,
-        reasons: &[CONTRADICTED, DNS_ERROR, WITNESS_MISSING, BAD_REPLY, reasons::RESOLVER],
+        reasons: &[&[CONTRADICTED, DNS_ERROR, WITNESS_MISSING, BAD_REPLY, reasons::RESOLVER]],
         control: CONTRADICTED,
         measures: &["latency_seconds"],
         waivable: true,

@@ -38,6 +38,10 @@ pub(crate) const TOO_LARGE: ReasonSpec =
 pub(crate) const UNPARSABLE: ReasonSpec =
     ReasonSpec::unknown("unparsable", "compare the reply with the target's documentation: it is not valid JSON");
 
+/// What a reply over HTTP can be, whatever was asked.
+pub(crate) const REPLIES: &[ReasonSpec] =
+    &[reasons::TLS, reasons::UNTRUSTED_CERTIFICATE, NOT_HTTP, HTML, REDIRECT, DENIED, TRUNCATED, TOO_LARGE, UNPARSABLE];
+
 /// Longest quote from a reply, in characters.
 const MAX_QUOTE: usize = 200;
 

@@ -88,7 +88,7 @@ impl Check for Tcp {
     const META: Meta = Meta {
         kind: "tcp",
         nature: Nature::Continuous,
-        reasons: &[
+        reasons: &[&[
             CONTRADICTED,
             reasons::RESET,
             reasons::TIMEOUT,
@@ -97,7 +97,7 @@ impl Check for Tcp {
             reasons::RESOLVER,
             reasons::LOCAL,
             UNREADABLE,
-        ],
+        ]],
         control: CONTRADICTED,
         measures: &["latency_seconds"],
         waivable: true,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use checks::{ReasonSpec, Registry, engine_reasons};
+use checks::{Meta, ReasonSpec, Registry, engine_reasons};
 
 use crate::gate::phase_reasons;
 
@@ -17,19 +17,19 @@ pub const NOT_EVALUATED: ReasonSpec = ReasonSpec::unknown(
 #[derive(Debug, Clone)]
 pub struct ReasonBook {
     /// By kind of check.
-    checks: Arc<BTreeMap<&'static str, &'static [ReasonSpec]>>,
+    checks: Arc<BTreeMap<&'static str, &'static Meta>>,
 }
 
 impl ReasonBook {
     /// The reasons of these checks, of the engine and of phases.
     pub fn new(registry: &Registry) -> Self {
-        Self { checks: Arc::new(registry.iter().map(|entry| (entry.meta.kind, entry.meta.reasons)).collect()) }
+        Self { checks: Arc::new(registry.iter().map(|entry| (entry.meta.kind, entry.meta)).collect()) }
     }
 
     /// What makes the reason of a probe with this kind of check go away.
     pub fn of_probe(&self, check: &str, reason: &str) -> &'static str {
-        let own = self.checks.get(check).copied().unwrap_or_default();
-        let known = own.iter().chain(engine_reasons::ALL).chain(phase_reasons::ALL).chain([&NOT_EVALUATED]);
+        let own = self.checks.get(check).into_iter().flat_map(|meta| meta.reasons());
+        let known = own.chain(engine_reasons::ALL).chain(phase_reasons::ALL).chain([&NOT_EVALUATED]);
         next_of(known, reason)
     }
 

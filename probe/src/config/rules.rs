@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use checks::{Nature, Target, TargetUse};
-use url::Url;
+use checks::{Nature, Target, TargetKind, TargetUse};
 
 use super::document::Use;
 use super::problem::Problems;
@@ -25,9 +24,8 @@ pub(super) fn check(problems: &mut Problems<'_>, root: &Node, parts: &Parts) {
     for (target, parsed) in &parts.targets {
         let path = spec.key("targets").key(target);
         name_at_key(problems, root, &path, target);
-        if let Some(Target::Loki(loki)) = parsed {
-            web(problems, root, &path.key("loki").key("url"), Some(&loki.url));
-            web(problems, root, &path.key("loki").key("gateway"), loki.gateway.as_ref());
+        if let Some(target) = parsed {
+            addresses(problems, root, &path.key(target.kind().as_str()), target);
         }
     }
     if parts.phases.is_empty() && parts.all_phases {
@@ -82,11 +80,23 @@ fn bad_name(name: &str) -> Option<String> {
     (!fits).then(|| format!("`{name}` can not be a name"))
 }
 
-/// `localhost:3100` is a URL too, of the scheme `localhost`.
-fn web(problems: &mut Problems<'_>, root: &Node, path: &Path, url: Option<&Url>) {
-    if let Some(url) = url.filter(|url| !matches!(url.scheme(), "http" | "https")) {
-        let hint = "write all of it, such as `http://192.0.2.10:3100`";
-        problems.value(root, path, format!("`{}:` is neither `http:` nor `https:`", url.scheme()), hint);
+/// What a target's URLs must be: web addresses, each of them once, and at least one.
+fn addresses(problems: &mut Problems<'_>, root: &Node, path: &Path, target: &Target) {
+    let urls = target.urls();
+    if urls.is_empty() && target.kind() != TargetKind::Postgres {
+        problems.value(root, &path.key("urls"), "no URL is listed", "list the base URL of each instance");
+    }
+    let mut seen = BTreeSet::new();
+    for (steps, url) in urls {
+        let path = path.join(steps);
+        // `localhost:3100` is a URL too, of the scheme `localhost`.
+        if !matches!(url.scheme(), "http" | "https") {
+            let hint = "write all of it, such as `http://192.0.2.10:3100`";
+            problems.value(root, &path, format!("`{}:` is neither `http:` nor `https:`", url.scheme()), hint);
+        }
+        if !seen.insert(url) && matches!(target.kind(), TargetKind::Agent | TargetKind::Alloy) {
+            problems.value(root, &path, "this URL is listed twice", "list each instance once");
+        }
     }
 }
 

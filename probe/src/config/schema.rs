@@ -128,6 +128,6 @@ mod tests {
 
     #[test]
     fn the_kinds_of_target_are_known() {
-        assert_eq!(target_kinds(), ["loki", "postgres"]);
+        assert_eq!(target_kinds(), ["agent", "alloy", "grafana", "loki", "postgres", "prometheus"]);
     }
 }

@@ -15,7 +15,7 @@ use crate::testing::{at, phase, plan, probe};
 
 const CONTROL: ReasonSpec = ReasonSpec::fail("control_failed", "nothing");
 static META: Meta =
-    Meta { kind: "fake", nature: Nature::Continuous, reasons: &[CONTROL], control: CONTROL, measures: &[], waivable: true };
+    Meta { kind: "fake", nature: Nature::Continuous, reasons: &[&[CONTROL]], control: CONTROL, measures: &[], waivable: true };
 
 /// What a fake check does, given how often it ran before.
 type Behaviour = fn(u64) -> BoxFuture<'static, Report<Vec<u8>>>;

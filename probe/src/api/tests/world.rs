@@ -44,7 +44,7 @@ impl Check for Scripted {
     const META: Meta = Meta {
         kind: "scripted",
         nature: Nature::Continuous,
-        reasons: &[REFUSED, BLIND, LATER],
+        reasons: &[&[REFUSED, BLIND, LATER]],
         control: REFUSED,
         measures: &["lag_seconds"],
         waivable: true,
