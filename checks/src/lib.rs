@@ -6,6 +6,7 @@
 mod check;
 mod clients;
 pub mod heartbeat;
+pub mod log_path;
 pub mod loki;
 pub mod net;
 mod outcome;
