@@ -9,6 +9,7 @@ mod disk;
 mod freeze;
 mod input;
 mod metrics;
+mod page;
 mod reload;
 mod restart;
 mod shutdown;
