@@ -6,7 +6,7 @@ const EVERY = 1000;     // ms between two questions
 const PATIENCE = 2500;  // ms that an answer may take
 const STALE = 3;        // s that an evaluation may be old when it is served: the verifier's own bound
 const OLDEST = 5;       // s that an evaluation may be old when it is looked at
-const FEW = 20;         // probes that need no filter
+const FEW = 20;         // probes that need no filter; overrides shown
 const MOST = 200;       // probes shown of each phase
 const RUNS = 48;        // Runs in a history
 const OPENED = 4;       // probes whose history is shown at a time
@@ -55,6 +55,7 @@ const prose = (text) => String(text || '').split('`').map((part, at) => (at % 2 
 function span(seconds) {
   const s = Math.max(0, Math.floor(seconds));
   const units = [[Math.floor(s / 86400), 'd'], [Math.floor(s / 3600) % 24, 'h'], [Math.floor(s / 60) % 60, 'm'], [s % 60, 's']];
+  if (!Number.isFinite(seconds)) return 'an unknown time';
   const first = units.findIndex(([count]) => count > 0);
   return first < 0 ? '0s' : units.slice(first, first + 2).filter(([count]) => count > 0).map(([count, unit]) => count + unit).join(' ');
 }
@@ -87,14 +88,14 @@ function focus(phases) {
   return find((one) => one.regressed.length) || find((one) => one.state === 'active') || find((one) => one.state === 'waiting');
 }
 
-const isOpen = (body) => chosen.get(body.name) ?? (body === focus(last.body.phases) || body.regressed.length > 0);
+const isOpen = (body) => chosen.get(body.name) ?? (body === focus(last.body.phases) || body.state === 'active' || body.regressed.length > 0);
 
 function now(body) {
   const at = focus(body.phases);
   const shut = body.phases.find((one) => one.verdict !== 'open');
   const word = at ? (at.state === 'waiting' ? 'waiting' : at.verdict) : (shut || { verdict: 'open' }).verdict;
-  const about = at ? [`Phase ${body.phases.indexOf(at) + 1} of ${body.phases.length}: `, el('b', {}, at.name)] : [`All ${plural(body.phases.length, 'phase')} complete`];
-  const reason = at ? at.reason : (shut || { reason: 'everything that was proven is still so' }).reason;
+  const about = at ? [`Phase ${body.phases.indexOf(at) + 1} of ${body.phases.length}: `, el('b', {}, at.name)] : ['All phases complete'];
+  const reason = at ? at.reason : (shut || { reason: 'every gate is still open' }).reason;
   return el('div', { class: `now ${blind ? 'unsure' : SHAPES[word] || 'unsure'}` }, mark(word, 'big'),
     el('div', {}, el('h2', {}, ...about), blind ? null : el('p', { class: 'reason' }, reason),
       el('p', { class: 'todo' }, el('b', {}, 'Next: '), ...(blind ? ['get the verifier to answer again. Until then nothing is known, and no gate counts as open.'] : prose(body.nextStep)))));
@@ -104,8 +105,9 @@ function notices(body) {
   const troubles = [['The ledger can not be written', body.ledgerError], ['The newest document was not taken', body.configError]];
   return [
     ...troubles.filter(([, cause]) => cause).map(([what, cause]) => el('div', { class: 'notice bad' }, icon('bad'), el('p', {}, el('b', {}, `${what}: `), cause))),
-    ...body.overrides.map((one) => el('div', { class: 'notice exception' }, icon('warn'), el('p', {}, el('b', {}, `Override ${one.id}: `),
-      `probe ${one.probe} does not count for ${span(one.remainingSeconds - since(last.at))} more, by ${one.by}. ${one.reason}`))),
+    ...body.overrides.slice(0, FEW).map((one) => el('div', { class: 'notice exception' }, icon('warn'), el('p', {}, el('b', {}, `Override ${one.id}: `),
+      `probe ${one.probe} does not count for ${span(one.remainingSeconds - since(last.at))} more, by ${one.by}: ${one.reason}`))),
+    ...(body.overrides.length > FEW ? [el('p', { class: 'notice exception' }, `and ${plural(body.overrides.length - FEW, 'more override')}`)] : []),
   ];
 }
 
@@ -133,18 +135,25 @@ function blockers(body) {
     more > 0 ? el('p', { class: 'quiet' }, `and ${plural(more, 'more blocker')}`) : null);
 }
 
+const alike = (a, b) => a.outcome === b.outcome && a.reason === b.reason && a.evidence === b.evidence;
+
 function history(probe) {
   const runs = opened.get(probe.name).runs;
   if (!runs) return el('p', { class: 'quiet' }, 'asking for the last runs …');
-  if (!runs.length) return el('p', { class: 'quiet' }, 'no run yet');
-  const counts = new Map();
-  for (const run of runs) counts.set(run.outcome, (counts.get(run.outcome) || 0) + 1);
-  const words = `last ${plural(runs.length, 'run')}, oldest first: ${[...counts].map(([outcome, count]) => `${count} ${outcome}`).join(', ')}`;
+  const [counts, told] = [new Map(), []];
+  for (const run of runs) {
+    counts.set(run.outcome, (counts.get(run.outcome) || 0) + 1);
+    const same = told.at(-1);
+    if (same && alike(same.run, run)) Object.assign(same, { first: run.started, times: same.times + 1 });
+    else told.push({ run, first: run.started, times: 1 });
+  }
+  const words = runs.length ? `last ${plural(runs.length, 'run')}, oldest first: ${[...counts].map(([outcome, count]) => `${count} ${outcome}`).join(', ')}` : 'no run yet';
   const strip = el('div', { class: 'strip', role: 'img', 'aria-label': words }, [...runs].reverse().map((run) => el('i',
     { class: SHAPES[run.outcome] || 'unsure', title: `${clock(run.started)} ${run.outcome} ${run.reason || ''}` }, icon(SHAPES[run.outcome] || 'unsure'))));
-  const failed = runs.filter((run) => run.outcome !== 'pass').slice(0, 5);
-  return el('div', {}, strip, el('p', { class: 'quiet' }, words), failed.length ? el('ul', { class: 'runs' }, failed.map((run) =>
-    el('li', {}, mark(run.outcome), el('span', { class: 'quiet' }, `${clock(run.started)}, ${run.durationSeconds.toFixed(2)} s `), el('code', {}, run.reason || ''), ` ${run.evidence}`))) : null);
+  const failed = told.filter((one) => one.run.outcome !== 'pass').slice(0, 5);
+  return el('div', {}, strip, el('p', { class: 'quiet' }, words), el('ul', { class: 'runs' }, failed.map(({ run, first, times }) => el('li', {}, mark(run.outcome),
+    el('span', { class: 'quiet' }, times > 1 ? `${times} times, ${clock(first)} to ${clock(run.started)} ` : `${clock(run.started)} `),
+    el('code', {}, run.reason || ''), el('span', {}, ` ${run.evidence}`)))));
 }
 
 function details(probe) {
@@ -153,7 +162,7 @@ function details(probe) {
     entry('negative control', probe.control), entry('fails in a row', probe.consecutiveFailures),
     entry('in this state', when(probe.since, 'since') || 'never'), entry('last run', when(probe.lastRun, 'at') || 'never'), entry('last pass', when(probe.lastPass, 'at') || 'never'),
     probe.gate ? entry('soak', `${span(have)} of ${span(need)}, ${samplesHave} of ${samplesNeed} passes`) : null),
-  probe.parts.length ? el('ul', { class: 'runs' }, probe.parts.map((part) => el('li', {}, mark(part.outcome), el('b', {}, part.part), ' ', el('code', {}, part.reason || ''), ` ${part.evidence}`))) : null,
+  probe.parts.length ? el('ul', { class: 'runs' }, probe.parts.map((part) => el('li', {}, mark(part.outcome), el('b', {}, part.part), ' ', el('code', {}, part.reason || ''), el('span', {}, ` ${part.evidence}`)))) : null,
   history(probe));
 }
 
@@ -230,8 +239,8 @@ function draw() {
   const body = last && last.body;
   const shut = byId('alarm');
   shut.hidden = !blind;
-  morph(shut, blind ? [el('p', {}, icon('warn'), el('span', {}, blind, last && since(last.at) >= 1 ? el('span', { 'aria-hidden': true }, ` (${span(age())})`) : null,
-    trouble ? ` ${trouble}.` : null, ' Nothing here counts as open.'))] : []);
+  morph(shut, blind ? [el('p', {}, icon('warn'), el('span', {}, blind, last && since(last.at) >= 1 ? el('span', { 'aria-hidden': true }, ` (${span(since(last.at))})`) : null,
+    `${blind.endsWith('.') ? '' : '.'} ${trouble ? `${trouble}. ` : ''}Nothing here counts as open.`))] : []);
   const at = body && (focus(body.phases) || { name: 'all complete', verdict: body.phases.every((one) => one.verdict === 'open') ? 'open' : 'not all open' });
   document.title = `${blind ? '?' : `${at.verdict}: ${at.name} –`} phasegate ${body ? body.migration : ''}`;
   const words = blind ? '' : body.phases.map((one) => `${one.name} ${one.verdict}`).join(', ');
@@ -241,7 +250,7 @@ function draw() {
   const probes = body.phases.flatMap((one) => Object.values(one.probes)).reduce((sum, count) => sum + count, 0);
   byId('tools').hidden = probes < FEW && !byId('find').value;
   byId('migration').textContent = body.migration;
-  morph(byId('meta'), [entry('evaluated', blind ? 'unknown' : `${span(age())} ago`), entry('epoch', body.epoch), entry('document', el('code', { title: body.configHash }, body.configHash.slice(0, 8))), entry('version', body.version)]);
+  morph(byId('meta'), [entry('evaluated', blind ? 'unknown' : `${age().toFixed(1)}s ago`), entry('epoch', body.epoch), entry('document', el('code', { title: body.configHash }, body.configHash.slice(0, 8))), entry('version', body.version)]);
   morph(byId('now'), [now(body)]);
   morph(byId('notices'), notices(body));
   morph(byId('phases'), body.phases.map(phase));
@@ -260,10 +269,11 @@ function render() {
   try {
     draw();
   } catch (error) {
-    blind = `The page can not show this answer of the verifier (${error.message}).`;
-    for (const id of ['meta', 'now', 'notices', 'phases', 'spoken']) byId(id).replaceChildren();
-    byId('alarm').hidden = false;
-    byId('alarm').textContent = `${blind} Nothing here counts as open.`;
+    // An answer that can not be shown is none, and is not kept: the next one may be better.
+    [last, trouble] = [null, `It answers, but that can not be shown: ${error.message}`];
+    blind = reasonToDoubt();
+    for (const id of ['migration', 'meta', 'now', 'notices', 'phases']) byId(id).replaceChildren();
+    draw();
   }
   root.className = blind ? 'lost' : '';
 }
@@ -279,9 +289,9 @@ const get = (path, signal) => fetch(path, { cache: 'no-store', redirect: 'error'
 async function answer(path, signal) {
   const response = await get(path, signal).catch(() => { throw new Error('It can not be reached'); });
   const body = await response.json().catch(() => { throw new Error('What answers there does not speak JSON'); });
-  if (!response.ok) throw new Error(`It answers, but: ${body.message || `status ${response.status}`}`);
-  if (!Array.isArray(body.phases) || !Array.isArray(body.probes)) throw new Error('What answers there is no verifier');
-  if (!(body.ageSeconds <= STALE)) throw new Error(`It answers, but its last evaluation is ${span(body.ageSeconds)} old`);
+  if (!response.ok) throw new Error(`It answers, but: ${body?.message || `status ${response.status}`}`);
+  if (!Array.isArray(body?.phases) || !Array.isArray(body.probes)) throw new Error('What answers there is no verifier');
+  if (!(Number.isFinite(body.ageSeconds) && body.ageSeconds >= 0 && body.ageSeconds <= STALE)) throw new Error(`It answers, but its last evaluation is ${span(body.ageSeconds)} old`);
   return body;
 }
 

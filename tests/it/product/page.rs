@@ -2,7 +2,7 @@
 //! does not.
 
 use anyhow::{Result, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::{Browser, Verifier, World, wait_until};
 
 use super::{AT_ONCE, PATIENCE, QUICK, Script, migration, opened, reaches, switch};
@@ -89,6 +89,18 @@ impl Page {
         seen
     }
 
+    /// Pictures for people: on a wall and on a phone, light and dark.
+    async fn pictures(&self, name: &str) {
+        for (device, size) in [("wall", WALL), ("phone", PHONE)] {
+            for scheme in ["light", "dark"] {
+                self.browser.device(size, scheme).await.unwrap();
+                assert_eq!(self.look().await.unwrap()["wide"], 0, "{name} scrolls sideways");
+                assert_eq!(self.browser.run(CONTRAST).await.unwrap(), json!([]), "{name}, {device}, {scheme}");
+                self.browser.picture(&format!("{name}-{device}-{scheme}")).await.unwrap();
+            }
+        }
+    }
+
     async fn is_open(&self) -> Value {
         let seen = self.shows("an open gate", |seen| has(seen, "open")).await;
         assert!(seen["alarm"] == "" && seen["green"].as_u64() > Some(0), "{seen:#}");
@@ -110,7 +122,6 @@ fn says(seen: &Value, words: &[&str]) {
 #[tokio::test]
 async fn a_soak_is_shown_with_what_it_needs_and_has() {
     let page = Page::open(LONG).await;
-    page.browser.device(WALL, "dark").await.unwrap();
     switch(&page.verifier).await;
     reaches(&page.verifier, "pending").await;
     let seen = page.shows("a soak", |seen| has(seen, "pending")).await;
@@ -120,16 +131,12 @@ async fn a_soak_is_shown_with_what_it_needs_and_has() {
     says(&seen, &[&hash[..8], status["version"].as_str().unwrap()]);
     assert_eq!(seen["spoken"], "Gates: move pending");
     let bars = page.browser.run("return [...document.querySelectorAll('progress')].map((bar) => bar.max)").await.unwrap();
-    assert_eq!(bars, serde_json::json!([3600, 600]));
-    page.browser.picture("soaking-dark").await.unwrap();
-    page.browser.device(WALL, "light").await.unwrap();
-    page.browser.picture("soaking-light").await.unwrap();
+    assert_eq!(bars, json!([3600, 600]));
 }
 
 #[tokio::test]
 async fn a_closed_gate_shows_who_shut_it_since_when_why_and_what_to_do() {
     let page = Page::open(AT_ONCE).await;
-    page.browser.device(WALL, "light").await.unwrap();
     opened(&page.verifier).await;
     page.is_open().await;
     page.a.says("fail connection refused by 192.0.2.10:3100");
@@ -143,9 +150,6 @@ async fn a_closed_gate_shows_who_shut_it_since_when_why_and_what_to_do() {
     page.browser.run("document.querySelector('button[data-probe=a]').click()").await.unwrap();
     let seen = page.shows("the last runs", |seen| seen["strips"] == 1).await;
     says(&seen, &["negative control", "last pass", "oldest first:", " fail"]);
-    page.browser.picture("closed-light").await.unwrap();
-    page.browser.device(WALL, "dark").await.unwrap();
-    page.browser.picture("closed-dark").await.unwrap();
 
     page.a.says("pass");
     page.is_open().await;
@@ -154,20 +158,20 @@ async fn a_closed_gate_shows_who_shut_it_since_when_why_and_what_to_do() {
 #[tokio::test]
 async fn a_killed_verifier_leaves_nothing_that_looks_well() {
     let page = Page::open(AT_ONCE).await;
-    page.browser.device(WALL, "dark").await.unwrap();
     opened(&page.verifier).await;
     page.browser.run("document.querySelector('button[data-probe=a]').click()").await.unwrap();
     page.shows("the last runs", |seen| seen["strips"] == 1).await;
     page.is_open().await;
     page.verifier.kill9().await.unwrap();
     let seen = page.knows_nothing("No answer from the verifier since ").await;
-    let counted = page.shows("how long", |seen| seen["alarm"].as_str().unwrap().contains(" (3s)")).await;
-    says(&counted, &["It can not be reached", "Nothing here counts as open", "get the verifier to answer again"]);
+    let counted = page
+        .shows("how long", |seen| {
+            seen["alarm"].as_str().unwrap().contains(" (3s). It can not be reached. Nothing here counts as open.")
+        })
+        .await;
+    says(&counted, &["get the verifier to answer again"]);
     let since = |seen: &Value| seen["alarm"].as_str().unwrap().split(" since ").nth(1).unwrap()[..8].to_owned();
     assert_eq!(since(&seen), since(&counted), "it counts from the last answer");
-    page.browser.picture("gone-dark").await.unwrap();
-    page.browser.device(WALL, "light").await.unwrap();
-    page.browser.picture("gone-light").await.unwrap();
     page.verifier.start_again().await.unwrap();
     page.is_open().await;
 }
@@ -180,6 +184,39 @@ async fn a_frozen_verifier_leaves_nothing_that_looks_well() {
     page.verifier.freeze().await.unwrap();
     page.knows_nothing("It did not answer within 2.5 s").await;
     page.verifier.thaw();
+    page.is_open().await;
+}
+
+/// A proxy's login page, another service, a verifier that does not get to run, an answer that can not be drawn.
+#[tokio::test]
+async fn an_answer_of_another_kind_is_no_answer() {
+    let page = Page::open(AT_ONCE).await;
+    opened(&page.verifier).await;
+    let take = "window.real ??= window.fetch; window.fetch = async (path, options) => {
+        const body = await (await window.real(path, options)).json();";
+    for (answer, words) in [
+        ("return new Response('<!doctype html><h1>Log in</h1>')", "does not speak JSON"),
+        ("return new Response('null')", "is no verifier"),
+        ("return new Response('{\"status\": \"ok\"}')", "is no verifier"),
+        (
+            "return Response.json({message: 'nothing was evaluated yet'}, {status: 503})",
+            "It answers, but: nothing was evaluated yet",
+        ),
+        ("return Response.json({...body, ageSeconds: 3.5})", "its last evaluation is 3s old"),
+        ("return Response.json({...body, ageSeconds: null})", "its last evaluation is an unknown time old"),
+        ("return Response.json({...body, ageSeconds: '0'})", "its last evaluation is an unknown time old"),
+        ("return Response.json({...body, ageSeconds: -1000})", "its last evaluation is"),
+    ] {
+        page.is_open().await;
+        page.browser.run(&format!("{take} {answer} }}")).await.unwrap();
+        page.knows_nothing(words).await;
+        page.browser.run("window.fetch = window.real").await.unwrap();
+    }
+    page.is_open().await;
+    page.browser.run(&format!("{take} return Response.json({{...body, phases: [...body.phases, null]}}) }}")).await.unwrap();
+    let seen = page.shows("that it can not", |seen| seen["alarm"].as_str().unwrap().contains("that can not be shown")).await;
+    assert_eq!((&seen["green"], &seen["marks"], &seen["title"]), (&0.into(), &json!([]), &"? phasegate".into()), "{seen:#}");
+    page.browser.run("window.fetch = window.real").await.unwrap();
     page.is_open().await;
 }
 
@@ -199,7 +236,7 @@ async fn a_page_that_slept_does_not_show_what_was() {
         )
         .await
         .unwrap();
-    assert_eq!(woken, serde_json::json!(["lost", "unknown"]), "in the same moment, before any answer");
+    assert_eq!(woken, json!(["lost", "unknown"]), "in the same moment, before any answer");
     page.verifier.thaw();
     page.is_open().await;
 
@@ -236,30 +273,123 @@ async fn hostile_evidence_is_text() {
     assert!(broken.contains("TrustedHTML"), "{broken}");
 }
 
+/// Four phases: one adopted, one complete, one that soaks, one that waits.
+const STORY: &str = r#"apiVersion: phasegate.dev/v1alpha1
+kind: Migration
+metadata: {name: homelab}
+spec:
+  defaults: {every: 500ms, timeout: 450ms, maxAge: 5s}
+  targets: {}
+  phases:
+  - name: alloy
+    gate: {soak: 0s, minSamples: 1, unknownBudget: 0s}
+    probes:
+    - {name: alloy-rollout, check: {scripted: {file: alloy-rollout.script}}}
+    - {name: journal-to-docker-loki, check: {scripted: {file: journal.script}}}
+  - name: loki
+    gate: {soak: 0s, minSamples: 1, unknownBudget: 0s}
+    probes:
+    - {name: loki-ready, check: {scripted: {file: loki-ready.script}}}
+    - {name: journal-to-k3s-loki, check: {scripted: {file: journal-new.script}}}
+  - name: grafana
+    gate: {soak: 1h, minSamples: 60, unknownBudget: 5m}
+    probes:
+    - {name: grafana-ready, check: {scripted: {file: grafana.script}}}
+    - {name: dashboards-from-k3s-loki, check: {scripted: {file: panels.script}}}
+    - {name: plugins, check: {scripted: {file: plugins.script}}}
+  - name: postgres
+    gate: {soak: 1h, minSamples: 60, unknownBudget: 5m}
+    probes:
+    - {name: postgres-ready, check: {scripted: {file: postgres.script}}}
+    - {name: application-traffic, check: {scripted: {file: traffic.script}}}
+"#;
+
 #[tokio::test]
-async fn it_is_readable_on_a_phone_and_in_both_schemes() {
+async fn a_whole_migration_with_an_exception_and_a_regression() {
+    let world = World::new().unwrap();
+    let files = STORY.replace("file: ", &format!("file: {}/", world.dir().display()));
+    let (verifier, browser) = tokio::try_join!(Verifier::start_scripted(&world, &files), Browser::start(&world)).unwrap();
+    browser.open(verifier.url()).await.unwrap();
+    let page =
+        Page { a: Script { name: "loki-ready", file: world.dir().join("loki-ready.script") }, verifier, browser, _world: world };
+    let script = |name: &str| Script { name: "", file: page.a.file.with_file_name(name) };
+    let tell = async |path: &str, body: Value| {
+        let done = async || {
+            let answer = page.verifier.post(path, &body).await?;
+            ensure!([200, 201].contains(&answer.status), "{}: {}", answer.status, answer.body);
+            Ok(())
+        };
+        wait_until(PATIENCE, path, done).await.unwrap();
+    };
+    tell("/v1/phases/alloy/adopt", json!({"reason": "moved by hand in March"})).await;
+    for (phase, steps) in [("loki", ["begin", "switch", "complete"].as_slice()), ("grafana", &["begin", "switch"])] {
+        for step in steps {
+            tell(&format!("/v1/phases/{phase}/{step}"), json!({})).await;
+        }
+    }
+    let soaks = |seen: &Value| has(seen, "pending") && seen["text"].as_str().unwrap().contains("Phase 3 of 4: grafana");
+    let seen = page.shows("a soak", soaks).await;
+    says(&seen, &["homelab", "adopted", "complete", "switched", "waiting", "of 60 needed"]);
+    let order = "return [...document.querySelectorAll('.title')].map((title) => title.textContent)";
+    assert_eq!(page.browser.run(order).await.unwrap(), json!(["alloy", "loki", "grafana", "postgres"]));
+    page.pictures("migration-soaking").await;
+
+    script("plugins.script").says("unknown");
+    tell("/v1/overrides", json!({"probe": "plugins", "reason": "the plugin catalogue is down", "ttlSeconds": 3600})).await;
+    let seen = page.shows("the exception", |seen| seen["text"].as_str().unwrap().contains("Override 0")).await;
+    says(
+        &seen,
+        &[
+            "probe plugins does not count for 59m 5",
+            "by test-operate",
+            "the plugin catalogue is down",
+            "with overrides",
+            "overridden",
+        ],
+    );
+
+    page.a.says("fail 503 Service Unavailable: Ingester not ready: waiting for 15s after being ready");
+    let seen = page.shows("a regression", |seen| seen["text"].as_str().unwrap().contains("Regression: ")).await;
+    let advice = "mend it and say cutover regression ack loki --reason …";
+    says(&seen, &["probe loki-ready of this complete phase went red", "Ingester not ready", advice, "of phase loki"]);
+    page.pictures("migration-regressed").await;
+    page.verifier.kill9().await.unwrap();
+    page.knows_nothing("It can not be reached").await;
+    says(&page.look().await.unwrap(), &["In the way before that", "was complete"]);
+    page.pictures("migration-gone").await;
+    page.verifier.start_again().await.unwrap();
+
+    page.a.says("pass");
+    tell("/v1/regressions/loki/ack", json!({"reason": "the disk was full"})).await;
+    script("plugins.script").says("pass");
+    tell("/v1/phases/grafana/rollback", json!({"reason": "again, with a short soak"})).await;
+    page.verifier.write_migration(&files.replace("soak: 1h, minSamples: 60", "soak: 0s, minSamples: 1")).unwrap();
+    page.verifier.reload();
+    for phase in ["grafana", "postgres"] {
+        for step in ["begin", "switch", "complete"] {
+            tell(&format!("/v1/phases/{phase}/{step}"), json!({})).await;
+        }
+    }
+    let seen = page.shows("the end", |seen| seen["text"].as_str().unwrap().contains("All phases complete")).await;
+    says(&seen, &["nothing to do: every phase is complete", "every gate is still open"]);
+    assert!(seen["marks"].as_array().unwrap().iter().all(|mark| mark == "open"), "{seen:#}");
+    page.pictures("migration-complete").await;
+}
+
+#[tokio::test]
+async fn long_words_do_not_break_it_on_a_phone() {
     let page = Page::open(LONG).await;
     switch(&page.verifier).await;
-    let fits = async |name: &str| {
-        for scheme in ["light", "dark"] {
-            page.browser.device(PHONE, scheme).await.unwrap();
-            let seen = page.look().await.unwrap();
-            assert_eq!(seen["wide"], 0, "{name}: it scrolls sideways by so many pixels: {seen:#}");
-            let faint = page.browser.run(CONTRAST).await.unwrap();
-            assert_eq!(faint, serde_json::json!([]), "{name}, {scheme}");
-            page.browser.picture(&format!("phone-{name}-{scheme}")).await.unwrap();
-        }
-    };
     page.shows("a soak", |seen| has(seen, "pending")).await;
-    fits("soaking").await;
+    page.pictures("soaking").await;
     page.a.says(&format!("fail {}", "unbroken".repeat(120)));
     page.shows("a closed gate", |seen| has(seen, "closed")).await;
     page.browser.run("document.querySelector('button[data-probe=a]').click()").await.unwrap();
     page.shows("the last runs", |seen| seen["strips"] == 1).await;
-    fits("closed").await;
+    page.pictures("closed-long").await;
     page.verifier.kill9().await.unwrap();
     page.knows_nothing("It can not be reached").await;
-    fits("gone").await;
+    page.pictures("gone-long").await;
 }
 
 #[tokio::test]
@@ -292,9 +422,9 @@ async fn a_thousand_probes_are_bounded_with_the_troubled_ones_first() {
 #[tokio::test]
 async fn without_scripts_it_says_how_to_ask() {
     let page = Page::open(AT_ONCE).await;
-    page.browser.devtools("Emulation.setScriptExecutionDisabled", &serde_json::json!({"value": true})).await.unwrap();
+    page.browser.devtools("Emulation.setScriptExecutionDisabled", &json!({"value": true})).await.unwrap();
     page.browser.open(page.verifier.url()).await.unwrap();
-    let seen = page.browser.devtools("Accessibility.getFullAXTree", &serde_json::json!({})).await.unwrap().to_string();
+    let seen = page.browser.devtools("Accessibility.getFullAXTree", &json!({})).await.unwrap().to_string();
     assert!(
         seen.contains("Nothing here counts as open") && seen.contains("curl -f http://VERIFIER:9470/v1/gates/PHASE/check"),
         "{seen}"
