@@ -1,4 +1,4 @@
-//! A real Chromium without a screen, driven over WebDriver.
+//! A real Chromium without a screen, driven over its driver (W3C `WebDriver`).
 
 use std::path::Path;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ impl Browser {
         let (http, url) = (world.http().clone(), format!("http://127.0.0.1:{port}"));
         let ready = async || {
             let answer = http.get(format!("{url}/status")).send().await?.json::<Value>().await?;
-            ensure!(answer["value"]["ready"] == true, "{answer}");
+            ensure!(answer.pointer("/value/ready") == Some(&Value::Bool(true)), "{answer}");
             Ok(())
         };
         driver.wait_until(START, "the driver of the browser is ready", ready).await?;
@@ -46,7 +46,7 @@ impl Browser {
         }}});
         let mut browser = Self { driver, http, session: url };
         let made = browser.tell(Method::POST, "/session", Some(&wishes)).await?;
-        let id = made["sessionId"].as_str().context("no session")?;
+        let id = words(&made, "/sessionId")?;
         browser.session = format!("{}/session/{id}", browser.session);
         Ok(browser)
     }
@@ -67,7 +67,7 @@ impl Browser {
         self.tell(Method::POST, "/execute/sync", Some(&json!({"script": script, "args": []}))).await
     }
 
-    /// A command of the DevTools protocol.
+    /// A command of the `DevTools` protocol.
     ///
     /// # Errors
     /// It is refused.
@@ -111,7 +111,7 @@ impl Browser {
     /// It can not be read.
     pub async fn console(&self) -> Result<Vec<String>> {
         let entries = self.tell(Method::POST, "/se/log", Some(&json!({"type": "browser"}))).await?;
-        Ok(entries.as_array().context("no log")?.iter().map(|entry| entry["message"].to_string()).collect())
+        entries.as_array().context("no log")?.iter().map(|entry| Ok(words(entry, "/message")?.to_owned())).collect()
     }
 
     /// The addresses that were asked for since the last look, by whatever in the page.
@@ -122,12 +122,12 @@ impl Browser {
         let entries = self.tell(Method::POST, "/se/log", Some(&json!({"type": "performance"}))).await?;
         let mut urls = Vec::new();
         for entry in entries.as_array().context("no log")? {
-            let event: Value = serde_json::from_str(entry["message"].as_str().context("no message")?)?;
-            let (method, params) = (&event["message"]["method"], &event["message"]["params"]);
+            let event: Value = serde_json::from_str(words(entry, "/message")?)?;
             // The browser's own first tab is a page too.
-            let foreign = params["documentURL"].as_str().is_some_and(|page| !page.starts_with("chrome:"));
-            if method == "Network.requestWillBeSent" && foreign {
-                urls.push(params["request"]["url"].as_str().context("no url")?.to_owned());
+            if words(&event, "/message/method")? == "Network.requestWillBeSent"
+                && !words(&event, "/message/params/documentURL")?.starts_with("chrome:")
+            {
+                urls.push(words(&event, "/message/params/request/url")?.to_owned());
             }
         }
         Ok(urls)
@@ -140,7 +140,7 @@ impl Browser {
     pub async fn picture(&self, name: &str) -> Result<()> {
         let Some(folder) = std::env::var_os("PHASEGATE_SCREENSHOTS") else { return Ok(()) };
         let taken = self.devtools("Page.captureScreenshot", &json!({"captureBeyondViewport": true})).await?;
-        let png = BASE64_STANDARD.decode(taken["data"].as_str().context("no picture")?)?;
+        let png = BASE64_STANDARD.decode(words(&taken, "/data")?)?;
         Ok(std::fs::write(Path::new(&folder).join(format!("{name}.png")), png)?)
     }
 
@@ -151,9 +151,13 @@ impl Browser {
         }
         let answer = request.send().await.with_context(|| self.driver.log())?.json::<Value>().await?;
         let value = answer.get("value").cloned().unwrap_or_default();
-        ensure!(value.get("error").is_none_or(Value::is_null), "{path}: {}: {}", value["error"], value["message"]);
+        ensure!(value.get("error").is_none_or(Value::is_null), "{path}: {value}");
         Ok(value)
     }
+}
+
+fn words<'a>(value: &'a Value, at: &str) -> Result<&'a str> {
+    value.pointer(at).and_then(Value::as_str).with_context(|| format!("no {at} in {value}"))
 }
 
 /// Nothing but the page: no network of its own, no first-run screens. By the pipe it ends with its driver.
