@@ -90,7 +90,7 @@ async fn an_unfinished_proof_is_not_a_soak() {
 async fn a_suspect_probe_beyond_the_list_of_blockers_is_not_a_soak() {
     let names: Vec<String> = (0..60).map(|at| format!("p{at:02}")).collect();
     let probes = names.iter().map(|name| probe(name)).collect();
-    let world = World::with(Plan { phases: vec![phase("one", probes)], ..plan() }).await;
+    let world = World::with(Plan::new("homelab", "60", vec![phase("one", probes)])).await;
     world.wish(Wish::Begin("one".into())).await;
     world.wish(Wish::Switch("one".into())).await;
     for name in &names {
