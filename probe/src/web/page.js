@@ -265,10 +265,10 @@ function reasonToDoubt() {
 function render() {
   blind = reasonToDoubt();
   const root = document.documentElement;
-  if (blind) root.className = 'lost';
   try {
     draw();
   } catch (error) {
+    root.className = 'lost';
     // An answer that can not be shown is none, and is not kept: the next one may be better.
     [last, trouble] = [null, `It answers, but that can not be shown: ${error.message}`];
     blind = reasonToDoubt();

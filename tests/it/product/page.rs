@@ -1,7 +1,7 @@
 //! What a person sees at `/`, in a real browser: the truth while the verifier says it, and nothing that looks well when it
 //! does not.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tests::{Browser, Verifier, World, wait_until};
 
@@ -212,6 +212,15 @@ async fn an_answer_of_another_kind_is_no_answer() {
         page.knows_nothing(words).await;
         page.browser.run("window.fetch = window.real").await.unwrap();
     }
+    page.is_open().await;
+    // One question without an answer is enough: when it asks for the second time it has long said so.
+    let count =
+        "window.asked = (window.asked ?? 0) + 1; if (window.asked === 2) window.second = document.documentElement.className";
+    page.browser.run(&format!("{take} {count}; return new Response('') }}")).await.unwrap();
+    let second = async || Ok(page.browser.run("return window.second ?? null").await?.as_str().context("not yet")?.to_owned());
+    assert_eq!(wait_until(PATIENCE, "the second question", second).await.unwrap(), "lost");
+    page.browser.run("window.fetch = window.real").await.unwrap();
+
     page.is_open().await;
     page.browser.run(&format!("{take} return Response.json({{...body, phases: [...body.phases, null]}}) }}")).await.unwrap();
     let seen = page.shows("that it can not", |seen| seen["alarm"].as_str().unwrap().contains("that can not be shown")).await;
