@@ -19,9 +19,9 @@ use super::journal::StandinJournal;
 use super::now;
 use super::reply::{Exposition, Reply, TEXT, json as reply_json, not_found, text};
 
-const RELABEL: &str = "loki.relabel.journal";
-const WRITE: &str = "loki.write.loki";
-const PROCESS: &str = "loki.process.journal";
+const RELABEL: &str = "loki.relabel.r";
+const WRITE: &str = "loki.write.k3s";
+const PROCESS: &str = "loki.process.p";
 const SOURCE: &str = "loki.source.journal.systemd";
 
 /// A component: its name, what it refers to, what refers to it, and where its lines go.
@@ -196,11 +196,23 @@ async fn components(State(inner): State<Arc<Inner>>) -> Reply {
 }
 
 async fn component(State(inner): State<Arc<Inner>>, Path(id): Path<String>) -> Reply {
-    let shown = COMPONENTS.iter().find(|component| component.id == id).map(|found| found.shown(&inner.state.lock()));
-    match shown {
-        Some(component) => reply_json(StatusCode::OK, TEXT, &component),
-        None => not_found(),
+    let Some(found) = COMPONENTS.iter().find(|component| component.id == id) else { return not_found() };
+    let mut shown = found.shown(&inner.state.lock());
+    if id == WRITE {
+        // One by itself is shown with its settings; of the others, nobody asks.
+        let endpoint = |url: String| {
+            let url = json!({"name": "url", "type": "attr", "value": {"type": "string", "value": url}});
+            json!({"name": "endpoint", "type": "block", "body": [url]})
+        };
+        let endpoints: Vec<Value> = inner.collector.urls().into_iter().map(endpoint).collect();
+        let receiver = json!({"type": "capsule", "value": "capsule(\"loki.LogsReceiver\")"});
+        for (key, value) in
+            [("arguments", json!(endpoints)), ("exports", json!([{"name": "receiver", "type": "attr", "value": receiver}]))]
+        {
+            shown.as_object_mut().into_iter().for_each(|shown| drop(shown.insert(key.into(), value.clone())));
+        }
     }
+    reply_json(StatusCode::OK, TEXT, &shown)
 }
 
 impl Component {

@@ -215,6 +215,11 @@ impl Collector {
         self.work();
     }
 
+    /// Where it ships to.
+    pub(crate) fn urls(&self) -> Vec<String> {
+        self.inner.lock().targets.iter().map(|target| target.url.clone()).collect()
+    }
+
     pub(crate) fn tally(&self) -> Tally {
         let inner = self.inner.lock();
         let now = inner.targets.iter().map(|target| (target.host.clone(), target.sent.clone()));
