@@ -92,9 +92,10 @@ pub(crate) enum Act {
     Store(bool),
     /// Soft is saved.
     Checkpoint,
-    /// A new process; `crash`: with Soft as it was saved last.
+    /// A new process; `crash`: with Soft as it was saved last; `boot`: of a machine that has booted.
     Restart {
         crash: bool,
+        boot: bool,
     },
 }
 
@@ -201,7 +202,7 @@ impl Doc {
             },
             probes: phase.probes.iter().map(ProbeDoc::plan).collect(),
         });
-        Arc::new(Plan { migration: "model".into(), hash: format!("doc{index}"), phases: phases.collect() })
+        Arc::new(Plan::new("model", format!("doc{index}"), phases.collect()))
     }
 
     /// All probes with the position of their phase.
