@@ -2,6 +2,7 @@
 
 pub(crate) mod dial;
 pub mod dns;
+pub(crate) mod exposition;
 pub(crate) mod fetch;
 pub mod http;
 pub(crate) mod names;

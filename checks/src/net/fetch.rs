@@ -36,7 +36,7 @@ pub(crate) const TOO_LARGE: ReasonSpec =
     ReasonSpec::unknown("too_large", "point the probe at a smaller reply: it reads 4 MiB at most");
 /// The reply is of the right kind but damaged.
 pub(crate) const UNPARSABLE: ReasonSpec =
-    ReasonSpec::unknown("unparsable", "compare the reply with the target's documentation: it is not valid JSON");
+    ReasonSpec::unknown("unparsable", "compare the reply with the target's documentation: it is damaged, or in another format");
 
 /// What a reply over HTTP can be, whatever was asked.
 pub(crate) const REPLIES: &[ReasonSpec] =
@@ -102,6 +102,11 @@ impl Reply {
     pub(crate) fn hide(mut self, secrets: Vec<String>) -> Self {
         self.secrets = secrets;
         self
+    }
+
+    /// Where it came from, as evidence may show it.
+    pub(crate) fn place(&self) -> &str {
+        &self.place
     }
 
     /// The body, if all of it arrived.
