@@ -5,6 +5,7 @@
 
 mod check;
 mod clients;
+pub mod grafana;
 pub mod heartbeat;
 pub mod log_path;
 pub mod loki;
@@ -97,6 +98,7 @@ pub mod engine_reasons {
 pub fn registry() -> Registry {
     Registry::new([
         Entry::of::<net::dns::Dns>(),
+        Entry::of::<grafana::health::GrafanaHealth>(),
         Entry::of::<heartbeat::Heartbeat>(),
         Entry::of::<net::http::Http>(),
         Entry::of::<loki::ready::LokiReady>(),
