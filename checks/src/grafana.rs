@@ -1,6 +1,7 @@
 //! Looking at Grafana over its HTTP API.
 
 pub mod health;
+pub mod query;
 
 use crate::outcome::ReasonSpec;
 

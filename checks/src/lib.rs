@@ -99,6 +99,7 @@ pub fn registry() -> Registry {
     Registry::new([
         Entry::of::<net::dns::Dns>(),
         Entry::of::<grafana::health::GrafanaHealth>(),
+        Entry::of::<grafana::query::GrafanaQuery>(),
         Entry::of::<heartbeat::Heartbeat>(),
         Entry::of::<net::http::Http>(),
         Entry::of::<loki::ready::LokiReady>(),

@@ -41,7 +41,6 @@ pub(crate) const UNPARSABLE: ReasonSpec =
     ReasonSpec::unknown("unparsable", "compare the reply with the target's documentation: it is not valid JSON");
 
 /// The target does not accept a token that is ours alone. Nothing is wrong with the stack: we could not look.
-#[expect(dead_code, reason = "the first check that sends a token comes next")]
 pub(crate) const TOKEN_REFUSED: ReasonSpec = ReasonSpec::unknown(
     "token_refused",
     "give the target a valid `token` that may do what the probe asks: the verifier's own is missing, wrong or too weak",
@@ -71,7 +70,6 @@ pub(crate) struct Reply {
 
 /// The header that carries a token, and what [`Reply::hide`] must take out of quotes. Read anew each time, so that a rotated
 /// token is picked up. Without a token there is nothing to send.
-#[cfg_attr(not(test), expect(dead_code, reason = "the first check that sends a token comes next"))]
 pub(crate) async fn bearer(token: Option<&SecretRef>) -> Result<(HeaderMap, Vec<String>), Outcome> {
     let mut headers = HeaderMap::new();
     let Some(reference) = token else { return Ok((headers, Vec::new())) };
@@ -90,7 +88,6 @@ pub(crate) async fn get(clients: &Clients, url: &Url, headers: HeaderMap, budget
 }
 
 /// Asks once with a question that is too long for a URL; it changes nothing at the target. `Err` as for [`get`].
-#[cfg_attr(not(test), expect(dead_code, reason = "the first check that sends a token comes next"))]
 pub(crate) async fn post(
     clients: &Clients,
     url: &Url,
