@@ -19,6 +19,9 @@ use crate::phase::can_roll_back;
 use crate::plan::{PhasePlan, Plan, ProbePlan};
 use crate::state::{Override, PhaseState, ProbeState, Regression, RunRecord, Stamp, State, Trust};
 
+/// Most probes that the body of a gate lists.
+const MAX_LISTED: usize = 100;
+
 /// A reading that can be rendered: a document is in force and was evaluated at least once.
 pub(super) struct View<'a> {
     pub(super) state: &'a State,
@@ -69,7 +72,8 @@ impl<'a> View<'a> {
             age_seconds: None,
             open_since: counted.and_then(|view| view.open_since).map(|since| since.utc),
             soak: counted.map_or_else(|| unserved(plan, kind), |view| soak(&view.soak)),
-            probes: self.probes_of(|view| view.phase == at),
+            probes: self.most_telling(|_, view| view.phase == at),
+            probe_count: plan.probes.len(),
             blockers,
             blocked_by,
             ratchet: self.ratchet(at),
@@ -172,20 +176,25 @@ impl<'a> View<'a> {
 
     /// Gate probes of earlier phases that stay required.
     fn ratchet(&self, at: usize) -> Vec<ProbeBody> {
-        let required = |(probe, view): &(&ProbePlan, &ProbeView)| {
+        let required = |probe: &ProbePlan, view: &ProbeView| {
             view.phase < at && probe.gate && !view.retired && !self.is_adopted_proof(probe, view)
         };
-        self.seen().filter(required).map(|(probe, view)| self.probe_body(probe, view, parts::IN_LISTS)).collect()
+        self.most_telling(required)
     }
 
-    fn probes_of(&self, which: impl Fn(&ProbeView) -> bool) -> Vec<ProbeBody> {
-        let chosen = self.seen().filter(|(_, view)| which(view));
-        chosen.map(|(probe, view)| self.probe_body(probe, view, parts::IN_LISTS)).collect()
+    /// The chosen probes; of more than [`MAX_LISTED`] so many, those that are not green first. A gate is asked often.
+    fn most_telling(&self, which: impl Fn(&ProbePlan, &ProbeView) -> bool) -> Vec<ProbeBody> {
+        let mut chosen: Vec<_> = self.seen().filter(|(probe, view)| which(probe, view)).collect();
+        if chosen.len() > MAX_LISTED {
+            chosen.sort_by_key(|(_, view)| view.sight.state == ProbeState::Green);
+            chosen.truncate(MAX_LISTED);
+        }
+        chosen.into_iter().map(|(probe, view)| self.probe_body(probe, view, parts::IN_LISTS)).collect()
     }
 
     /// All probes.
     pub(super) fn probes(&self) -> Vec<ProbeBody> {
-        self.probes_of(|_| true)
+        self.seen().map(|(probe, view)| self.probe_body(probe, view, parts::IN_LISTS)).collect()
     }
 
     /// One probe with all its parts. None: no such probe.

@@ -42,13 +42,16 @@ pub struct GateBody {
     pub open_since: Option<DateTime<Utc>>,
     /// The soak; for entry guards all zero.
     pub soak: SoakBody,
-    /// The phase's own probes.
+    /// The phase's own probes: in document order up to 100; of more, 100 with those that are not green first.
     pub probes: Vec<ProbeBody>,
+    /// How many probes the phase has.
+    #[serde(default)]
+    pub probe_count: usize,
     /// Why it is not open, first things first. Empty exactly when open.
     pub blockers: Vec<BlockerBody>,
     /// How many blockers there are; `blockers` lists at most 50.
     pub blocked_by: usize,
-    /// Probes of earlier phases that stay required.
+    /// Probes of earlier phases that stay required; bounded like `probes`.
     pub ratchet: Vec<ProbeBody>,
     /// Number of the evaluation.
     pub epoch: u64,

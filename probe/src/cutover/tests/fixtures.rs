@@ -76,6 +76,7 @@ pub(crate) fn gate(verdict: Verdict) -> GateBody {
         open_since: open.then(|| at(-600)),
         soak: SoakBody { need: 3600.0, have: if open { 3600.0 } else { 1230.0 }, samples_need: 60, samples_have: 246 },
         probes: vec![probe("alloy", "journal", state), probe("alloy", "rollout", ProbeState::Green)],
+        probe_count: 2,
         blocked_by: blockers.len(),
         blockers,
         ratchet: vec![],
