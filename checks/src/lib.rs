@@ -3,14 +3,18 @@
 //! A check knows the outside world and nothing of schedules, phases or gates. Each check is one file with its configuration,
 //! declaration, run, control and tests, and one line in [`registry()`].
 
+pub mod alloy;
 mod check;
 mod clients;
+mod counter;
+pub mod grafana;
 pub mod heartbeat;
 pub mod log_path;
 pub mod loki;
 pub mod net;
 mod outcome;
 pub mod postgres;
+pub mod prometheus;
 mod registry;
 mod secret;
 mod target;
@@ -96,11 +100,16 @@ pub mod engine_reasons {
 /// The checks: one line each.
 pub fn registry() -> Registry {
     Registry::new([
+        Entry::of::<alloy::health::AlloyHealth>(),
         Entry::of::<net::dns::Dns>(),
+        Entry::of::<grafana::health::GrafanaHealth>(),
+        Entry::of::<grafana::query::GrafanaQuery>(),
         Entry::of::<heartbeat::Heartbeat>(),
         Entry::of::<net::http::Http>(),
+        Entry::of::<loki::ingest::LokiIngest>(),
         Entry::of::<loki::ready::LokiReady>(),
         Entry::of::<postgres::ready::PostgresReady>(),
+        Entry::of::<prometheus::promql::Promql>(),
         Entry::of::<net::tcp::Tcp>(),
     ])
 }

@@ -1,5 +1,6 @@
 //! Looking at Loki over its HTTP API.
 
+pub mod ingest;
 pub mod ready;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};

@@ -2,6 +2,7 @@
 
 pub(crate) mod dial;
 pub mod dns;
+pub(crate) mod exposition;
 pub(crate) mod fetch;
 pub mod http;
 pub(crate) mod names;
@@ -76,6 +77,12 @@ impl Budget {
     pub(crate) fn start(timeout: Duration) -> Self {
         let start = Instant::now();
         Self { start, own: start + timeout / 2, end: start + timeout }
+    }
+
+    /// A part of it for one of several questions in a row: from now on, until `share` fifths of the whole are over.
+    pub(crate) fn until(&self, share: u32) -> Self {
+        let (start, end) = (Instant::now(), self.start + self.timeout() * share / 5);
+        Self { start, own: start + end.saturating_duration_since(start) / 2, end }
     }
 
     /// The whole, for evidence.
