@@ -42,6 +42,7 @@
 //! - When a test panics, the logs of all its processes are shown. So tests `unwrap` what this library returns.
 
 mod binary;
+mod browser;
 pub mod hostile;
 mod http;
 mod loki;
@@ -56,6 +57,7 @@ mod wait;
 mod world;
 
 pub use binary::binary;
+pub use browser::Browser;
 pub use hostile::Hostile;
 pub use http::Answer;
 pub use loki::{Line, Loki};

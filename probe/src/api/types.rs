@@ -221,8 +221,14 @@ pub struct PhaseBody {
     pub reason: String,
     /// The soak of its gate.
     pub soak: SoakBody,
+    /// Why its gate is not open, first things first; at most 20 here.
+    #[serde(default)]
+    pub blockers: Vec<BlockerBody>,
     /// How many blockers its gate has.
     pub blocked_by: usize,
+    /// Whether an active override counts for its gate.
+    #[serde(default)]
+    pub overridden: bool,
     /// Its probes by colour.
     pub probes: BTreeMap<String, usize>,
     /// Whether it can roll back now.
@@ -291,8 +297,11 @@ pub struct StatusBody {
     pub age_seconds: Option<f64>,
     /// In order.
     pub phases: Vec<PhaseBody>,
-    /// In document order.
+    /// In document order; with `most`, those that are not green first.
     pub probes: Vec<ProbeBody>,
+    /// By phase, how many of the probes that were asked for are left out because of `most`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub left_out: BTreeMap<String, usize>,
     /// The active overrides.
     pub overrides: Vec<OverrideBody>,
     /// Why the ledger can not be written, while it can not.
