@@ -7,11 +7,16 @@ use checks::log_path::line::{Boot, CanaryLine, Head};
 use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 use tokio::task::{JoinError, JoinHandle};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::sink::{Pen, Refused, Sink};
 use crate::clock::Clock;
+
+/// A sink that holds a line for longer than this refuses the lines that come meanwhile; before that they only come a little later.
+const PATIENCE: Duration = Duration::from_millis(200);
+/// What the sink says is logged no more often than this: it may refuse every second line of a thousand in a second.
+const LOG_PAUSE: Duration = Duration::from_secs(10);
 
 /// One start of the agent, and how far it has come. Shared with those who ask for it.
 #[derive(Debug)]
@@ -35,6 +40,8 @@ pub(super) struct Counts {
     pub(super) failed: u64,
     /// Why the newest line was refused, if it was.
     pub(super) trouble: Option<String>,
+    /// When trouble was last logged, and whether its end is still to be.
+    logged: Option<(Instant, bool)>,
 }
 
 impl Account {
@@ -85,7 +92,10 @@ impl Account {
     fn taken(&self, line: &CanaryLine) {
         let mut counts = self.counts.lock();
         (counts.last, counts.last_at) = (line.seq, Some(line.at));
-        if counts.trouble.take().is_some() {
+        if counts.trouble.take().is_some()
+            && let Some((_, open @ true)) = &mut counts.logged
+        {
+            *open = false;
             tracing::info!(failed = counts.failed, "the sink takes lines again");
         }
     }
@@ -93,17 +103,26 @@ impl Account {
     fn refused(&self, why: &str) {
         let mut counts = self.counts.lock();
         counts.failed = counts.failed.saturating_add(1);
-        // Said once, not at each tick.
-        if counts.trouble.replace(why.to_owned()).is_none() {
+        let quiet = counts.logged.is_none_or(|(when, _)| when.elapsed() > LOG_PAUSE);
+        if counts.trouble.replace(why.to_owned()).is_none() && quiet {
+            counts.logged = Some((Instant::now(), true));
             tracing::warn!("the sink refuses lines: {why}");
         }
     }
 }
 
 /// A line on its way into a sink that may make it wait.
-type Writing = JoinHandle<(Pen, CanaryLine, Result<(), Refused>)>;
+#[derive(Debug)]
+struct Writing {
+    task: JoinHandle<Written>,
+    since: Instant,
+    /// A tick came meanwhile.
+    due: bool,
+}
 
-/// Writes a line at each tick. A tick that comes while the line before still waits is a refused one.
+type Written = (Pen, CanaryLine, Result<(), Refused>);
+
+/// Writes a line at each tick.
 #[derive(Debug)]
 pub(super) struct Emitter {
     account: Arc<Account>,
@@ -132,7 +151,12 @@ impl Emitter {
 
     fn emit(&mut self) {
         let Some(sink) = self.sink.take() else {
-            self.account.refused("it has not taken the line before yet");
+            if let Some(writing) = &mut self.writing {
+                writing.due = true;
+                if writing.since.elapsed() > PATIENCE {
+                    self.account.refused("it has not taken the line before yet");
+                }
+            }
             return;
         };
         let line = self.account.next();
@@ -145,16 +169,17 @@ impl Emitter {
                 self.sink = Some(Sink::Journal(journal));
             }
             Sink::Pen(mut pen) => {
-                self.writing = Some(tokio::task::spawn_blocking(move || {
+                let task = tokio::task::spawn_blocking(move || {
                     let result = pen.write(&line.text());
                     (pen, line, result)
-                }));
+                });
+                self.writing = Some(Writing { task, since: Instant::now(), due: false });
             }
         }
     }
 
-    fn written(&mut self, written: Result<(Pen, CanaryLine, Result<(), Refused>), JoinError>) -> Result<(), String> {
-        self.writing = None;
+    fn written(&mut self, written: Result<Written, JoinError>) -> Result<(), String> {
+        let due = self.writing.take().is_some_and(|writing| writing.due);
         let (pen, line, result) = written.map_err(|error| format!("writing ended: {error}"))?;
         self.sink = Some(Sink::Pen(pen));
         match result {
@@ -166,14 +191,17 @@ impl Emitter {
                 }
             }
         }
+        if due {
+            self.emit();
+        }
         Ok(())
     }
 }
 
 /// The end of the write that is under way; never, while there is none.
-async fn come_back<T>(writing: &mut Option<JoinHandle<T>>) -> Result<T, JoinError> {
+async fn come_back(writing: &mut Option<Writing>) -> Result<Written, JoinError> {
     match writing {
-        Some(writing) => writing.await,
+        Some(writing) => (&mut writing.task).await,
         None => std::future::pending().await,
     }
 }
