@@ -99,6 +99,7 @@ pub fn registry() -> Registry {
         Entry::of::<net::dns::Dns>(),
         Entry::of::<heartbeat::Heartbeat>(),
         Entry::of::<net::http::Http>(),
+        Entry::of::<log_path::canary::LogCanary>(),
         Entry::of::<loki::ready::LokiReady>(),
         Entry::of::<postgres::ready::PostgresReady>(),
         Entry::of::<net::tcp::Tcp>(),

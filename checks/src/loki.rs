@@ -1,5 +1,6 @@
 //! Looking at Loki over its HTTP API.
 
+pub(crate) mod lines;
 pub mod ready;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
