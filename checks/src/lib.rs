@@ -100,6 +100,7 @@ pub fn registry() -> Registry {
         Entry::of::<heartbeat::Heartbeat>(),
         Entry::of::<net::http::Http>(),
         Entry::of::<loki::ready::LokiReady>(),
+        Entry::of::<postgres::canary::PostgresCanary>(),
         Entry::of::<postgres::ready::PostgresReady>(),
         Entry::of::<net::tcp::Tcp>(),
     ])
