@@ -16,7 +16,8 @@ const REPORTED_FAILURE: ReasonSpec =
 const OVERDUE_BEAT: ReasonSpec =
     ReasonSpec::fail("overdue_beat", "find out why the sender stopped: it owes `POST /v1/probes/{probe}/heartbeat`");
 /// Nothing since the start, but it is early.
-const NO_BEAT_YET: ReasonSpec = ReasonSpec::unknown("no_beat_yet", "wait for the first heartbeat since the verifier's start");
+const NO_BEAT_YET: ReasonSpec =
+    ReasonSpec::unknown("no_beat_yet", "wait for the next heartbeat: one from before the start or the switch is no evidence");
 /// A look from the command line.
 const BY_HAND: ReasonSpec = ReasonSpec::unknown(
     "by_hand",
@@ -53,9 +54,13 @@ impl Heartbeat {
             Some(beat) => Outcome::pass(format!("{} ago, {}: {}", whole(beat.age), beat.from, beat.note)),
             None if uptime > self.within => {
                 let (uptime, within) = (whole(uptime), whole(self.within));
-                OVERDUE_BEAT.because(format!("none since the verifier's start {uptime} ago, due within {within}"))
+                OVERDUE_BEAT.because(format!(
+                    "none in the {uptime} since the verifier started or the phase switched, due within {within}"
+                ))
             }
-            None => NO_BEAT_YET.because(format!("none since the verifier's start {} ago", whole(uptime))),
+            None => {
+                NO_BEAT_YET.because(format!("none in the {} since the verifier started or the phase switched", whole(uptime)))
+            }
         }
     }
 }

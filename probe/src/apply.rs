@@ -73,6 +73,7 @@ pub fn apply(state: &mut State, event: &Event) {
             state.durable.proofs.remove(probe);
             fresh(state, probe, at.t);
         }
+        Event::AnotherBoot { at } => another_boot(state, at.t),
         Event::FactRecorded { name, stamp, value } => {
             state.durable.facts.insert(name.clone(), Fact { stamp: stamp.clone(), value: value.clone() });
         }
@@ -144,6 +145,14 @@ fn configure(state: &mut State, plan: &Arc<Plan>, at: Now) {
         }
     }
     state.enroll();
+}
+
+/// Soaks start anew, overrides end, and a finished Pass that nothing has sealed is no evidence any more: a machine without a
+/// clock of its own comes up with the time it was shut down at, and would stretch each of them.
+fn another_boot(state: &mut State, at: Millis) {
+    state.soft.soaks.values_mut().for_each(|soak| soak.reset(at));
+    state.durable.overrides.clear();
+    state.durable.proofs.retain(|_, proof| proof.sealed || proof.failed.is_some());
 }
 
 fn restart_soak(state: &mut State, phase: &str, at: Millis) {

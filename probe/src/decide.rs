@@ -22,6 +22,7 @@ pub fn decide(state: &State, input: &Input, now: Now) -> Result<Vec<Event>, Refu
         Input::Configure(plan) => phase::configure(state, plan, now),
         Input::Run(run) => take_run(state, run),
         Input::Control(control) => take_control(state, control),
+        Input::AnotherBoot => Ok(vec![Event::AnotherBoot { at: now }]),
         Input::Epoch => Ok(edges(state, now)),
         Input::Command(command) => phase::command(state, command, now),
         Input::Store(result) => {

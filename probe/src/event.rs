@@ -21,6 +21,8 @@ pub enum Input {
     Run(Run),
     /// A probe's negative control is over.
     Control(Control),
+    /// The machine has booted since the ledger was written.
+    AnotherBoot,
     /// Evaluate now.
     Epoch,
     /// Somebody wants something.
@@ -281,6 +283,12 @@ pub enum Event {
         was: String,
         /// What is read now.
         is: String,
+    },
+    /// The machine has booted since the ledger was written, so it is not known for how long it was down: whatever is true for
+    /// a time only, starts anew or ends.
+    AnotherBoot {
+        /// When it was noticed.
+        at: Now,
     },
     /// A fact is recorded.
     FactRecorded {

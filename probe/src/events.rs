@@ -72,6 +72,9 @@ pub fn emit(metrics: &Metrics, state: &State, event: &Event) {
                 "another server stands there: the probe starts afresh"
             );
         }
+        Event::AnotherBoot { .. } => {
+            tracing::warn!("another boot: the downtime is not known; soaks start anew, overrides end, proofs are done again");
+        }
         Event::FactRecorded { name, stamp, .. } => tracing::info!(fact.name = name, actor = stamp.by, "fact recorded"),
         Event::OverrideCreated { id, probe, stamp, reason, .. } => {
             tracing::warn!(override.id = id, probe.name = &**probe, actor = stamp.by, reason, "override begins");

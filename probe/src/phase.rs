@@ -244,7 +244,17 @@ pub fn can_roll_back(state: &State, plan: &Plan, name: &str) -> Result<(), Strin
         PhaseState::Active => Ok(()),
         PhaseState::Complete => {
             let active = plan.phases.iter().find(|p| state.phase(&p.name).state() == PhaseState::Active);
-            active.map_or(Ok(()), |active| Err(format!("phase {} is active; roll it back first", active.name)))
+            if let Some(active) = active {
+                return Err(format!("phase {} is active; roll it back first", active.name));
+            }
+            // Begun anew, it would complete without the probes that a later phase has retired.
+            let own = plan.phases.iter().filter(|phase| &*phase.name == name).flat_map(|phase| &phase.probes);
+            match own.filter(|probe| state.retired(probe)).find_map(|probe| Some((probe, probe.until.as_ref()?))) {
+                Some((probe, until)) => {
+                    Err(format!("phase {until} has retired its probe {}; roll {until} back first", probe.name))
+                }
+                None => Ok(()),
+            }
         }
     }
 }

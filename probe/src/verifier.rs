@@ -15,17 +15,21 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::reasons::ReasonBook;
 use crate::api::{self, AppState, Beats};
+use crate::apply::apply;
 use crate::auth::Auth;
 use crate::cli::VerifierArgs;
-use crate::clock::{Clock, Continuity};
+use crate::clock::{Clock, Continuity, boot_moment};
 use crate::config::{self, Config};
+use crate::decide::decide;
+use crate::event::Input;
+use crate::events;
 use crate::ledger::{CommandError, Ledger, Writer, WriterParts};
 use crate::metrics::Metrics;
 use crate::reload::{self, Reload};
 use crate::scheduler::{self, Shared, Wakers};
 use crate::shutdown;
 use crate::state::State;
-use crate::store::FileStore;
+use crate::store::{FileStore, Store};
 use crate::telemetry;
 
 /// How long the parts may take to stop. Together with the writer's last checkpoint it stays below two seconds.
@@ -57,14 +61,14 @@ pub fn run(args: VerifierArgs, registry: Registry) -> Result<(), Failure> {
     let auth = args.token_file.as_deref().map_or_else(|| Ok(Auth::disabled()), Auth::load);
     let auth = auth.map_err(|error| Failure::given(chain(&error)))?;
     let clients = Clients::new().map_err(|error| Failure::met(chain(&error)))?;
-    let (state, store, clock) = open(&args.state_dir)?;
+    let metrics = Metrics::new().with_checks(&registry);
+    let (state, store, clock) = open(&args.state_dir, &metrics)?;
 
     let control = runtime("api", 2)?;
     let looking = runtime("check", 2)?;
     let stop = CancellationToken::new();
     let listener = control.block_on(bind(&args))?;
 
-    let metrics = Metrics::new().with_checks(&registry);
     let (writer, ledger) = Writer::new(WriterParts { state, store: Box::new(store), clock, metrics: metrics.clone() });
     let writer_stop = CancellationToken::new();
     let writer = std::thread::Builder::new()
@@ -105,18 +109,28 @@ fn runtime(name: &'static str, threads: usize) -> Result<tokio::runtime::Runtime
 }
 
 /// The ledger as it was left, on a clock that goes on from there.
-fn open(dir: &Path) -> Result<(State, FileStore, Clock), Failure> {
-    let (store, loaded) = FileStore::open(dir).map_err(|error| Failure::given(error.to_string()))?;
+fn open(dir: &Path, metrics: &Metrics) -> Result<(State, FileStore, Clock), Failure> {
+    let (mut store, loaded) = FileStore::open(dir).map_err(|error| Failure::given(error.to_string()))?;
     let (clock, continuity) = Clock::machine(loaded.as_ref().map(|loaded| &loaded.resume));
     let mut state = loaded.map(|loaded| loaded.state).unwrap_or_default();
-    // A machine without a clock of its own may come up with the time it was shut down at, whatever the downtime was.
     if matches!(continuity, Continuity::Lost | Continuity::WallClock) {
-        tracing::warn!("another boot: the downtime is not known for sure, soaks start anew");
-        let now = clock.now().t;
-        state.soft.soaks.values_mut().for_each(|soak| soak.reset(now));
+        boot(&mut state, &mut store, &clock, metrics);
     }
     tracing::info!(state.dir = %dir.display(), ?continuity, "ledger loaded");
     Ok((state, store, clock))
+}
+
+/// What a reboot means is part of the audit trail. Should the disk be full, the next start finds the same and says it then.
+fn boot(state: &mut State, store: &mut FileStore, clock: &Clock, metrics: &Metrics) {
+    let now = clock.now();
+    let events = decide(state, &Input::AnotherBoot, now).unwrap_or_default();
+    if let Err(error) = store.append(&events, now, &boot_moment()) {
+        tracing::error!(%error, "another boot can not be written down");
+    }
+    for event in &events {
+        apply(state, event);
+        events::emit(metrics, state, event);
+    }
 }
 
 async fn bind(args: &VerifierArgs) -> Result<TcpListener, Failure> {

@@ -8,6 +8,7 @@ mod damage;
 mod detection;
 mod disk;
 mod freeze;
+mod heartbeat;
 mod input;
 mod metrics;
 mod reload;

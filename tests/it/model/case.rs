@@ -92,9 +92,10 @@ pub(crate) enum Act {
     Store(bool),
     /// Soft is saved.
     Checkpoint,
-    /// A new process; `crash`: with Soft as it was saved last.
+    /// A new process; `crash`: with Soft as it was saved last; `boot`: of a machine that has booted.
     Restart {
         crash: bool,
+        boot: bool,
     },
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use probe::apply::apply;
 use probe::decide::decide;
-use probe::event::Event;
+use probe::event::{Event, Input};
 use probe::gate::{Evaluation, evaluate};
 use probe::now::{Millis, Now};
 use probe::plan::{GatePlan, Plan};
@@ -54,9 +54,9 @@ impl Core {
                 self.saved = (self.state.durable.clone(), self.state.soft.clone(), self.chain.len());
                 return Some(vec![]);
             }
-            Act::Restart { crash } => {
+            Act::Restart { crash, boot } => {
                 self.restart(*crash);
-                return Some(vec![]);
+                return if *boot { self.take(&Input::AnotherBoot) } else { Some(vec![]) };
             }
             _ => {}
         }
@@ -68,7 +68,11 @@ impl Core {
             _ => 0,
         };
         let input = tick.act.input(&self.plans, self.t, self.utc, generation, &self.overrides).unwrap();
-        let events = decide(&self.state, &input, self.now()).ok()?;
+        self.take(&input)
+    }
+
+    fn take(&mut self, input: &Input) -> Option<Vec<Event>> {
+        let events = decide(&self.state, input, self.now()).ok()?;
         for event in &events {
             apply(&mut self.state, event);
             if let Event::OverrideCreated { id, .. } = event {

@@ -190,7 +190,8 @@ impl Generator {
             23 | 24 => self.push(after, Act::Checkpoint),
             25 => {
                 let crash = self.rng.percent(60);
-                self.push(after, Act::Restart { crash });
+                let boot = self.rng.percent(25);
+                self.push(after, Act::Restart { crash, boot });
             }
             26 => {
                 let gap = self.rng.pick(&[3_001, 6_000, 30_000, 600_000, 86_400_000]);

@@ -77,7 +77,7 @@ impl Watch {
     fn note(&mut self, core: &Core, tick: &Tick, events: &[Event]) {
         match &tick.act {
             Act::Checkpoint => self.saved = self.red.clone(),
-            Act::Restart { crash } => {
+            Act::Restart { crash, .. } => {
                 if *crash {
                     self.red = self.saved.clone();
                     for (probe, at) in &self.went_red {

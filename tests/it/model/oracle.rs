@@ -119,7 +119,7 @@ impl<'a> Oracle<'a> {
             Act::Switch(phase) | Act::Complete(phase) if ok => entry.seals = self.needs(*phase, matches!(act, Act::Switch(_))),
             Act::Epoch => entry.seen = self.look(),
             Act::Checkpoint => self.saved = self.log.len(),
-            Act::Restart { crash } => {
+            Act::Restart { crash, .. } => {
                 if *crash {
                     let saved = self.saved;
                     self.log.iter_mut().skip(saved).for_each(|entry| entry.lost = true);
@@ -263,6 +263,7 @@ impl<'a> Oracle<'a> {
                     ordinal += 1;
                 }
                 Act::Revoke(which) => active.retain(|o| *o != which),
+                Act::Restart { boot: true, .. } => active.clear(),
                 Act::Configure(index) => {
                     let now = self.docs[index].probe(probe.id).map(|(_, probe)| probe.rev);
                     if now != hash {

@@ -49,3 +49,62 @@ fn a_proof_that_nobody_needed_is_not_sealed_after_it_has_expired() {
     script.healthy();
     assert_eq!(script.colour(1), ProbeState::Green, "it still runs");
 }
+
+#[test]
+fn a_latched_regression_is_not_edited_away() {
+    let both = Doc { phases: vec![phase(0, 0, vec![probe(0), probe(1)])] };
+    let edited = Doc { phases: vec![phase(0, 0, vec![probe(0)])] };
+    let mut script = Script::new(&[both, edited]);
+    script.switch(0);
+    script.healthy();
+    script.must(Act::Complete(0));
+    script.run(1, Look::Fail);
+    script.run(1, Look::Fail);
+    script.epoch(1_000);
+    assert!(script.say(Act::Configure(1)).is_none(), "its probe is gone, and with it the regression");
+    script.must(Act::Acknowledge(0));
+    script.must(Act::Configure(1));
+}
+
+#[test]
+fn a_phase_is_not_rolled_back_from_under_one_that_has_retired_its_probes() {
+    let old_side = ProbeDoc { until: Some(1), ..probe(1) };
+    let mut script = Script::new(&[Doc { phases: vec![phase(0, 0, vec![probe(0), old_side]), phase(1, 0, vec![probe(2)])] }]);
+    for id in [0, 1] {
+        script.healthy();
+        script.switch(id);
+        script.healthy();
+        script.must(Act::Complete(id));
+    }
+    assert!(script.say(Act::Rollback(0)).is_none(), "begun anew, it would complete without its probe 1");
+    script.must(Act::Rollback(1));
+    script.must(Act::Rollback(0));
+}
+
+#[test]
+fn nothing_that_is_true_for_a_time_outlives_a_boot() {
+    let sum = ProbeDoc { proof: Some((600_000, false)), ..probe(2) };
+    let mut script = Script::one(2_000, vec![probe(0), probe(1), sum]);
+    script.switch(0);
+    script.must(Act::Override(1, 600_000));
+    for _ in 0..4 {
+        script.healthy();
+    }
+    assert_eq!((script.verdict(0), script.gate(0).overrides.len()), (Verdict::Open, 1));
+    script.must(Act::Restart { crash: false, boot: true });
+    assert_eq!((script.gate(0).soak.have.as_millis(), script.gate(0).overrides.len()), (0, 0));
+    assert_eq!(script.colour(2), ProbeState::Waiting, "the proof is as old as the downtime, which nobody knows");
+    script.healthy();
+    assert_eq!(script.verdict(0), Verdict::Pending);
+}
+
+#[test]
+fn a_sealed_proof_outlives_a_boot() {
+    let sum = ProbeDoc { proof: Some((600_000, false)), ..probe(1) };
+    let mut script = Script::one(0, vec![probe(0), sum]);
+    script.switch(0);
+    script.healthy();
+    script.must(Act::Complete(0));
+    script.must(Act::Restart { crash: true, boot: true });
+    assert_eq!(script.colour(1), ProbeState::Green);
+}

@@ -154,7 +154,7 @@ fn t08_a_restart_keeps_what_was_earned_and_forgets_what_was_seen() {
         script.must(Act::Checkpoint);
         assert_eq!(script.verdict(0), Verdict::Open);
         let have = script.gate(0).soak.have;
-        script.must(Act::Restart { crash });
+        script.must(Act::Restart { crash, boot: false });
         assert_eq!((script.stands(0), script.gate(0).soak.have), (PhaseState::Active, have));
         script.epoch(1_000);
         assert_eq!((script.colour(0), script.verdict(0)), (ProbeState::Unknown, Verdict::Unknown));

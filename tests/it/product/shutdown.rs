@@ -1,18 +1,15 @@
-//! The end of the verifier, and a sender that reports to it.
+//! The end of the verifier.
 
 use std::time::Duration;
 
 use anyhow::ensure;
-use reqwest::Method;
-use serde_json::json;
 use tests::hostile::Habit;
 use tests::{Hostile, Role, Verifier, World, wait_until};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
-use super::{AT_ONCE, PATIENCE, QUICK, check, looks, migration, opened, reaches};
+use super::{AT_ONCE, PATIENCE, QUICK, migration};
 
 #[tokio::test]
 async fn sigterm_ends_it_in_good_order_with_every_target_a_black_hole() {
@@ -69,44 +66,4 @@ async fn a_second_signal_ends_it_at_once() {
     let log = verifier.process().stderr();
     assert!(log.contains("second signal"), "{status}: {log}");
     drop(slow);
-}
-
-/// Sends a heartbeat again and again, until dropped.
-fn beats(verifier: &Verifier, http: reqwest::Client) -> JoinSet<()> {
-    let (url, token) = (format!("{}/v1/probes/beat/heartbeat", verifier.url()), verifier.token(Role::Heartbeat));
-    let mut tasks = JoinSet::new();
-    tasks.spawn(async move {
-        loop {
-            // The verifier's own view of it is what is asserted.
-            drop(http.post(&url).bearer_auth(&token).send().await);
-            sleep(Duration::from_millis(200)).await;
-        }
-    });
-    tasks
-}
-
-#[tokio::test]
-async fn a_heartbeat_opens_a_gate_and_its_silence_shuts_it() {
-    let world = World::new().unwrap();
-    let document = migration(QUICK, "{}", AT_ONCE, &["{name: beat, check: {heartbeat: {within: 2s}}}"]);
-    let verifier = Verifier::start(&world, &document).await.unwrap();
-    let send = async |role, path: &str, body| verifier.request(Method::POST, path, role, body).await.unwrap().status;
-    assert_eq!(send(None, "/v1/probes/beat/heartbeat", None).await, 401);
-    assert_eq!(send(Some(Role::Read), "/v1/probes/beat/heartbeat", None).await, 403);
-    assert_eq!(send(Some(Role::Heartbeat), "/v1/probes/beat/run", None).await, 403, "it may do nothing else");
-
-    let sender = beats(&verifier, world.http().clone());
-    opened(&verifier).await;
-    assert_eq!(check(&verifier).await, 200);
-    drop(sender);
-    looks(&verifier, "beat", "red", "overdue_beat").await;
-    assert_eq!(reaches(&verifier, "closed").await["open"], false);
-
-    let sender = beats(&verifier, world.http().clone());
-    reaches(&verifier, "open").await;
-    drop(sender);
-    let failed = json!({"failed": true, "note": "the nightly dump is empty"});
-    assert_eq!(send(Some(Role::Heartbeat), "/v1/probes/beat/heartbeat", Some(&failed)).await, 200);
-    let red = looks(&verifier, "beat", "red", "reported_failure").await;
-    assert!(red["evidence"].as_str().unwrap().contains("the nightly dump is empty"), "{red}");
 }

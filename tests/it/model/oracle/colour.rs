@@ -213,6 +213,9 @@ impl Oracle<'_> {
                     Some(Look::Fail) => proof = Proof::Failed { identities: entry.identities.clone() },
                     _ => {}
                 },
+                Act::Restart { boot: true, .. } if matches!(proof, Proof::Passed { sealed: false, .. }) => {
+                    proof = Proof::Unfinished;
+                }
                 Act::Switch(_) | Act::Complete(_) if entry.seals.contains(&id) => {
                     if let Proof::Passed { sealed, .. } = &mut proof {
                         *sealed = true;

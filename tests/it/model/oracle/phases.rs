@@ -77,7 +77,10 @@ impl Oracle<'_> {
             Act::Rollback(phase) => {
                 let stands = self.phase(*phase);
                 let none_active = !doc.is_some_and(|doc| doc.phases.iter().any(|p| self.phase(p.id).active()));
-                known(*phase) && (stands.active() || stands.complete && none_active)
+                let retires = |until: Option<u8>| until.is_some_and(|until| self.phase(until).switched);
+                let own = doc.into_iter().flat_map(Doc::probes).filter(|(at, _)| doc.unwrap().phases[*at].id == *phase);
+                let whole = !own.into_iter().any(|(_, probe)| retires(probe.until));
+                known(*phase) && (stands.active() || stands.complete && none_active && whole)
             }
             Act::Adopt(phase) => {
                 let earlier = doc.into_iter().flat_map(|doc| doc.phases.iter().take_while(|p| p.id != *phase));
@@ -113,6 +116,7 @@ impl Oracle<'_> {
             Act::Revoke(which) => which == ordinal,
             Act::Epoch => e.t >= entry.t + span,
             Act::Configure(index) => Some(hash(&self.docs[index])) != then,
+            Act::Restart { boot, .. } => boot,
             _ => false,
         })
     }

@@ -27,6 +27,7 @@ impl Oracle<'_> {
     /// Whether this entry resets the soak of the probe, if it does.
     fn resets(&self, entry: &Entry, phase: &PhaseDoc, before: Option<usize>) -> bool {
         match entry.act {
+            Act::Restart { boot, .. } => boot,
             Act::Switch(id) | Act::Rollback(id) | Act::Adopt(id) => id == phase.id,
             Act::Configure(index) => {
                 let gate = |index: usize| {

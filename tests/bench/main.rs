@@ -1,0 +1,48 @@
+//! Measures the product as it is shipped, on this machine. Nothing here asserts a time: the figures are for people, and for
+//! comparing two of them that were taken in one run.
+
+mod detect;
+mod figures;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Measures phasegate on this machine; prints tables of figures.
+#[derive(Debug, Parser)]
+#[command(
+    name = "bench",
+    after_help = "Examples:\n  cargo build --release --workspace --bins\n  target/release/bench detect --kills 20"
+)]
+struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// From the kill of a real Loki and of a real PostgreSQL to a gate that is not open, and to a red probe; default settings.
+    Detect {
+        /// How often each of them is killed.
+        #[arg(long, default_value_t = 20)]
+        kills: u32,
+    },
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let result = tokio::runtime::Runtime::new().map_err(anyhow::Error::from).and_then(|runtime| {
+        runtime.block_on(async {
+            match args.what {
+                What::Detect { kills } => detect::measure(kills).await,
+            }
+        })
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            figures::say(&format!("the measurement failed: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
