@@ -1,103 +1,129 @@
-//! The stack that moves: an old and a new Loki, an old and a new PostgreSQL, and a verifier that watches them.
+//! The stack that moves: everything on the old side and on the new one, and a verifier that watches them.
 
 use anyhow::Result;
-use tests::{Loki, Postgres, Role, Verifier, World};
+use tests::standin::{
+    Datasource, Flaws, Mood, StandinAlloy, StandinGateway, StandinGrafana, StandinJournal, StandinLoki, StandinPromtail,
+};
+use tests::{Agent, Postgres, Role, Verifier, World};
 
+use crate::application::Application;
+use crate::document;
 use crate::screen::Screen;
+
+/// The service account's token for the new Grafana.
+const TOKEN: &str = "rehearsal-service-account";
+/// The identifier under which the agent's lines are in the journal.
+const IDENTIFIER: &str = "system-metrics-canary";
 
 /// How long things take.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pace {
-    soak: &'static str,
-    budget: &'static str,
+    pub(crate) soak: &'static str,
+    pub(crate) budget: &'static str,
 }
 
 impl Pace {
     /// Long enough to watch.
     pub(crate) fn watchable() -> Self {
-        Self { soak: "20s", budget: "3s" }
+        Self { soak: "15s", budget: "3s" }
     }
 
     /// For CI.
     pub(crate) fn fast() -> Self {
-        Self { soak: "6s", budget: "2s" }
+        Self { soak: "4s", budget: "2s" }
     }
+}
+
+/// The side on Docker Compose.
+pub(crate) struct OldSide {
+    pub(crate) promtail: StandinPromtail,
+    pub(crate) loki: StandinLoki,
+    pub(crate) postgres: Postgres,
+    grafana: StandinGrafana,
+}
+
+/// The side in k3s.
+pub(crate) struct NewSide {
+    pub(crate) alloy: StandinAlloy,
+    pub(crate) agent: Agent,
+    pub(crate) loki: StandinLoki,
+    pub(crate) gateway: StandinGateway,
+    pub(crate) grafana: StandinGrafana,
+    pub(crate) postgres: Postgres,
 }
 
 /// Everything that runs.
 pub(crate) struct Homelab<'w> {
-    world: &'w World,
-    pub(crate) docker_loki: Loki,
-    pub(crate) k3s_loki: Loki,
-    pub(crate) docker_postgres: Postgres,
-    pub(crate) k3s_postgres: Postgres,
+    pub(crate) world: &'w World,
+    pub(crate) old: OldSide,
+    pub(crate) new: NewSide,
+    pub(crate) application: Application,
     pub(crate) verifier: Verifier,
+    _journal: StandinJournal,
 }
 
 impl<'w> Homelab<'w> {
     pub(crate) async fn start(world: &'w World, screen: &Screen, pace: Pace) -> Result<Self> {
         screen.title("The homelab");
-        Screen::say("starting two Lokis and two PostgreSQL clusters: the old side (Docker Compose) and the new one (k3s) …");
-        let (docker_loki, k3s_loki, docker_postgres, k3s_postgres) =
-            tokio::try_join!(Loki::start(world), Loki::start(world), Postgres::start(world), Postgres::start(world))?;
-        let document = migration(&docker_loki, &k3s_loki, pace);
-        let secrets = [("PG_OLD_DSN", docker_postgres.dsn()), ("PG_NEW_DSN", k3s_postgres.dsn())];
-        let secrets = secrets.each_ref().map(|(name, dsn)| (*name, dsn.as_str()));
-        Screen::say("the Migration document:");
-        for line in document.lines() {
-            Screen::say(&format!("  {line}"));
-        }
+        Screen::say("old side (Docker Compose)  Promtail → Loki ← Grafana · PostgreSQL with an application on it");
+        Screen::say("new side (k3s)             Alloy → Loki ← gateway ← Grafana · PostgreSQL");
+        Screen::say(
+            "PostgreSQL, the agent, the verifier and cutover are real; the others are stand-ins that speak their protocols",
+        );
+        let (docker_postgres, k3s_postgres) = tokio::try_join!(Postgres::start(world), Postgres::start(world))?;
+        let application = Application::start(&docker_postgres.dsn()).await?;
+
+        let journal = StandinJournal::new();
+        let sink = world.write("journal", "")?;
+        journal.follow(&sink, IDENTIFIER);
+        let agent = Agent::start(world, "node-1", &["--every", "200ms", "--sink", &format!("file:{}", sink.display())]).await?;
+        agent.sigterm().await?;
+        let (docker_loki, k3s_loki) = (StandinLoki::start()?, StandinLoki::start()?);
+        let old = OldSide {
+            promtail: StandinPromtail::start(&journal, &docker_loki.url())?,
+            grafana: StandinGrafana::start(TOKEN, &[Datasource::loki(docker_loki.url())])?,
+            loki: docker_loki,
+            postgres: docker_postgres,
+        };
+        let alloy = StandinAlloy::start(&journal, &[&old.loki.url()])?;
+        alloy.set_flaws(Flaws { deaf: true, frozen: true, ..Flaws::default() });
+        alloy.set_mood(Mood::Refuse).await?;
+        let gateway = StandinGateway::start(k3s_loki.url())?;
+        // As it was copied from the old side: it still asks the old Loki.
+        let grafana = StandinGrafana::start(TOKEN, &[Datasource::loki(old.loki.url())])?;
+        let new = NewSide { alloy, agent, loki: k3s_loki, gateway, grafana, postgres: k3s_postgres };
+
+        let document = document::migration(&old, &new, pace);
+        let file = world.write("migration.yaml", &document)?;
+        Screen::say(&format!("the Migration document, {} lines: {}", document.lines().count(), file.display()));
+        let secrets =
+            [("PG_OLD_DSN", old.postgres.dsn()), ("PG_NEW_DSN", new.postgres.dsn()), ("GRAFANA_TOKEN", TOKEN.to_owned())];
+        let secrets = secrets.each_ref().map(|(name, secret)| (*name, secret.as_str()));
         let verifier = Verifier::start_with(world, &document, &secrets).await?;
-        let lab = Self { world, docker_loki, k3s_loki, docker_postgres, k3s_postgres, verifier };
+        let lab = Self { world, old, new, application, verifier, _journal: journal };
         lab.addresses();
         Ok(lab)
     }
 
     pub(crate) fn addresses(&self) {
-        let url = self.verifier.url();
+        let (url, old, new) = (self.verifier.url(), &self.old, &self.new);
         Screen::say(&format!("page     {url}/"));
         Screen::say(&format!("metrics  {url}/metrics"));
-        Screen::say(&format!("gate     {url}/v1/gates/loki"));
-        Screen::say(&format!("old      loki {}  postgres 127.0.0.1:{}", self.docker_loki.url(), self.docker_postgres.port()));
-        Screen::say(&format!("new      loki {}  postgres 127.0.0.1:{}", self.k3s_loki.url(), self.k3s_postgres.port()));
+        Screen::say(&format!("API      {url}/v1/status · {url}/v1/gates/alloy · {url}/v1/openapi.json"));
+        Screen::say(&format!(
+            "old      loki {}  grafana {}  postgres 127.0.0.1:{}",
+            old.loki.url(),
+            old.grafana.url(),
+            old.postgres.port()
+        ));
+        Screen::say(&format!(
+            "new      alloy {}  loki {}  grafana {}  postgres 127.0.0.1:{}",
+            new.alloy.url(),
+            new.loki.url(),
+            new.grafana.url(),
+            new.postgres.port()
+        ));
         Screen::say(&format!("cutover  PHASEGATE_SERVER={url} PHASEGATE_TOKEN={}", self.verifier.token(Role::Operate)));
         Screen::say(&format!("folder   {}", self.world.dir().display()));
     }
-}
-
-fn migration(docker: &Loki, k3s: &Loki, pace: Pace) -> String {
-    let Pace { soak, budget } = pace;
-    format!(
-        r#"apiVersion: phasegate.dev/v1alpha1
-kind: Migration
-metadata: {{name: homelab}}
-spec:
-  defaults: {{every: 1s, timeout: 800ms, failAfter: 2, recoverAfter: 2}}
-  targets:
-    docker-loki: {{loki: {{url: "{docker}"}}}}
-    k3s-loki: {{loki: {{url: "{k3s}"}}}}
-    docker-postgres: {{postgres: {{dsn: {{env: PG_OLD_DSN}}}}}}
-    k3s-postgres: {{postgres: {{dsn: {{env: PG_NEW_DSN}}}}}}
-  phases:
-  - name: loki
-    gate: {{soak: {soak}, minSamples: 5, unknownBudget: {budget}}}
-    probes:
-    - name: docker-loki-ready            # the way back, until the next phase moves
-      check: {{lokiReady: {{loki: docker-loki}}}}
-      use: [preflight, gate]
-      until: postgres
-    - name: k3s-loki-ready
-      check: {{lokiReady: {{loki: k3s-loki}}}}
-  - name: postgres
-    gate: {{soak: {soak}, minSamples: 5, unknownBudget: {budget}}}
-    probes:
-    - name: docker-postgres-ready
-      check: {{postgresReady: {{postgres: docker-postgres}}}}
-      use: [preflight]
-    - name: k3s-postgres-ready
-      check: {{postgresReady: {{postgres: k3s-postgres}}}}
-"#,
-        docker = docker.url(),
-        k3s = k3s.url(),
-    )
 }

@@ -1,7 +1,10 @@
-//! `tests/rehearse`: a migration of two phases on this machine. The product's own binaries, a real Loki and real PostgreSQL
-//! clusters on both sides; everything that is printed after a `$` is what an operator would type and see.
+//! `tests/rehearse`: a whole migration on this machine, in four phases. The product's own binaries, real PostgreSQL clusters on
+//! both sides, and stand-ins for the rest; everything that is printed after a `$` is what an operator would type and see.
 
+mod application;
+mod document;
 mod homelab;
+mod moves;
 mod screen;
 mod story;
 
@@ -13,7 +16,7 @@ use clap::Parser;
 use homelab::{Homelab, Pace};
 use screen::Screen;
 
-/// Walks a migration of two phases (loki, postgres) on this machine, against real servers, on the screen.
+/// Walks a whole migration on this machine, on the screen: alloy, loki, grafana, postgres; two faults, refused and mended.
 #[derive(Debug, Parser)]
 #[command(
     name = "tests/rehearse",
@@ -51,8 +54,8 @@ fn main() -> ExitCode {
 async fn rehearse(args: &Args, screen: &Screen) -> anyhow::Result<()> {
     let pace = if args.fast { Pace::fast() } else { Pace::watchable() };
     let world = tests::World::new()?;
-    let lab = Homelab::start(&world, screen, pace).await?;
-    story::tell(&lab, screen).await?;
+    let mut lab = Homelab::start(&world, screen, pace).await?;
+    story::tell(&mut lab, screen).await?;
     if args.keep {
         screen.title("Still running, until Ctrl-C");
         lab.addresses();

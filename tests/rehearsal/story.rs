@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use probe::exit::Exit;
-use tests::Output;
-use tests::wait_until;
+use serde_json::Value;
+use tests::standin::Flaws;
+use tests::{Output, wait_until};
 
 use crate::homelab::Homelab;
 use crate::screen::Screen;
@@ -13,135 +14,162 @@ use crate::screen::Screen;
 /// How long any level may take to be reached, on a slow machine.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-pub(crate) async fn tell(lab: &Homelab<'_>, screen: &Screen) -> Result<()> {
-    let stage = Stage { lab, screen };
-    stage.opening().await?;
-    stage.a_phase_begins().await?;
-    stage.a_server_dies_and_comes_back().await?;
-    stage.the_verifier_dies_and_comes_back().await?;
-    stage.the_first_phase_is_complete().await?;
-    stage.the_second_phase_is_complete().await?;
-    stage.ending().await
+pub(crate) async fn tell(lab: &mut Homelab<'_>, screen: &Screen) -> Result<()> {
+    opening(lab, screen).await?;
+    phase_alloy(lab, screen).await?;
+    alloy_stops_shipping(lab, screen).await?;
+    phase_loki(lab, screen).await?;
+    the_verifier_dies(lab, screen).await?;
+    phase_grafana(lab, screen).await?;
+    phase_postgres(lab, screen).await?;
+    ending(lab, screen).await
 }
 
-struct Stage<'a, 'w> {
-    lab: &'a Homelab<'w>,
-    screen: &'a Screen,
+async fn opening(lab: &Homelab<'_>, screen: &Screen) -> Result<()> {
+    screen.title("Nothing has begun: the gate is shut, and says what would open it");
+    level(lab, "alloy", "closed").await?;
+    cutover(lab, &["gate", "explain", "alloy"], Exit::CLOSED).await.map(drop)
 }
 
-impl Stage<'_, '_> {
-    async fn opening(&self) -> Result<()> {
-        self.screen.title("Nothing has begun: the gate is shut, and says what would open it");
-        self.level("loki", "closed").await?;
-        self.cutover(&["gate", "explain", "loki"], Exit::CLOSED).await?;
+async fn phase_alloy(lab: &Homelab<'_>, screen: &Screen) -> Result<()> {
+    screen.title("Phase 1, alloy: its preflight is green, so it may begin");
+    level(lab, "alloy/entry", "open").await?;
+    cutover(lab, &["advance"], Exit::OPEN).await?;
+    lab.deploy_alloy().await?;
+    lab.retire_promtail().await?;
+    cutover(lab, &["switch", "alloy"], Exit::OPEN).await?;
+    soaking(lab, "alloy").await?;
+    Screen::say("each line that the agent writes arrives; but not for long enough yet:");
+    cutover(lab, &["advance"], Exit::PENDING).await.map(drop)
+}
+
+async fn alloy_stops_shipping(lab: &Homelab<'_>, screen: &Screen) -> Result<()> {
+    screen.title("Fault 1: Alloy stops shipping. It stays ready and healthy, and so does Loki; only the lines tell");
+    lab.new.alloy.set_flaws(Flaws { frozen: true, ..Flaws::default() });
+    level(lab, "alloy", "closed").await?;
+    let refusal = cutover(lab, &["advance"], Exit::CLOSED).await?;
+    refusal.names("journal-to-docker-loki")?;
+    curl(lab, "alloy", 412).await?;
+    Screen::say("it ships again, what it held back included: no line was lost, and the soak starts anew");
+    lab.new.alloy.set_flaws(Flaws::default());
+    soaking(lab, "alloy").await?;
+    cutover(lab, &["gate", "explain", "alloy"], Exit::PENDING).await?;
+    waits(lab, "alloy").await?;
+    curl(lab, "alloy", 200).await
+}
+
+async fn phase_loki(lab: &Homelab<'_>, screen: &Screen) -> Result<()> {
+    screen.title("Phase 2, loki: the log store moves");
+    level(lab, "loki/entry", "closed").await?;
+    cutover(lab, &["advance"], Exit::OPEN).await?;
+    cutover(lab, &["switch", "loki"], Exit::OPEN).await?;
+    Screen::say("the probes that watched the old Loki are not required any more");
+    lab.move_the_logs()?;
+    soaking(lab, "loki").await
+}
+
+async fn the_verifier_dies(lab: &Homelab<'_>, screen: &Screen) -> Result<()> {
+    screen.title("In mid-soak the verifier itself is killed (kill -9) and started again");
+    lab.verifier.kill9().await?;
+    cutover(lab, &["gate", "check", "loki"], Exit::UNREACHABLE).await?;
+    lab.verifier.start_again().await?;
+    Screen::say("it remembers phases, and soak up to its last checkpoint, but nothing it has seen: no evidence, no green");
+    cutover(lab, &["gate", "check", "loki"], Exit::UNKNOWN).await?;
+    waits(lab, "loki").await
+}
+
+async fn phase_grafana(lab: &Homelab<'_>, screen: &Screen) -> Result<()> {
+    screen.title("Phase 3, grafana. Fault 2: its datasource still leads to the old Loki, and every panel has data");
+    level(lab, "grafana/entry", "closed").await?;
+    cutover(lab, &["advance"], Exit::OPEN).await?;
+    cutover(lab, &["switch", "grafana"], Exit::OPEN).await?;
+    level(lab, "grafana", "closed").await?;
+    let refusal = cutover(lab, &["advance"], Exit::CLOSED).await?;
+    refusal.names("canary-through-grafana")?;
+    lab.repoint_grafana();
+    soaking(lab, "grafana").await?;
+    waits(lab, "grafana").await
+}
+
+async fn phase_postgres(lab: &mut Homelab<'_>, screen: &Screen) -> Result<()> {
+    screen.title("Phase 4, postgres: dump and restore");
+    cutover(lab, &["advance"], Exit::OPEN).await?;
+    cutover(lab, &["switch", "postgres"], Exit::OPEN).await?;
+    lab.move_the_database().await?;
+    soaking(lab, "postgres").await?;
+    waits(lab, "postgres").await?;
+    cutover(lab, &["advance"], Exit::OPEN).await.map(drop)
+}
+
+async fn ending(lab: &Homelab<'_>, screen: &Screen) -> Result<()> {
+    screen.title("The migration is complete; the checklist, with its evidence");
+    cutover(lab, &["status"], Exit::OPEN).await?;
+    cutover(lab, &["audit", "verify"], Exit::OPEN).await?;
+    let report = cutover(lab, &["report"], Exit::OPEN).await?;
+    report.names("4 of 4 phases complete")?;
+    ensure!(!report.0.stdout.contains("[ ]"), "something on the checklist is not proven");
+    Ok(())
+}
+
+/// Waits for an open gate on the screen, as an operator would.
+async fn waits(lab: &Homelab<'_>, phase: &str) -> Result<()> {
+    cutover(lab, &["gate", "wait", phase, "--for", "open", "--timeout", "3m"], Exit::OPEN).await.map(drop)
+}
+
+/// Runs `cutover` on the screen and insists on its exit code.
+async fn cutover(lab: &Homelab<'_>, words: &[&str], expected: Exit) -> Result<Shown> {
+    let output = lab.verifier.cutover(words).await?;
+    let line = format!("cutover {}", words.join(" "));
+    Screen::command(&line, &output);
+    ensure!(
+        output.code == i32::from(expected.code),
+        "`{line}` ended with {}, not with {} ({})",
+        output.code,
+        expected.code,
+        expected.name
+    );
+    Ok(Shown(output))
+}
+
+/// Asks the gate as a script would.
+async fn curl(lab: &Homelab<'_>, phase: &str, expected: u16) -> Result<()> {
+    let path = format!("/v1/gates/{phase}/check");
+    let answer = lab.verifier.get(&path).await?;
+    Screen::say(&format!("curl -f {}{path}  →  {}", lab.verifier.url(), answer.status));
+    ensure!(answer.status == expected, "{path} answered {}, not {expected}", answer.status);
+    Ok(())
+}
+
+/// Waits until a gate, or an entry guard, has this verdict.
+async fn level(lab: &Homelab<'_>, phase: &str, verdict: &str) -> Result<()> {
+    let path = format!("/v1/gates/{phase}");
+    wait_until(PATIENCE, &format!("gate {phase} {verdict}"), async || {
+        let body = lab.verifier.get(&path).await?.json()?;
+        let word = |key: &str| body.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        ensure!(word("verdict") == verdict, "it is {}: {}", word("verdict"), word("reason"));
         Ok(())
-    }
+    })
+    .await
+}
 
-    async fn a_phase_begins(&self) -> Result<()> {
-        self.screen.title("Phase loki begins: its preflight has been seen green");
-        self.level("loki/entry", "open").await?;
-        self.cutover(&["advance"], Exit::OPEN).await?;
-        Screen::say("the operator re-points Alloy at the new Loki, and says so:");
-        self.cutover(&["switch", "loki"], Exit::OPEN).await?;
-        self.level("loki", "pending").await?;
-        Screen::say("all green, but not for long enough:");
-        self.cutover(&["gate", "check", "loki"], Exit::PENDING).await?;
-        self.cutover(&["advance"], Exit::PENDING).await?;
+/// Waits until everything that a gate requires is green, and nothing but its soak is missing.
+async fn soaking(lab: &Homelab<'_>, phase: &str) -> Result<()> {
+    let path = format!("/v1/gates/{phase}/check?accept=pending");
+    wait_until(PATIENCE, &format!("gate {phase} has nothing missing but its soak"), async || {
+        let answer = lab.verifier.get(&path).await?;
+        ensure!(answer.status == 200, "{}", answer.json()?.get("reason").cloned().unwrap_or_default());
         Ok(())
-    }
-
-    async fn a_server_dies_and_comes_back(&self) -> Result<()> {
-        self.screen.title("In mid-soak the new Loki is killed");
-        self.lab.k3s_loki.kill().await?;
-        self.level("loki", "closed").await?;
-        let refusal = self.cutover(&["advance"], Exit::CLOSED).await?;
-        ensure!(refusal.names("k3s-loki-ready"), "the refusal does not name its blocker");
-        self.curl("loki", 412).await?;
-        Screen::say("the new Loki is started again:");
-        self.lab.k3s_loki.start_again().await?;
-        self.level("loki", "pending").await?;
-        Screen::say("it is green again, and its soak starts anew:");
-        self.cutover(&["gate", "explain", "loki"], Exit::PENDING).await?;
-        Ok(())
-    }
-
-    async fn the_verifier_dies_and_comes_back(&self) -> Result<()> {
-        self.screen.title("In mid-soak the verifier itself is killed (kill -9) and started again");
-        self.lab.verifier.kill9().await?;
-        self.cutover(&["gate", "check", "loki"], Exit::UNREACHABLE).await?;
-        self.lab.verifier.start_again().await?;
-        Screen::say(
-            "it remembers the phases, and the soak up to its last checkpoint, but nothing it has seen: no evidence, no green",
-        );
-        self.cutover(&["gate", "check", "loki"], Exit::UNKNOWN).await?;
-        Ok(())
-    }
-
-    async fn the_first_phase_is_complete(&self) -> Result<()> {
-        self.screen.title("The soak is served: the gate opens");
-        self.cutover(&["gate", "wait", "loki", "--for", "open", "--timeout", "3m"], Exit::OPEN).await?;
-        self.curl("loki", 200).await?;
-        self.cutover(&["advance"], Exit::OPEN).await?;
-        Ok(())
-    }
-
-    async fn the_second_phase_is_complete(&self) -> Result<()> {
-        self.screen.title("Phase postgres");
-        self.level("postgres/entry", "open").await?;
-        self.cutover(&["switch", "postgres"], Exit::OPEN).await?;
-        self.cutover(&["gate", "wait", "postgres", "--for", "open", "--timeout", "3m"], Exit::OPEN).await?;
-        self.cutover(&["advance"], Exit::OPEN).await?;
-        Ok(())
-    }
-
-    async fn ending(&self) -> Result<()> {
-        self.screen.title("The migration is complete");
-        self.cutover(&["status"], Exit::OPEN).await?;
-        self.cutover(&["audit", "verify"], Exit::OPEN).await?;
-        Ok(())
-    }
-
-    /// Runs `cutover` on the screen and insists on its exit code.
-    async fn cutover(&self, words: &[&str], expected: Exit) -> Result<Shown> {
-        let output = self.lab.verifier.cutover(words).await?;
-        let line = format!("cutover {}", words.join(" "));
-        Screen::command(&line, &output);
-        ensure!(
-            output.code == i32::from(expected.code),
-            "`{line}` ended with {}, not with {} ({})",
-            output.code,
-            expected.code,
-            expected.name
-        );
-        Ok(Shown(output))
-    }
-
-    /// Asks the gate as a script would.
-    async fn curl(&self, phase: &str, expected: u16) -> Result<()> {
-        let path = format!("/v1/gates/{phase}/check");
-        let answer = self.lab.verifier.get(&path).await?;
-        Screen::say(&format!("curl -f {}{path}  →  {}", self.lab.verifier.url(), answer.status));
-        ensure!(answer.status == expected, "{path} answered {}, not {expected}", answer.status);
-        Ok(())
-    }
-
-    /// Waits until a gate has this verdict.
-    async fn level(&self, phase: &str, verdict: &str) -> Result<()> {
-        let path = format!("/v1/gates/{phase}");
-        wait_until(PATIENCE, &format!("gate {phase} {verdict}"), async || {
-            let body = self.lab.verifier.get(&path).await?.json()?;
-            let word = |key: &str| body.get(key).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
-            ensure!(word("verdict") == verdict, "it is {}: {}", word("verdict"), word("reason"));
-            Ok(())
-        })
-        .await
-    }
+    })
+    .await
 }
 
 struct Shown(Output);
 
 impl Shown {
-    fn names(&self, what: &str) -> bool {
-        self.0.stdout.contains(what) || self.0.stderr.contains(what)
+    /// Insists that these words were on the screen.
+    fn names(&self, what: &str) -> Result<()> {
+        let there = self.0.stdout.contains(what) || self.0.stderr.contains(what);
+        ensure!(there, "nothing is said of `{what}`");
+        Ok(())
     }
 }

@@ -41,6 +41,7 @@
 //! - Nothing is skipped: a part that is missing is an error that says how to get it (`tests/run` installs all of them).
 //! - When a test panics, the logs of all its processes are shown. So tests `unwrap` what this library returns.
 
+mod agent;
 mod binary;
 mod browser;
 pub mod hostile;
@@ -56,6 +57,7 @@ mod verifier;
 mod wait;
 mod world;
 
+pub use agent::Agent;
 pub use binary::binary;
 pub use browser::Browser;
 pub use hostile::Hostile;

@@ -42,13 +42,19 @@ impl Show for Checklist<'_> {
     }
 
     fn names(&self) -> Vec<String> {
-        let open = self.0.probes.iter().filter(|probe| mark(probe) == ' ');
-        open.map(|probe| probe.name.clone()).collect()
+        self.asked().filter(|probe| probe.state != ProbeState::Green).map(|probe| probe.name.clone()).collect()
     }
 
     fn cases(&self) -> (String, Vec<Case>) {
-        let asked = self.0.probes.iter().filter(|probe| !probe.retired);
-        (format!("checklist {}", self.0.migration), asked.map(case).collect())
+        (format!("checklist {}", self.0.migration), self.asked().map(case).collect())
+    }
+}
+
+impl Checklist<'_> {
+    /// The probes that somebody asks for.
+    fn asked(&self) -> impl Iterator<Item = &ProbeBody> {
+        let phase = |probe: &ProbeBody| self.0.phases.iter().find(|phase| phase.name == probe.phase);
+        self.0.probes.iter().filter(move |probe| phase(probe).is_none_or(|phase| done_with(probe, phase).is_none()))
     }
 }
 
@@ -71,7 +77,7 @@ fn phase_lines(phase: &PhaseBody, status: &StatusBody, wide: bool) -> Vec<String
     lines.extend(phase.adopted.iter().map(|reason| format!("adopted, not proven: {reason}")));
     lines.push(String::new());
     for probe in status.probes.iter().filter(|probe| probe.phase == phase.name) {
-        lines.extend(probe_lines(probe, now, wide));
+        lines.extend(probe_lines(probe, phase, now, wide));
     }
     lines.extend(phase.regressed.iter().flat_map(|each| regression_lines(phase, each, now)));
     let here = |probe: &str| status.probes.iter().any(|each| each.name == probe && each.phase == phase.name);
@@ -79,29 +85,28 @@ fn phase_lines(phase: &PhaseBody, status: &StatusBody, wide: bool) -> Vec<String
     lines
 }
 
-/// `x` what is proven now, `-` what nobody asks for any more, blank the rest.
-fn mark(probe: &ProbeBody) -> char {
+/// Why nobody asks for a probe any more.
+fn done_with(probe: &ProbeBody, phase: &PhaseBody) -> Option<&'static str> {
     if probe.retired {
-        '-'
-    } else if probe.state == ProbeState::Green {
-        'x'
+        Some("a later phase has switched, so it is not required any more")
+    } else if !probe.gate && phase.state != PhaseState::Waiting {
+        Some("preflight, asked when the phase began")
     } else {
-        ' '
+        None
     }
 }
 
-fn probe_lines(probe: &ProbeBody, now: Option<chrono::DateTime<chrono::Utc>>, wide: bool) -> Vec<String> {
-    let mark = mark(probe);
-    let what = format!("- [{mark}] {} ({})", probe.name, probe.check);
-    if probe.retired {
-        return vec![format!("{what}: a later phase has switched, so it is not required any more")];
+fn probe_lines(probe: &ProbeBody, phase: &PhaseBody, now: Option<chrono::DateTime<chrono::Utc>>, wide: bool) -> Vec<String> {
+    let green = probe.state == ProbeState::Green;
+    let what = format!("{} ({})", probe.name, probe.check);
+    if let Some(why) = done_with(probe, phase) {
+        return vec![format!("- [-] {what}: {why}")];
     }
     let since = probe.since.map_or_else(String::new, |since| format!(" since {}", ago(since, now)));
-    let state = probe.state.as_str().to_uppercase();
-    let aside = if probe.gate { "" } else { ", not of the gate" };
-    let mut lines = vec![format!("{what}: {state}{since}{aside}")];
+    let (mark, state) = (if green { 'x' } else { ' ' }, probe.state.as_str().to_uppercase());
+    let mut lines = vec![format!("- [{mark}] {what}: {state}{since}")];
     lines.extend((!probe.evidence.is_empty()).then(|| format!("      {}", super::text::clip(&probe.evidence, wide))));
-    if probe.state != ProbeState::Green {
+    if !green {
         lines.extend(probe.next.iter().map(|next| format!("      next: {next}")));
     }
     lines

@@ -1,0 +1,66 @@
+//! The Migration document of the rehearsal: the example of `deploy/`, with this homelab's addresses and a quicker pace.
+
+use crate::homelab::{NewSide, OldSide, Pace};
+
+pub(crate) fn migration(old: &OldSide, new: &NewSide, Pace { soak, budget }: Pace) -> String {
+    format!(
+        r#"apiVersion: phasegate.dev/v1alpha1
+kind: Migration
+metadata: {{name: homelab}}
+spec:
+  defaults: {{every: 1s, timeout: 950ms, failAfter: 2, recoverAfter: 2}}
+  targets:
+    agents: {{agent: {{urls: ["{agent}"]}}}}
+    k3s-alloy: {{alloy: {{urls: ["{alloy}"]}}}}
+    docker-loki: {{loki: {{url: "{docker_loki}"}}}}
+    k3s-loki: {{loki: {{url: "{k3s_loki}", gateway: "{gateway}"}}}}
+    k3s-grafana: {{grafana: {{url: "{grafana}", token: {{env: GRAFANA_TOKEN}}}}}}
+    docker-pg: {{postgres: {{dsn: {{env: PG_OLD_DSN}}}}}}
+    k3s-pg: {{postgres: {{dsn: {{env: PG_NEW_DSN}}}}}}
+  phases:
+  - name: alloy
+    gate: {{soak: {soak}, minSamples: 3, unknownBudget: {budget}}}
+    probes:
+    - {{name: docker-loki-ready, use: [preflight, gate], until: loki, check: {{lokiReady: {{loki: docker-loki}}}}}}
+    - {{name: alloy-health, failAfter: 1, check: {{alloyHealth: {{alloy: k3s-alloy, within: 10s}}}}}}
+    - name: journal-to-docker-loki
+      until: loki
+      check:
+        logCanary:
+          agents: agents
+          loki: docker-loki
+          selector: '{{service="migration-canary", agent="alloy"}}'   # shipped by Alloy, not by Promtail
+          lateAfter: 2s
+          lostAfter: 20s
+          holdFor: 10s
+  - name: loki
+    gate: {{soak: {soak}, minSamples: 3, unknownBudget: {budget}}}
+    probes:
+    - {{name: k3s-loki-ready, use: [preflight, gate], check: {{lokiReady: {{loki: k3s-loki}}}}}}
+    - {{name: k3s-loki-ingest, check: {{lokiIngest: {{loki: k3s-loki, within: 5s}}}}}}
+    - name: journal-to-k3s-loki
+      check: {{logCanary: {{agents: agents, loki: k3s-loki, lateAfter: 2s, lostAfter: 20s, holdFor: 10s}}}}
+  - name: grafana
+    gate: {{soak: {soak}, minSamples: 3, unknownBudget: {budget}}}
+    probes:
+    - {{name: k3s-grafana-health, use: [preflight, gate], check: {{grafanaHealth: {{grafana: k3s-grafana}}}}}}
+    - name: canary-through-grafana
+      check: {{grafanaQuery: {{grafana: k3s-grafana, datasource: {datasource}, loki: k3s-loki, agents: agents, within: 5s}}}}
+  - name: postgres
+    gate: {{soak: {soak}, minSamples: 3, unknownBudget: {budget}}}
+    probes:
+    - {{name: docker-pg-ready, use: [preflight], check: {{postgresReady: {{postgres: docker-pg}}}}}}
+    - {{name: k3s-pg-ready, use: [preflight, gate], check: {{postgresReady: {{postgres: k3s-pg}}}}}}
+    - {{name: k3s-pg-commits, check: {{postgresCanary: {{postgres: k3s-pg}}}}}}
+    - {{name: docker-pg-gone, failAfter: 1, check: {{tcp: {{address: "127.0.0.1:{old_port}", expect: refused}}}}}}
+"#,
+        agent = new.agent.url(),
+        alloy = new.alloy.url(),
+        docker_loki = old.loki.url(),
+        k3s_loki = new.loki.url(),
+        gateway = new.gateway.url(),
+        grafana = new.grafana.url(),
+        datasource = tests::standin::Datasource::loki("").uid,
+        old_port = old.postgres.port(),
+    )
+}
