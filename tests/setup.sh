@@ -14,7 +14,8 @@ package_of() {
     initdb) echo postgresql ;;
     promtool) echo prometheus ;;
     setpriv | flock) echo util-linux ;;
-    curl | patch) echo "$1" ;;
+    chromedriver) echo chromium-driver ;;
+    curl | patch | chromium) echo "$1" ;;
   esac
 }
 

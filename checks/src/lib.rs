@@ -7,6 +7,7 @@ pub mod alloy;
 mod check;
 mod clients;
 mod counter;
+pub mod grafana;
 pub mod heartbeat;
 pub mod log_path;
 pub mod loki;
@@ -101,6 +102,8 @@ pub fn registry() -> Registry {
     Registry::new([
         Entry::of::<alloy::health::AlloyHealth>(),
         Entry::of::<net::dns::Dns>(),
+        Entry::of::<grafana::health::GrafanaHealth>(),
+        Entry::of::<grafana::query::GrafanaQuery>(),
         Entry::of::<heartbeat::Heartbeat>(),
         Entry::of::<net::http::Http>(),
         Entry::of::<loki::ingest::LokiIngest>(),

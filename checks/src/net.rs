@@ -79,6 +79,12 @@ impl Budget {
         Self { start, own: start + timeout / 2, end: start + timeout }
     }
 
+    /// A part of it for one of several questions in a row: from now on, until `share` fifths of the whole are over.
+    pub(crate) fn until(&self, share: u32) -> Self {
+        let (start, end) = (Instant::now(), self.start + self.timeout() * share / 5);
+        Self { start, own: start + end.saturating_duration_since(start) / 2, end }
+    }
+
     /// The whole, for evidence.
     pub(crate) fn timeout(&self) -> Duration {
         self.end.duration_since(self.start)

@@ -8,6 +8,8 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
+use wiremock::matchers::{method, path};
+use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use crate::{Check, Clients, Context, Outcome, PartId, Report, Step, Target};
 
@@ -57,6 +59,31 @@ pub(crate) async fn outcome_of<C: Check>(check: &C) -> Outcome {
 /// The same, when nothing but silence is to come.
 pub(crate) async fn hasty_outcome_of<C: Check>(check: &C) -> Outcome {
     part(&report_of(check, &hasty(context())).await, PartId::WHOLE)
+}
+
+/// One Run of a check that has one part.
+pub(crate) async fn outcome_at<C: Check>(check: &C, cx: &Context) -> Outcome {
+    part(&report_of(check, cx).await, PartId::WHOLE)
+}
+
+/// A recorded reply, as a recording file holds it.
+pub(crate) fn replay(recording: &serde_json::Value) -> ResponseTemplate {
+    let body = recording["body"].as_str().map_or_else(|| recording["body"].to_string(), str::to_owned);
+    let status = recording["status"].as_u64().and_then(|status| u16::try_from(status).ok()).unwrap();
+    let headers = recording["headers"].as_object().unwrap();
+    let content_type = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type")).unwrap().1;
+    ResponseTemplate::new(status).set_body_raw(body, content_type.as_str().unwrap())
+}
+
+/// A server that gives recorded replies, each at the path where it was recorded.
+pub(crate) async fn recorded(recordings: &[&str]) -> MockServer {
+    let server = MockServer::start().await;
+    for recording in recordings {
+        let recording: serde_json::Value = serde_json::from_str(recording).unwrap();
+        let at = path(recording["path"].as_str().unwrap());
+        Mock::given(method(recording["method"].as_str().unwrap())).and(at).respond_with(replay(&recording)).mount(&server).await;
+    }
+    server
 }
 
 /// A server that treats each connection the same way, until it is dropped.

@@ -7,6 +7,7 @@ mod beats;
 mod extract;
 mod gates;
 mod ops;
+mod page;
 mod parts;
 mod phases;
 mod probes;
@@ -16,6 +17,7 @@ mod records;
 mod render;
 mod serve;
 mod shared;
+mod status;
 pub mod types;
 mod words;
 
@@ -55,7 +57,7 @@ pub fn app(state: AppState) -> (Router, OpenApi) {
         .routes(routes!(gates::entry))
         .routes(routes!(gates::entry_check))
         .routes(routes!(gates::rollback))
-        .routes(routes!(probes::status))
+        .routes(routes!(status::status))
         .routes(routes!(probes::list))
         .routes(routes!(probes::one))
         .routes(routes!(probes::runs))
@@ -80,7 +82,7 @@ pub fn app(state: AppState) -> (Router, OpenApi) {
     describe(&mut openapi);
     let document = openapi.clone();
     let router = router
-        .route("/", get(ops::page))
+        .route("/", get(page::page))
         .route("/v1/openapi.json", get(|| async move { Json(document) }))
         .fallback(problem::no_such_path)
         .method_not_allowed_fallback(problem::no_such_method)

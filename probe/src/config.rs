@@ -73,7 +73,7 @@ pub fn digest(bytes: &[u8]) -> String {
     hash::of_bytes(bytes)
 }
 
-/// A document as an operator would write it, with comments: two phases with all the kinds of check there are.
+/// A document as an operator would write it, with comments: three phases with all the kinds of check there are.
 pub const fn example() -> &'static str {
     include_str!("../../deploy/migration.yaml")
 }

@@ -18,6 +18,7 @@ mod overrides;
 mod phases;
 mod probes;
 mod render;
+mod report;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -90,6 +91,9 @@ enum Verb {
         after_help = "Examples:\n  cutover status\n  cutover status -o wide      # with all probes\n  cutover status --watch"
     )]
     Status(status::StatusArgs),
+    /// Print the verification checklist with its evidence, as Markdown
+    #[command(after_help = "Examples:\n  cutover report > checklist.md\n  cutover report -o wide      # evidence in full length")]
+    Report,
     /// Ask for the verdict of a phase's gate: check, wait, explain
     #[command(subcommand)]
     Gate(gate::GateVerb),
@@ -287,6 +291,7 @@ async fn dispatch(cli: Cli, around: &Around, io: &mut Io<'_>) -> Answer {
     };
     match verb {
         Verb::Status(args) => status::run(cx, &args).await,
+        Verb::Report => report::run(cx).await,
         Verb::Gate(verb) => gate::run(cx, verb).await,
         Verb::Advance => advance::run(cx).await,
         Verb::Begin(args) => phases::guarded(cx, "begin", &args).await,

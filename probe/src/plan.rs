@@ -1,6 +1,7 @@
 //! PURE. The [`Plan`]: what the verdict needs to know of a Migration document, and nothing of how to look.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use checks::Nature;
@@ -21,7 +22,28 @@ pub struct Plan {
     pub hash: String,
     /// In order, at least one.
     pub phases: Vec<PhasePlan>,
+    /// Found by name in no time, however many probes there are.
+    #[serde(skip)]
+    index: Index,
 }
+
+/// Where each probe stands, filled at the first question. A hint: each use looks whether it is true, so it is never wrong.
+#[derive(Debug, Default)]
+struct Index(OnceLock<HashMap<ProbeName, (usize, usize)>>);
+
+impl Clone for Index {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl PartialEq for Index {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Index {}
 
 /// One phase: its gate and its probes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,6 +137,11 @@ pub enum SealAt {
 pub type Fingerprint<'a> = (&'a GatePlan, Vec<(usize, &'a str, &'a str)>);
 
 impl Plan {
+    /// These phases, in this order.
+    pub fn new(migration: impl Into<String>, hash: impl Into<String>, phases: Vec<PhasePlan>) -> Self {
+        Self { migration: migration.into(), hash: hash.into(), phases, index: Index::default() }
+    }
+
     /// The position of a phase.
     pub fn position(&self, phase: &str) -> Option<usize> {
         self.phases.iter().position(|p| &*p.name == phase)
@@ -136,7 +163,17 @@ impl Plan {
 
     /// One probe by name.
     pub fn probe(&self, name: &str) -> Option<(usize, &ProbePlan)> {
-        self.probes().find(|(_, probe)| &*probe.name == name)
+        let place = self.index.0.get_or_init(|| self.places()).get(name).copied();
+        let hinted = place.and_then(|(at, nth)| Some((at, self.phases.get(at)?.probes.get(nth)?)));
+        hinted.filter(|(_, probe)| &*probe.name == name).or_else(|| self.probes().find(|(_, probe)| &*probe.name == name))
+    }
+
+    fn places(&self) -> HashMap<ProbeName, (usize, usize)> {
+        let of = |(at, phase): (usize, &PhasePlan)| {
+            let name = |(nth, probe): (usize, &ProbePlan)| (probe.name.clone(), (at, nth));
+            phase.probes.iter().enumerate().map(name).collect::<Vec<_>>()
+        };
+        self.phases.iter().enumerate().flat_map(of).collect()
     }
 }
 

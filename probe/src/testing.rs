@@ -44,5 +44,5 @@ pub(crate) fn phase(name: &str, probes: Vec<ProbePlan>) -> PhasePlan {
 /// A document.
 pub(crate) fn plan(phases: Vec<PhasePlan>) -> Arc<Plan> {
     let hash = format!("{phases:?}");
-    Arc::new(Plan { migration: "test".into(), hash, phases })
+    Arc::new(Plan::new("test", hash, phases))
 }

@@ -74,15 +74,15 @@ async fn one(verifier: &Verifier, nth: u32, kill: impl AsyncFn() -> Result<()>) 
         .await?;
     }
     wait_until(PATIENCE, "the gate is open", async || {
-        ensure!(gate(verifier).await?["open"] == true, "it is not");
+        ensure!(is_open(&gate(verifier).await?), "it is not");
         Ok(())
     })
     .await?;
     sleep(Duration::from_millis(u64::from(nth) * 250)).await;
     let dead = Instant::now();
     kill().await?;
-    let shut = until(verifier, dead, |gate| gate["open"] == false).await?;
-    let red = until(verifier, dead, |gate| gate["probes"][0]["state"] == "red").await?;
+    let shut = until(verifier, dead, |gate| !is_open(gate)).await?;
+    let red = until(verifier, dead, |gate| gate.pointer("/probes/0/state").is_some_and(|state| state == "red")).await?;
     Ok((shut, red))
 }
 
@@ -94,6 +94,10 @@ async fn until(verifier: &Verifier, dead: Instant, seen: impl Fn(&Value) -> bool
         sleep(LOOK).await;
     }
     anyhow::bail!("not within {PATIENCE:?}")
+}
+
+fn is_open(gate: &Value) -> bool {
+    gate.get("open").is_some_and(|open| open == true)
 }
 
 async fn gate(verifier: &Verifier) -> Result<Value> {

@@ -3,8 +3,10 @@
 
 mod detect;
 mod figures;
+mod scale;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
@@ -12,7 +14,7 @@ use clap::{Parser, Subcommand};
 #[derive(Debug, Parser)]
 #[command(
     name = "bench",
-    after_help = "Examples:\n  cargo build --release --workspace --bins\n  target/release/bench detect --kills 20"
+    after_help = "Examples:\n  cargo build --release --workspace --bins\n  target/release/bench detect --kills 20\n  target/release/bench scale"
 )]
 struct Args {
     #[command(subcommand)]
@@ -27,6 +29,18 @@ enum What {
         #[arg(long, default_value_t = 20)]
         kills: u32,
     },
+    /// Many scripted probes in one verifier under load: gate reads, scheduler lag, processor, memory.
+    Scale {
+        /// How many probes.
+        #[arg(long, default_value_t = 10_000)]
+        probes: u32,
+        /// Gate reads per second.
+        #[arg(long, default_value_t = 1_000)]
+        rate: u32,
+        /// For how many seconds.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+    },
 }
 
 fn main() -> ExitCode {
@@ -35,6 +49,7 @@ fn main() -> ExitCode {
         runtime.block_on(async {
             match args.what {
                 What::Detect { kills } => detect::measure(kills).await,
+                What::Scale { probes, rate, seconds } => scale::measure(probes, rate, Duration::from_secs(seconds)).await,
             }
         })
     });

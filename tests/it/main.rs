@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod bench;
 #[cfg(test)]
+mod conformance;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
 mod product;

@@ -10,6 +10,7 @@ mod freeze;
 mod heartbeat;
 mod input;
 mod metrics;
+mod page;
 mod reload;
 mod restart;
 mod shutdown;

@@ -82,7 +82,8 @@ impl Hostile {
     }
 }
 
-async fn serve(mut stream: TcpStream, habit: Habit) -> std::io::Result<()> {
+/// Misbehaves on one connection, until the client leaves.
+pub(crate) async fn serve(mut stream: TcpStream, habit: Habit) -> std::io::Result<()> {
     match habit {
         Habit::Reset => return stream.set_zero_linger(),
         Habit::Silent => {}

@@ -12,6 +12,29 @@
 //! # }
 //! ```
 //!
+//! Where a test needs a reply that a real server does not give on demand, there are stand-ins ([`standin`]): Loki, its gateway, Alloy,
+//! Promtail and Grafana, in this process, with state. A whole log path of them:
+//!
+//! ```no_run
+//! use tests::standin::{Datasource, Flaws, Mood};
+//! use tests::{StandinAlloy, StandinGateway, StandinGrafana, StandinJournal, StandinLoki, StandinPromtail};
+//!
+//! # async fn example() -> anyhow::Result<()> {
+//! let (old, new, journal) = (StandinLoki::start()?, StandinLoki::start()?, StandinJournal::new());
+//! journal.follow("sink of `probe agent --sink file:…`".as_ref(), "system-metrics-canary");
+//! let promtail = StandinPromtail::start(&journal, &old.url())?;
+//! let alloy = StandinAlloy::start(&journal, &[&old.url()])?;
+//! alloy.set_lokis(&[&new.url()])?; // the handover
+//! drop(promtail); // it is stopped
+//! let gateway = StandinGateway::start(new.url())?;
+//! let grafana = StandinGrafana::start("glsa_token", &[Datasource::loki(gateway.url())])?;
+//! alloy.set_flaws(Flaws { swallow_every: Some(100), ..Flaws::default() }); // it says it sent them all
+//! gateway.set_broken(true); // while Loki is ready
+//! new.set_mood(Mood::Refuse).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Three rules hold everywhere:
 //!
 //! - Every process dies with its [`World`], and with the test runner, however either of them ends.
@@ -19,6 +42,7 @@
 //! - When a test panics, the logs of all its processes are shown. So tests `unwrap` what this library returns.
 
 mod binary;
+mod browser;
 pub mod hostile;
 mod http;
 mod loki;
@@ -26,17 +50,20 @@ mod postgres;
 mod process;
 pub mod scripted;
 mod stack;
+pub mod standin;
 mod tree;
 mod verifier;
 mod wait;
 mod world;
 
 pub use binary::binary;
+pub use browser::Browser;
 pub use hostile::Hostile;
 pub use http::Answer;
 pub use loki::{Line, Loki};
 pub use postgres::{Postgres, Session};
 pub use process::{Output, Process, Spec, User};
+pub use standin::{StandinAlloy, StandinGateway, StandinGrafana, StandinJournal, StandinLoki, StandinPromtail};
 pub use verifier::{Role, Verifier};
 pub use wait::wait_until;
 pub use world::World;

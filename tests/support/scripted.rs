@@ -17,7 +17,7 @@ const CONTROL: ReasonSpec = ReasonSpec::fail("control_failed", "nothing: the con
 
 /// Does what the first word of a file says, read at each look; without a file it passes.
 ///
-/// `pass`, `fail`, `unknown`, `panic`, `hang` (never returns), `block` (never gives its thread back), `flood` (more parts than
+/// `pass`, `fail`, `fail EVIDENCE…`, `unknown`, `panic`, `hang` (never returns), `block` (never gives its thread back), `flood` (more parts than
 /// may be), `fat` (more memory than may be), `empty` (no part), `parts A B …`, `more` (a proof's slice).
 /// The second line speaks for the negative control in the same words; without it the control fails as it should.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -44,6 +44,7 @@ impl Scripted {
         let part = |outcome| Step::whole(outcome);
         let step = match word {
             "pass" => part(Outcome::pass("told to pass")),
+            "fail" if words.len() > 1 => part(TOLD_TO_FAIL.because(words.get(1..).unwrap_or_default().join(" "))),
             "fail" => part(TOLD_TO_FAIL.because("told to fail")),
             "unknown" => part(TOLD_NOT_TO_LOOK.because("told not to look")),
             "hang" => std::future::pending().await,

@@ -1,17 +1,19 @@
-//! One HTTP GET with bounded time and size, and what its errors mean.
+//! One HTTP request with bounded time and size, and what its errors mean.
 
 use std::borrow::Cow;
 use std::io;
 use std::time::Duration;
 
-use reqwest::StatusCode;
-use reqwest::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, LOCATION};
+use reqwest::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
+use reqwest::{RequestBuilder, StatusCode};
+use secrecy::ExposeSecret;
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use crate::clients::{Clients, MAX_BODY};
 use crate::outcome::{Outcome, ReasonSpec};
+use crate::secret::SecretRef;
 
 use super::{Budget, causes, dial, reasons, shown, words};
 
@@ -38,6 +40,12 @@ pub(crate) const TOO_LARGE: ReasonSpec =
 pub(crate) const UNPARSABLE: ReasonSpec =
     ReasonSpec::unknown("unparsable", "compare the reply with the target's documentation: it is damaged, or in another format");
 
+/// The target does not accept a token that is ours alone. Nothing is wrong with the stack: we could not look.
+pub(crate) const TOKEN_REFUSED: ReasonSpec = ReasonSpec::unknown(
+    "token_refused",
+    "give the target a valid `token` that may do what the probe asks: the verifier's own is missing, wrong or too weak",
+);
+
 /// What a reply over HTTP can be, whatever was asked.
 pub(crate) const REPLIES: &[ReasonSpec] =
     &[reasons::TLS, reasons::UNTRUSTED_CERTIFICATE, NOT_HTTP, HTML, REDIRECT, DENIED, TRUNCATED, TOO_LARGE, UNPARSABLE];
@@ -60,12 +68,41 @@ pub(crate) struct Reply {
     secrets: Vec<String>,
 }
 
+/// The header that carries a token, and what [`Reply::hide`] must take out of quotes. Read anew each time, so that a rotated
+/// token is picked up. Without a token there is nothing to send.
+pub(crate) async fn bearer(token: Option<&SecretRef>) -> Result<(HeaderMap, Vec<String>), Outcome> {
+    let mut headers = HeaderMap::new();
+    let Some(reference) = token else { return Ok((headers, Vec::new())) };
+    let secret = reference.resolve().await.map_err(|error| reasons::SECRET_MISSING.because(error.to_string()))?;
+    let token = secret.expose_secret();
+    let mut value = HeaderValue::try_from(format!("Bearer {token}"))
+        .map_err(|_| reasons::SECRET_MISSING.because(format!("{reference}: what was read can not be sent in a header")))?;
+    value.set_sensitive(true);
+    headers.insert(AUTHORIZATION, value);
+    Ok((headers, vec![token.to_owned()]))
+}
+
 /// Asks once. `Err` when not even a status came back.
 pub(crate) async fn get(clients: &Clients, url: &Url, headers: HeaderMap, budget: Budget) -> Result<Reply, Outcome> {
+    ask(clients, url, clients.http.get(url.clone()).headers(headers), budget).await
+}
+
+/// Asks once with a question that is too long for a URL; it changes nothing at the target. `Err` as for [`get`].
+pub(crate) async fn post(
+    clients: &Clients,
+    url: &Url,
+    headers: HeaderMap,
+    body: &Value,
+    budget: Budget,
+) -> Result<Reply, Outcome> {
+    ask(clients, url, clients.http.post(url.clone()).headers(headers).json(body), budget).await
+}
+
+async fn ask(clients: &Clients, url: &Url, request: RequestBuilder, budget: Budget) -> Result<Reply, Outcome> {
     let place = shown(url);
     clients.names.pin(url.host_str().unwrap_or_default(), budget).await?;
     let start = Instant::now();
-    let asked = clients.http.get(url.clone()).header(CACHE_CONTROL, "no-cache").headers(headers).send();
+    let asked = request.header(CACHE_CONTROL, "no-cache").send();
     let mut response = match timeout_at(budget.end, asked).await {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => return Err(failed(error, &place)),
@@ -199,3 +236,6 @@ fn tls_reason(error: &rustls::Error) -> ReasonSpec {
         _ => reasons::TLS,
     }
 }
+
+#[cfg(test)]
+mod tests;

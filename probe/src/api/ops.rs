@@ -1,10 +1,10 @@
-//! Operations: metrics, health, reload, and the page.
+//! Operations: metrics, health and reload.
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::header::{ACCEPT, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::{Html, IntoResponse};
+use axum::response::IntoResponse;
 
 use super::extract::Operator;
 use super::problem::Problem;
@@ -13,10 +13,6 @@ use super::types::{ErrorBody, HealthBody, Receipt};
 use crate::ledger::Reading;
 
 const OPENMETRICS: &str = "application/openmetrics-text";
-/// The page is one file and talks to its own server only.
-const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; \
-                           base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
-
 /// Metrics for Prometheus
 #[utoipa::path(get, path = "/metrics", tag = "operations", responses(
     (status = 200, description = "OpenMetrics when it is accepted, otherwise the classic text format", content_type = "text/plain", body = String),
@@ -86,9 +82,4 @@ pub(super) async fn reload(State(shared): State<Shared>, Operator(by): Operator)
     tracing::info!(actor = by, "reload asked for");
     shared.app.reload.notify_one();
     (StatusCode::ACCEPTED, Json(Receipt { message: "the document is read again".to_owned(), phase: None, id: None }))
-}
-
-/// The page
-pub(super) async fn page() -> impl IntoResponse {
-    ([(CONTENT_SECURITY_POLICY, PAGE_POLICY)], Html(include_str!("../web/index.html")))
 }

@@ -4,25 +4,19 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use checks::PartId;
+use serde::Deserialize;
+use utoipa::IntoParams;
 
-use super::extract::{In, MaybeSaid, Operator, Sender};
+use super::extract::{Asked, In, MaybeSaid, Operator, Sender};
+use super::parts::Shown;
 use super::problem::Problem;
 use super::render;
 use super::shared::{Shared, known_probe, plan_of};
-use super::types::{ErrorBody, HeartbeatRequest, ProbeBody, ProbesBody, Receipt, RunsBody, StatusBody};
+use super::types::{ErrorBody, HeartbeatRequest, ProbeBody, ProbesBody, Receipt, RunsBody};
 use crate::event::Wish;
 
 /// The kind of check that heartbeats feed.
 const HEARTBEAT: &str = "heartbeat";
-
-/// The whole picture
-#[utoipa::path(get, path = "/v1/status", tag = "status", responses(
-    (status = 200, body = StatusBody), (status = 503, description = "Nothing was evaluated yet", body = ErrorBody)))]
-pub(super) async fn status(State(shared): State<Shared>) -> Result<Json<StatusBody>, Problem> {
-    let reading = shared.reading()?;
-    let config_error = shared.app.config.borrow().error.clone();
-    Ok(Json(shared.view(&reading)?.status(config_error)))
-}
 
 /// All probes
 #[utoipa::path(get, path = "/v1/probes", tag = "probes", responses((status = 200, body = ProbesBody), (status = 503, body = ErrorBody)))]
@@ -41,13 +35,28 @@ pub(super) async fn one(State(shared): State<Shared>, In(probe): In<String>) -> 
     view.probe(&probe).map(Json).ok_or_else(|| Problem::not_ready("the probe is new and was not evaluated yet"))
 }
 
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct RunsQuery {
+    /// At most so many, the newest.
+    most: Option<usize>,
+    /// `false`: without their parts.
+    parts: Option<bool>,
+}
+
 /// The last Runs of a probe
-#[utoipa::path(get, path = "/v1/probes/{probe}/runs", tag = "probes", params(("probe" = String, Path)), responses(
+#[utoipa::path(get, path = "/v1/probes/{probe}/runs", tag = "probes", params(("probe" = String, Path), RunsQuery), responses(
     (status = 200, body = RunsBody), (status = 404, body = ErrorBody), (status = 503, body = ErrorBody)))]
-pub(super) async fn runs(State(shared): State<Shared>, In(probe): In<String>) -> Result<Json<RunsBody>, Problem> {
+pub(super) async fn runs(
+    State(shared): State<Shared>,
+    In(probe): In<String>,
+    Asked(query): Asked<RunsQuery>,
+) -> Result<Json<RunsBody>, Problem> {
     let reading = shared.reading()?;
     known_probe(&*plan_of(&reading)?, &probe)?;
-    let runs = shared.app.ledger.history().of(&probe).iter().map(|run| render::run(run)).collect();
+    let shown = if query.parts.unwrap_or(true) { Shown::All } else { Shown::Troubled(0) };
+    let runs = shared.app.ledger.history().of(&probe);
+    let runs = runs.iter().take(query.most.unwrap_or(usize::MAX)).map(|run| render::run(run, shown)).collect();
     Ok(Json(RunsBody { probe, runs }))
 }
 

@@ -9,7 +9,7 @@ use checks::Outcome;
 use super::reasons::{NOT_EVALUATED, ReasonBook};
 use super::types::{
     BlockerBody, GateBody, GateKind, OverrideBody, PhaseBody, ProbeBody, RegressionBody, RunBody, SCHEMA_VERSION, SoakBody,
-    StampBody, StatusBody,
+    StampBody,
 };
 use super::{parts, words};
 use crate::gate::{Blocker, Evaluation, GateView, ProbeView, SoakView, Verdict, phase_reasons as why};
@@ -19,6 +19,11 @@ use crate::phase::can_roll_back;
 use crate::plan::{PhasePlan, Plan, ProbePlan};
 use crate::state::{Override, PhaseState, ProbeState, Regression, RunRecord, Stamp, State, Trust};
 
+/// Blockers that a phase lists; its gate lists more.
+const BLOCKERS_OF_A_PHASE: usize = 20;
+/// Most probes that the body of a gate lists.
+const MAX_LISTED: usize = 100;
+
 /// A reading that can be rendered: a document is in force and was evaluated at least once.
 pub(super) struct View<'a> {
     pub(super) state: &'a State,
@@ -27,7 +32,7 @@ pub(super) struct View<'a> {
     pub(super) fresh: bool,
     /// The evaluation's own moment while it is fresh, so that one evaluation always renders the same.
     now: Now,
-    age: Duration,
+    pub(super) age: Duration,
     book: &'a ReasonBook,
 }
 
@@ -69,7 +74,8 @@ impl<'a> View<'a> {
             age_seconds: None,
             open_since: counted.and_then(|view| view.open_since).map(|since| since.utc),
             soak: counted.map_or_else(|| unserved(plan, kind), |view| soak(&view.soak)),
-            probes: self.probes_of(|view| view.phase == at),
+            probes: self.most_telling(|_, view| view.phase == at),
+            probe_count: plan.probes.len(),
             blockers,
             blocked_by,
             ratchet: self.ratchet(at),
@@ -94,7 +100,8 @@ impl<'a> View<'a> {
         probe.is_proof() && phase.is_some_and(|phase| self.state.phase(&phase.name).adopted.is_some())
     }
 
-    fn seen(&self) -> impl Iterator<Item = (&'a ProbePlan, &'a ProbeView)> {
+    /// Every probe of the document that was evaluated.
+    pub(super) fn seen(&self) -> impl Iterator<Item = (&'a ProbePlan, &'a ProbeView)> {
         self.plan.probes().map(|(_, probe)| probe).zip(&self.evaluation.probes).filter(|(probe, view)| probe.name == view.name)
     }
 
@@ -172,20 +179,25 @@ impl<'a> View<'a> {
 
     /// Gate probes of earlier phases that stay required.
     fn ratchet(&self, at: usize) -> Vec<ProbeBody> {
-        let required = |(probe, view): &(&ProbePlan, &ProbeView)| {
+        let required = |probe: &ProbePlan, view: &ProbeView| {
             view.phase < at && probe.gate && !view.retired && !self.is_adopted_proof(probe, view)
         };
-        self.seen().filter(required).map(|(probe, view)| self.probe_body(probe, view, parts::IN_LISTS)).collect()
+        self.most_telling(required)
     }
 
-    fn probes_of(&self, which: impl Fn(&ProbeView) -> bool) -> Vec<ProbeBody> {
-        let chosen = self.seen().filter(|(_, view)| which(view));
-        chosen.map(|(probe, view)| self.probe_body(probe, view, parts::IN_LISTS)).collect()
+    /// The chosen probes; of more than [`MAX_LISTED`] so many, those that are not green first. A gate is asked often.
+    fn most_telling(&self, which: impl Fn(&ProbePlan, &ProbeView) -> bool) -> Vec<ProbeBody> {
+        let mut chosen: Vec<_> = self.seen().filter(|(probe, view)| which(probe, view)).collect();
+        if chosen.len() > MAX_LISTED {
+            chosen.sort_by_key(|(_, view)| view.sight.state == ProbeState::Green);
+            chosen.truncate(MAX_LISTED);
+        }
+        chosen.into_iter().map(|(probe, view)| self.probe_body(probe, view, parts::IN_LISTS)).collect()
     }
 
     /// All probes.
     pub(super) fn probes(&self) -> Vec<ProbeBody> {
-        self.probes_of(|_| true)
+        self.seen().map(|(probe, view)| self.probe_body(probe, view, parts::IN_LISTS)).collect()
     }
 
     /// One probe with all its parts. None: no such probe.
@@ -194,7 +206,8 @@ impl<'a> View<'a> {
         Some(self.probe_body(probe, view, parts::Shown::All))
     }
 
-    fn probe_body(&self, probe: &ProbePlan, view: &ProbeView, shown: parts::Shown) -> ProbeBody {
+    /// One probe as it was evaluated.
+    pub(super) fn probe_body(&self, probe: &ProbePlan, view: &ProbeView, shown: parts::Shown) -> ProbeBody {
         let phase = self.plan.phases.get(view.phase);
         let phase_name = phase.map_or("", |phase| &*phase.name);
         let record = self.state.live.probes.get(&probe.name);
@@ -263,8 +276,10 @@ impl<'a> View<'a> {
         let plan = self.plan.phases.get(at)?;
         let record = self.state.phase(name);
         let view = self.gate_view(name, GateKind::Gate);
-        let (verdict, blockers, blocked_by) = self.answer(view, name);
+        let (verdict, mut blockers, blocked_by) = self.answer(view, name);
         let counted = view.filter(|_| self.fresh);
+        let reason = self.reason(counted, GateKind::Gate, verdict, &blockers, blocked_by);
+        blockers.truncate(BLOCKERS_OF_A_PHASE);
         let mut colours: BTreeMap<String, usize> = ProbeState::ALL.iter().map(|state| (state.as_str().to_owned(), 0)).collect();
         for view in self.evaluation.probes.iter().filter(|view| view.phase == at && !view.retired) {
             let state = if self.fresh { view.sight.state } else { ProbeState::Unknown };
@@ -279,34 +294,18 @@ impl<'a> View<'a> {
             adopted: record.adopted.clone(),
             regressed: regressions(&record.regressed),
             verdict,
-            reason: self.reason(counted, GateKind::Gate, verdict, &blockers, blocked_by),
+            reason,
             soak: counted.map_or_else(|| unserved(plan, GateKind::Gate), |view| soak(&view.soak)),
+            blockers,
             blocked_by,
+            overridden: counted.is_some_and(|view| !view.overrides.is_empty()),
             probes: colours,
             can_roll_back: can_roll_back(self.state, self.plan, name).is_ok(),
         })
     }
 
-    /// The whole picture.
-    pub(super) fn status(&self, config_error: Option<String>) -> StatusBody {
-        StatusBody {
-            schema_version: SCHEMA_VERSION,
-            migration: self.plan.migration.clone(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            config_hash: self.plan.hash.clone(),
-            epoch: self.evaluation.epoch,
-            evaluated_at: Some(self.evaluation.at.utc),
-            age_seconds: Some(self.age.as_secs_f64()),
-            phases: self.plan.phases.iter().filter_map(|phase| self.phase(&phase.name)).collect(),
-            probes: self.probes(),
-            overrides: self.overrides(),
-            ledger_error: self.state.live.unwritable.clone(),
-            config_error,
-            next_step: self.next_step(),
-        }
-    }
-
-    fn next_step(&self) -> String {
+    /// What to do next, in the imperative.
+    pub(super) fn next_step(&self) -> String {
         if !self.fresh {
             return NOT_EVALUATED.next.to_owned();
         }
@@ -379,7 +378,7 @@ pub(super) fn regressions(latched: &BTreeMap<crate::plan::ProbeName, Regression>
 }
 
 /// A Run on the wire.
-pub(super) fn run(record: &RunRecord) -> RunBody {
+pub(super) fn run(record: &RunRecord, shown: parts::Shown) -> RunBody {
     let slice = record.progress.as_ref();
     RunBody {
         started: record.started.utc,
@@ -390,6 +389,6 @@ pub(super) fn run(record: &RunRecord) -> RunBody {
             || Outcome::evidence(&record.outcome).to_string(),
             |slice| format!("{} of {}: {}", slice.done, slice.total, slice.note),
         ),
-        parts: parts::bodies(record, parts::Shown::All),
+        parts: parts::bodies(record, shown),
     }
 }

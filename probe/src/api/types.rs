@@ -42,13 +42,16 @@ pub struct GateBody {
     pub open_since: Option<DateTime<Utc>>,
     /// The soak; for entry guards all zero.
     pub soak: SoakBody,
-    /// The phase's own probes.
+    /// The phase's own probes: in document order up to 100; of more, 100 with those that are not green first.
     pub probes: Vec<ProbeBody>,
+    /// How many probes the phase has.
+    #[serde(default)]
+    pub probe_count: usize,
     /// Why it is not open, first things first. Empty exactly when open.
     pub blockers: Vec<BlockerBody>,
     /// How many blockers there are; `blockers` lists at most 50.
     pub blocked_by: usize,
-    /// Probes of earlier phases that stay required.
+    /// Probes of earlier phases that stay required; bounded like `probes`.
     pub ratchet: Vec<ProbeBody>,
     /// Number of the evaluation.
     pub epoch: u64,
@@ -218,8 +221,14 @@ pub struct PhaseBody {
     pub reason: String,
     /// The soak of its gate.
     pub soak: SoakBody,
+    /// Why its gate is not open, first things first; at most 20 here.
+    #[serde(default)]
+    pub blockers: Vec<BlockerBody>,
     /// How many blockers its gate has.
     pub blocked_by: usize,
+    /// Whether an active override counts for its gate.
+    #[serde(default)]
+    pub overridden: bool,
     /// Its probes by colour.
     pub probes: BTreeMap<String, usize>,
     /// Whether it can roll back now.
@@ -288,8 +297,11 @@ pub struct StatusBody {
     pub age_seconds: Option<f64>,
     /// In order.
     pub phases: Vec<PhaseBody>,
-    /// In document order.
+    /// In document order; with `most`, those that are not green first.
     pub probes: Vec<ProbeBody>,
+    /// By phase, how many of the probes that were asked for are left out because of `most`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub left_out: BTreeMap<String, usize>,
     /// The active overrides.
     pub overrides: Vec<OverrideBody>,
     /// Why the ledger can not be written, while it can not.

@@ -78,7 +78,7 @@ pub(super) fn compile(parts: Parts) -> Compiled {
         plans.push(PhasePlan { name: name.into(), gate, probes: phase });
     }
     let hash = hash::of(&json!({ "targets": targets, "phases": canonical }));
-    Compiled { plan: Plan { migration: migration.unwrap_or_default(), hash, phases: plans }, targets, probes }
+    Compiled { plan: Plan::new(migration.unwrap_or_default(), hash, plans), targets, probes }
 }
 
 /// What a probe is, defaults applied, without its name and its place.

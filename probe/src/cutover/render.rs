@@ -15,12 +15,14 @@ mod audit;
 mod ci;
 mod gate;
 mod probes;
+mod report;
 mod status;
 mod text;
 
 pub(crate) use audit::{Trail, Verified};
 pub(crate) use gate::{Brief, server_now, soak_left};
 pub(crate) use probes::{History, Listing, grade};
+pub(crate) use report::Checklist;
 pub(crate) use status::{Done, Overrides, Screen};
 pub(crate) use text::moment;
 

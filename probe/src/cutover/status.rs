@@ -41,7 +41,7 @@ pub(crate) async fn run(cx: &mut Context<'_, '_>, args: &StatusArgs) -> Answer {
 }
 
 /// The exit code of a screen: what is on it is not judged, only whether it is fresh.
-fn verdict_on(cx: &mut Context<'_, '_>, trusted: Result<(), Trouble>) -> Exit {
+pub(crate) fn verdict_on(cx: &mut Context<'_, '_>, trusted: Result<(), Trouble>) -> Exit {
     match trusted {
         Ok(()) => Exit::OPEN,
         Err(trouble) => {

@@ -63,7 +63,7 @@ impl World {
 
     fn with(phases: Vec<PhasePlan>) -> Self {
         let mut world = Self { state: State::default(), seconds: 0 };
-        world.must(&Input::Configure(Arc::new(Plan { migration: "m".into(), hash: "h".into(), phases })));
+        world.must(&Input::Configure(Arc::new(Plan::new("m", "h", phases))));
         world
     }
 

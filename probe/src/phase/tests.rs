@@ -47,7 +47,7 @@ fn phase(name: &str) -> PhasePlan {
 }
 
 fn document(names: &[&str]) -> Plan {
-    Plan { migration: "m".into(), hash: names.concat(), phases: names.iter().map(|name| phase(name)).collect() }
+    Plan::new("m", names.concat(), names.iter().map(|name| phase(name)).collect())
 }
 
 fn ledger(plan: Plan) -> State {

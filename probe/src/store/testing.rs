@@ -53,7 +53,7 @@ fn plan() -> Arc<Plan> {
     let gate = GatePlan { soak: Duration::from_mins(1), min_samples: 3, unknown_budget: Duration::ZERO, max_wait: None };
     let probes = vec![probe("ready", NaturePlan::Continuous), probe("history", proof)];
     let phases = vec![PhasePlan { name: "loki".into(), gate, probes }];
-    Arc::new(Plan { migration: "homelab".to_owned(), hash: "c0ffee".to_owned(), phases })
+    Arc::new(Plan::new("homelab", "c0ffee", phases))
 }
 
 /// This many events of a made-up migration, most kinds of them, each of which changes the state.

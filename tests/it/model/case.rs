@@ -202,7 +202,7 @@ impl Doc {
             },
             probes: phase.probes.iter().map(ProbeDoc::plan).collect(),
         });
-        Arc::new(Plan { migration: "model".into(), hash: format!("doc{index}"), phases: phases.collect() })
+        Arc::new(Plan::new("model", format!("doc{index}"), phases.collect()))
     }
 
     /// All probes with the position of their phase.

@@ -1,7 +1,5 @@
 //! The end of the verifier.
 
-use std::time::Duration;
-
 use anyhow::ensure;
 use tests::hostile::Habit;
 use tests::{Hostile, Role, Verifier, World, wait_until};

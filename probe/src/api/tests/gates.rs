@@ -90,7 +90,7 @@ async fn an_unfinished_proof_is_not_a_soak() {
 async fn a_suspect_probe_beyond_the_list_of_blockers_is_not_a_soak() {
     let names: Vec<String> = (0..60).map(|at| format!("p{at:02}")).collect();
     let probes = names.iter().map(|name| probe(name)).collect();
-    let world = World::with(Plan { phases: vec![phase("one", probes)], ..plan() }).await;
+    let world = World::with(Plan::new("homelab", "60", vec![phase("one", probes)])).await;
     world.wish(Wish::Begin("one".into())).await;
     world.wish(Wish::Switch("one".into())).await;
     for name in &names {
@@ -283,4 +283,20 @@ async fn an_override_is_named_in_the_answer() {
     world.pass(&["a"]).await;
     tokio::time::sleep(Duration::from_secs(58)).await;
     assert_ne!(world.get("/v1/gates/one/check").await.code(), 200, "it has expired");
+}
+
+/// A gate is asked often, so its answer does not grow with the document.
+#[tokio::test(start_paused = true)]
+async fn of_very_many_probes_a_gate_lists_those_that_are_not_green() {
+    let names: Vec<String> = (0..150).map(|at| format!("p{at:03}")).collect();
+    let probes = names.iter().map(|name| probe(name)).collect();
+    let world = World::with(Plan::new("homelab", "150", vec![phase("one", probes)])).await;
+    for name in names.iter().filter(|name| *name != "p149") {
+        world.control(name).await;
+        world.see(name, Outcome::pass("well")).await;
+    }
+    let body = world.get("/v1/gates/one").await.json();
+    let listed = body["probes"].as_array().unwrap();
+    assert_eq!((listed.len(), &body["probeCount"]), (100, &Value::from(150)));
+    assert_eq!((&listed[0]["name"], &listed[1]["name"]), (&"p149".into(), &"p000".into()));
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::Request;
 use futures::FutureExt;
+use serde_json::{Value, json};
 
 use super::world::{REFUSED, World};
 use crate::api::types::StatusBody;
@@ -30,6 +31,10 @@ async fn runs_are_kept_with_their_evidence() {
     assert_eq!(runs["runs"][0]["reason"], "refused");
     assert_eq!(runs["runs"][0]["durationSeconds"], 0.02);
     assert_eq!(runs["runs"].as_array().unwrap().len(), 2);
+    world.parts("a", &[("n", checks::Outcome::pass("well")), ("m", REFUSED.because("x"))]).await;
+    let newest = world.get("/v1/probes/a/runs?most=1").await.json()["runs"].clone();
+    assert_eq!((newest.as_array().unwrap().len(), newest[0]["parts"].as_array().unwrap().len()), (1, 2));
+    assert_eq!(world.get("/v1/probes/a/runs?most=1&parts=false").await.json()["runs"][0]["parts"], json!([]));
     assert_eq!(world.get("/v1/probes/zero/runs").await.code(), 404);
     assert_eq!(world.get("/v1/probes/zero").await.code(), 404);
     assert_eq!(world.get("/v1/probes").await.json()["probes"].as_array().unwrap().len(), 4);
@@ -73,8 +78,59 @@ async fn the_page_is_one_file() {
     let world = World::new().await;
     let page = world.get("/").await;
     assert_eq!(page.headers["content-type"], "text/html; charset=utf-8");
-    for foreign in ["http://", "https://", "src=", "<link", "@import", "innerHTML"] {
+    for foreign in
+        ["src=", "@import", "url(", "innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "{style}", "{script}"]
+    {
         assert!(!page.text.contains(foreign), "{foreign}");
+    }
+    let policy = page.headers["content-security-policy"].to_str().unwrap();
+    for weak in ["unsafe", "*", "http"] {
+        assert!(!policy.contains(weak), "{policy}");
+    }
+    assert!(
+        policy.starts_with("default-src 'none'; script-src 'sha256-") && policy.contains("require-trusted-types-for 'script'")
+    );
+}
+
+/// What the page asks for: a thousand probes must not travel once a second.
+#[tokio::test(start_paused = true)]
+async fn the_status_can_be_asked_for_some_probes_only() {
+    let world = World::open().await;
+    world.see("beat", REFUSED.because("connection refused")).await;
+    let ask = async |query: &str| {
+        let status = world.get(&format!("/v1/status?{query}")).await.json();
+        let probes = status["probes"].as_array().unwrap().iter().map(|probe| probe["name"].as_str().unwrap().to_owned());
+        (probes.collect::<Vec<_>>().join(" "), status["leftOut"].clone())
+    };
+    for (query, probes, left_out) in [
+        ("", "a beat c proof", Value::Null),
+        ("phases=one", "a beat", Value::Null),
+        ("phases=two,one", "a beat c proof", Value::Null),
+        ("phases=", "", Value::Null),
+        ("phases=nowhere", "", Value::Null),
+        ("most=1", "beat c", json!({"one": 1, "two": 1})),
+        ("most=9", "beat a c proof", Value::Null),
+        ("most=0&phases=one", "", json!({"one": 2})),
+        ("find=BEA", "beat", Value::Null),
+        ("find=scripted", "a c proof", Value::Null),
+        ("find=suspect", "beat", Value::Null),
+        ("find=refused", "beat", Value::Null),
+        ("find=nothing%20like%20it", "", Value::Null),
+    ] {
+        assert_eq!(ask(query).await, (probes.to_owned(), left_out), "{query}");
+    }
+    assert_eq!(world.get("/v1/status?most=x").await.code(), 400);
+    let phase = world.get("/v1/status?phases=").await.json()["phases"][0].clone();
+    assert_eq!((&phase["blockers"][0]["probe"], &phase["probes"]["suspect"]), (&"beat".into(), &1.into()), "{phase}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_status_finds_probes_by_what_they_are_now() {
+    let world = World::open().await;
+    world.freeze(Duration::from_secs(4)).await;
+    for (find, count) in [("green", 0), ("unknown", 4)] {
+        let found = world.get(&format!("/v1/status?find={find}")).await.json();
+        assert_eq!(found["probes"].as_array().unwrap().len(), count, "{find}");
     }
 }
 

@@ -111,11 +111,8 @@ pub(crate) fn plan() -> Plan {
     let beat = ProbePlan { check: "heartbeat".into(), ..probe("beat") };
     let nature = NaturePlan::Proof { valid_for: Duration::from_hours(1), seal_at: SealAt::Complete };
     let proof = ProbePlan { nature, ..probe("proof") };
-    Plan {
-        migration: "homelab".into(),
-        hash: "0123456789abcdef".into(),
-        phases: vec![phase("one", vec![probe("a"), beat]), phase("two", vec![probe("c"), proof])],
-    }
+    let phases = vec![phase("one", vec![probe("a"), beat]), phase("two", vec![probe("c"), proof])];
+    Plan::new("homelab", "0123456789abcdef", phases)
 }
 
 pub(crate) struct World {

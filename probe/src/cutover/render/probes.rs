@@ -31,7 +31,8 @@ impl Show for Listing<'_> {
     }
 }
 
-fn case(probe: &ProbeBody) -> Case {
+/// A probe as a test case.
+pub(crate) fn case(probe: &ProbeBody) -> Case {
     let grade = match probe.state {
         ProbeState::Green => Verdict::Open,
         ProbeState::Red => Verdict::Closed,

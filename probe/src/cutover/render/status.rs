@@ -81,12 +81,16 @@ impl Show for Screen<'_> {
     }
 }
 
+/// Where a phase stands, in a word or two.
+pub(crate) fn stands(phase: &PhaseBody) -> &'static str {
+    match (phase.state, &phase.switched, &phase.adopted) {
+        (PhaseState::Active, Some(_), _) => "active, switched",
+        (PhaseState::Complete, _, Some(_)) => "complete, adopted",
+        (state, ..) => state.as_str(),
+    }
+}
+
 fn phase_row(phase: &PhaseBody, status: &StatusBody, wide: bool) -> Vec<String> {
-    let state = match (phase.state, &phase.switched, &phase.adopted) {
-        (PhaseState::Active, Some(_), _) => "active, switched".to_owned(),
-        (PhaseState::Complete, _, Some(_)) => "complete, adopted".to_owned(),
-        (state, ..) => state.as_str().to_owned(),
-    };
     let soak = match phase.state {
         PhaseState::Waiting => "-".to_owned(),
         PhaseState::Active | PhaseState::Complete => format!("{} / {}", seconds(phase.soak.have), seconds(phase.soak.need)),
@@ -97,7 +101,14 @@ fn phase_row(phase: &PhaseBody, status: &StatusBody, wide: bool) -> Vec<String> 
         Verdict::Open => String::new(),
         Verdict::Closed | Verdict::Pending | Verdict::Unknown => first_blocker(phase, status),
     };
-    vec![phase.name.clone(), state, phase.verdict.as_str().to_uppercase(), soak, format!("{green}/{total}"), clip(&blocker, wide)]
+    vec![
+        phase.name.clone(),
+        stands(phase).to_owned(),
+        phase.verdict.as_str().to_uppercase(),
+        soak,
+        format!("{green}/{total}"),
+        clip(&blocker, wide),
+    ]
 }
 
 fn first_blocker(phase: &PhaseBody, status: &StatusBody) -> String {
@@ -110,7 +121,11 @@ fn first_blocker(phase: &PhaseBody, status: &StatusBody) -> String {
     dark.map_or_else(String::new, |probe| format!("{} is {}: {}", probe.name, probe.state.as_str(), probe.evidence))
 }
 
-fn regression_lines(phase: &PhaseBody, regression: &RegressionBody, now: Option<chrono::DateTime<chrono::Utc>>) -> Vec<String> {
+pub(crate) fn regression_lines(
+    phase: &PhaseBody,
+    regression: &RegressionBody,
+    now: Option<chrono::DateTime<chrono::Utc>>,
+) -> Vec<String> {
     let name = &phase.name;
     let back = if phase.can_roll_back { format!(", or `cutover rollback {name} --reason …`") } else { String::new() };
     vec![

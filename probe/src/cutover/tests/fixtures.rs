@@ -76,6 +76,7 @@ pub(crate) fn gate(verdict: Verdict) -> GateBody {
         open_since: open.then(|| at(-600)),
         soak: SoakBody { need: 3600.0, have: if open { 3600.0 } else { 1230.0 }, samples_need: 60, samples_have: 246 },
         probes: vec![probe("alloy", "journal", state), probe("alloy", "rollout", ProbeState::Green)],
+        probe_count: 2,
         blocked_by: blockers.len(),
         blockers,
         ratchet: vec![],
@@ -104,7 +105,9 @@ pub(crate) fn phase(name: &str, state: PhaseState, switched: bool, verdict: Verd
             format!("{}: journal says so", verdict.as_str())
         },
         soak: SoakBody { need: 3600.0, have: 1230.0, samples_need: 60, samples_have: 246 },
+        blockers: vec![],
         blocked_by: usize::from(verdict != Verdict::Open),
+        overridden: false,
         probes: BTreeMap::from([("green".to_owned(), 3), ("red".to_owned(), usize::from(verdict == Verdict::Closed))]),
         can_roll_back: !waiting,
     }
@@ -121,6 +124,7 @@ pub(crate) fn status(phases: Vec<PhaseBody>) -> StatusBody {
         age_seconds: Some(0.4),
         phases,
         probes: vec![probe("alloy", "journal", ProbeState::Green), probe("loki", "ingest", ProbeState::Red)],
+        left_out: BTreeMap::new(),
         overrides: vec![],
         ledger_error: None,
         config_error: None,

@@ -1,0 +1,15 @@
+//! Looking at Grafana over its HTTP API.
+
+pub mod health;
+pub mod query;
+
+use crate::outcome::ReasonSpec;
+
+/// 5xx, of Grafana or of what stands before it.
+pub(crate) const SERVER_ERROR: ReasonSpec = ReasonSpec::fail(
+    "server_error",
+    "look at the log of what answers, Grafana or a proxy before it, for the error in the evidence",
+);
+/// Something else answers, or Grafana something else.
+pub(crate) const WRONG_REPLY: ReasonSpec =
+    ReasonSpec::fail("wrong_reply", "correct the target's URL, or mend what the reply in the evidence complains of");

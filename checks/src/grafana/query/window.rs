@@ -1,0 +1,65 @@
+//! Which lines are asked for, and what the two sides answer.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::log_path::line::CanaryLine;
+
+/// Log lines, each with its timestamp in nanoseconds.
+pub(super) type Lines = BTreeSet<(i64, String)>;
+
+/// Most lines in one answer, and one more: an answer of this size may have been cut, and a cut answer can not be compared.
+pub(super) const LIMIT: usize = 1000;
+/// What is written in the last moment is left out, so that most lines that are on their way are not met half-way.
+pub(super) const SETTLE: Duration = Duration::from_secs(1);
+
+/// A closed span of time: the start is in it, the end is not. In whole milliseconds, since Grafana can not be asked for less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Window {
+    /// Since 1970, in milliseconds.
+    pub(super) start: i64,
+    /// The same.
+    pub(super) end: i64,
+}
+
+impl Window {
+    /// The last `within` before now, but for [`SETTLE`].
+    pub(super) fn before(now: DateTime<Utc>, within: Duration) -> Self {
+        let (now, ago) = (now.timestamp_millis(), |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX));
+        Self { start: now.saturating_sub(ago(within)), end: now.saturating_sub(ago(SETTLE)) }
+    }
+
+    /// As long a span directly before this one. The two have nothing in common.
+    pub(super) fn earlier(self) -> Self {
+        Self { start: self.start.saturating_sub(self.end.saturating_sub(self.start)), end: self.start }
+    }
+
+    /// The newer half.
+    pub(super) fn newer_half(self) -> Self {
+        Self { start: self.start.midpoint(self.end), end: self.end }
+    }
+
+    /// Start and end in nanoseconds.
+    pub(super) fn nanos(self) -> (i64, i64) {
+        (self.start.saturating_mul(1_000_000), self.end.saturating_mul(1_000_000))
+    }
+
+    /// A line that was not asked for.
+    pub(super) fn stranger(self, lines: &Lines) -> Option<&(i64, String)> {
+        let (start, end) = self.nanos();
+        lines.iter().find(|(at, _)| !(start..end).contains(at))
+    }
+}
+
+/// A line with its time, for evidence; a canary in few words.
+pub(super) fn worded((at, line): &(i64, String)) -> String {
+    let at = DateTime::from_timestamp_nanos(*at).to_rfc3339();
+    CanaryLine::parse(line).map_or_else(|| format!("{at} {line}"), |line| format!("{at} {}", named(&line)))
+}
+
+/// A canary in few words.
+pub(super) fn named(line: &CanaryLine) -> String {
+    format!("#{} of {} (boot {})", line.seq, line.node, line.boot)
+}

@@ -1,0 +1,156 @@
+//! An exchange with a real server, as it was recorded, to be had again with a stand-in.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::Value;
+use tests::World;
+
+/// An exchange with a real server.
+#[derive(Debug, Deserialize)]
+pub(super) struct Recorded {
+    method: String,
+    path: String,
+    #[serde(default)]
+    request_headers: BTreeMap<String, String>,
+    #[serde(default)]
+    request_body: Value,
+    status: u16,
+    headers: BTreeMap<String, String>,
+    body: Value,
+}
+
+impl Recorded {
+    pub(super) fn read(name: &str) -> Self {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(name);
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        serde_json::from_str(&text).unwrap()
+    }
+
+    /// The same request to a stand-in. Good logins become the token; it answers with what differs.
+    pub(super) async fn replay(&self, world: &World, base: &str, authorization: Option<&str>) -> String {
+        let method = self.method.parse().unwrap();
+        let mut request = world.http().request(method, format!("{base}{}", self.path));
+        if self.request_headers.contains_key("Authorization") {
+            request = request.header("authorization", authorization.unwrap());
+        }
+        if !self.request_body.is_null() {
+            request = request.header("content-type", "application/json").body(self.request_body.to_string());
+        }
+        let answer = request.send().await.unwrap();
+        let mut differences = Vec::new();
+        if answer.status() != self.status {
+            differences.push(format!("status: {} instead of {}", answer.status(), self.status));
+        }
+        for (name, value) in &self.headers {
+            let ours = answer.headers().get(name).map(|value| value.to_str().unwrap());
+            if ours != Some(value) {
+                differences.push(format!("header {name}: {ours:?} instead of {value}"));
+            }
+        }
+        let text = answer.text().await.unwrap();
+        let recorded = self.body.as_str();
+        if let Some(body) = recorded.filter(|body| body.starts_with("# HELP")) {
+            metrics(body, &text, &mut differences);
+        } else if let Some(body) = recorded.filter(|body| !body.starts_with(['{', '['])) {
+            shape("", &body.into(), &text.into(), &mut differences);
+        } else {
+            // Alloy calls its JSON text.
+            let theirs = recorded.map_or_else(|| self.body.clone(), |body| serde_json::from_str(body).unwrap());
+            match serde_json::from_str(&text) {
+                Ok(ours) => shape("", &theirs, &ours, &mut differences),
+                Err(_) => differences.push(format!("no JSON: {text}")),
+            }
+        }
+        differences.join("\n  ")
+    }
+}
+
+/// The same keys, types and words; lists of the same kind of things.
+fn shape(at: &str, theirs: &Value, ours: &Value, differences: &mut Vec<String>) {
+    match (theirs, ours) {
+        (Value::Object(theirs), Value::Object(ours)) => {
+            let keys = |object: &serde_json::Map<String, Value>| object.keys().cloned().collect::<BTreeSet<_>>();
+            if keys(theirs) != keys(ours) {
+                differences.push(format!("{at}: keys {:?} instead of {:?}", keys(ours), keys(theirs)));
+            }
+            for (key, theirs) in theirs {
+                if let Some(ours) = ours.get(key) {
+                    shape(&format!("{at}/{key}"), theirs, ours, differences);
+                }
+            }
+        }
+        (Value::Array(theirs), Value::Array(ours)) => {
+            if theirs.is_empty() != ours.is_empty() {
+                differences.push(format!("{at}: {} items instead of {}", ours.len(), theirs.len()));
+            }
+            for (index, ours) in ours.iter().enumerate() {
+                if let Some(theirs) = theirs.get(index).or_else(|| theirs.first()) {
+                    shape(&format!("{at}/{index}"), theirs, ours, differences);
+                }
+            }
+        }
+        (Value::String(theirs), Value::String(ours)) if masked(theirs) == masked(ours) => {}
+        (Value::Number(_), Value::Number(_)) | (Value::Null, Value::Null) => {}
+        (Value::Bool(theirs), Value::Bool(ours)) if theirs == ours => {}
+        _ => differences.push(format!("{at}: {ours} instead of {theirs}")),
+    }
+}
+
+/// Without what is another one each time: addresses, moments, long numbers.
+fn masked(text: &str) -> String {
+    let mut text = text.to_owned();
+    while let Some(at) = text.find("127.0.0.1:") {
+        let from = at + "127.0.0.1:".len();
+        let to = text[from..].find(|char: char| !char.is_ascii_digit()).map_or(text.len(), |end| from + end);
+        text.replace_range(at..to, "HOST");
+    }
+    if let Ok(moment) = chrono::DateTime::parse_from_rfc3339(&text) {
+        return if moment.timestamp() > 0 { "MOMENT".into() } else { text };
+    }
+    let mut result = String::new();
+    let mut digits = String::new();
+    for char in text.chars().chain(['\0']) {
+        if char.is_ascii_digit() {
+            digits.push(char);
+            continue;
+        }
+        result.push_str(if digits.len() > 9 { "NUMBER" } else { &digits });
+        digits.clear();
+        result.push(char);
+    }
+    result
+}
+
+/// The same series, whatever their values; those that are 0 or 1 by meaning have the same value.
+fn metrics(theirs: &str, ours: &str, differences: &mut Vec<String>) {
+    const FLAGS: &[&str] = &["alloy_config_last_load_successful", "alloy_component_controller_running_components"];
+    let series = |text: &str| -> BTreeSet<String> {
+        let kept = text.lines().filter(|line| !line.starts_with("# HELP"));
+        kept.map(|line| {
+            let Some((series, value)) = line.rsplit_once(' ').filter(|_| !line.starts_with('#')) else { return line.to_owned() };
+            let name = series.split('{').next().unwrap();
+            if name.ends_with("_build_info") {
+                // Which build it is differs, what is said of it does not.
+                let keys: Vec<&str> = series
+                    .split("=\"")
+                    .map(|part| part.rsplit(['{', ',']).next().unwrap())
+                    .filter(|key| !key.contains('"'))
+                    .collect();
+                return format!("{name} {keys:?}");
+            }
+            if FLAGS.contains(&name) { format!("{series} {value}") } else { masked(series) }
+        })
+        .collect()
+    };
+    let (theirs, mut ours) = (series(theirs), series(ours));
+    // What was recorded is an excerpt: of a histogram, its count without its head.
+    ours.retain(|line| !line.ends_with(" histogram"));
+    for missing in theirs.difference(&ours) {
+        differences.push(format!("without {missing}"));
+    }
+    for more in ours.difference(&theirs) {
+        differences.push(format!("has {more}"));
+    }
+}
