@@ -106,6 +106,7 @@ pub fn registry() -> Registry {
         Entry::of::<grafana::query::GrafanaQuery>(),
         Entry::of::<heartbeat::Heartbeat>(),
         Entry::of::<net::http::Http>(),
+        Entry::of::<log_path::canary::LogCanary>(),
         Entry::of::<loki::ingest::LokiIngest>(),
         Entry::of::<loki::ready::LokiReady>(),
         Entry::of::<postgres::ready::PostgresReady>(),

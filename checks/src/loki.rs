@@ -1,6 +1,7 @@
 //! Looking at Loki over its HTTP API.
 
 pub mod ingest;
+pub(crate) mod lines;
 pub mod ready;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};

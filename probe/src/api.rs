@@ -36,6 +36,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub use beats::Beats;
+pub(crate) use ops::{accepts_openmetrics, exposition_type};
 pub use serve::serve;
 pub use shared::{AppState, ConfigStatus, Waker};
 

@@ -3,13 +3,16 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use checks::Registry;
+use checks::log_path::line::SERVICE;
 use clap::{Parser, Subcommand};
 
+use crate::agent::{self, SinkKind};
 use crate::config::cli::ConfigCommand;
 use crate::telemetry::{LogArgs, complain};
-use crate::verifier;
+use crate::verifier::{self, Failure};
 
 /// phasegate's prober: runs the verification checks of a phased migration and says, over HTTP, whether a gate is open.
 #[derive(Debug, Parser)]
@@ -23,13 +26,16 @@ const EXAMPLES: &str = "Examples:
   probe config example > migration.yaml      write a first document
   probe config check migration.yaml          find all its mistakes at once
   probe verifier --config.file migration.yaml --state.dir ./state
+  probe agent --node node-1                  on each node: canary lines into its journal
 
-Exit codes: 0 done · 1 the verifier had to stop · 2 wrong usage, document, token file or state directory";
+Exit codes: 0 done · 1 the verifier or the agent had to stop · 2 wrong usage, document, token file, state directory or sink";
 
 #[derive(Debug, Subcommand)]
 enum ProbeCommand {
     /// Run the checks of a Migration document and serve gates, evidence and metrics.
     Verifier(VerifierArgs),
+    /// Write numbered canary lines into this node's journal, and tell how far they have come.
+    Agent(AgentArgs),
     /// Check a Migration document, or print its schema or an example.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -55,16 +61,58 @@ pub struct VerifierArgs {
     pub(crate) log: LogArgs,
 }
 
+/// Flags of `probe agent`.
+#[derive(Debug, clap::Args)]
+pub struct AgentArgs {
+    /// The node's name, as the verifier shall know it [default: the host's name]
+    #[arg(long, value_name = "NAME", env = "PHASEGATE_NODE", hide_env_values = true)]
+    pub node: Option<String>,
+    /// Time between two lines, from 1ms to 1h.
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = cadence)]
+    pub every: Duration,
+    /// Where the lines go: `journald`, `stdout` or `file:PATH`.
+    #[arg(long, value_name = "SINK", default_value = "journald")]
+    pub sink: SinkKind,
+    /// The journal's socket.
+    #[arg(long = "journal.socket", value_name = "PATH", default_value = "/run/systemd/journal/socket")]
+    pub journal_socket: PathBuf,
+    /// The lines' `SYSLOG_IDENTIFIER` in the journal, by which collectors choose what to ship.
+    #[arg(long, value_name = "NAME", default_value = "system-metrics-canary")]
+    pub identifier: String,
+    /// The lines' `service`, of which pipelines make a label.
+    #[arg(long, value_name = "NAME", default_value = SERVICE)]
+    pub service: String,
+    /// Where to serve the head and the metrics.
+    #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = "0.0.0.0:9471")]
+    pub listen_address: SocketAddr,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+}
+
+fn cadence(text: &str) -> Result<Duration, String> {
+    let every = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let whole = every.subsec_nanos() % 1_000_000 == 0;
+    if (Duration::from_millis(1)..=Duration::from_hours(1)).contains(&every) && whole {
+        return Ok(every);
+    }
+    Err("whole milliseconds from 1ms to 1h".into())
+}
+
 /// The whole of `probe`, with the kinds of check that documents may name.
 pub fn main(registry: Registry) -> ExitCode {
     match Args::parse().command {
-        ProbeCommand::Verifier(args) => match verifier::run(args, registry) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(failure) => {
-                complain(&failure.message);
-                ExitCode::from(failure.code)
-            }
-        },
+        ProbeCommand::Verifier(args) => ended(verifier::run(args, registry)),
+        ProbeCommand::Agent(args) => ended(agent::run(args)),
         ProbeCommand::Config(command) => ExitCode::from(command.run(&registry)),
+    }
+}
+
+fn ended(result: Result<(), Failure>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            complain(&failure.message);
+            ExitCode::from(failure.code)
+        }
     }
 }

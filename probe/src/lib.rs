@@ -1,5 +1,6 @@
 //! When to look and what it means: room 2 of phasegate.
 
+pub mod agent;
 pub mod api;
 pub mod apply;
 pub mod audit;

@@ -5,6 +5,7 @@
 //! counted here as it happens.
 
 mod scrape;
+pub(crate) mod sheet;
 
 use std::collections::BTreeMap;
 use std::fmt;

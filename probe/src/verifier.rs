@@ -4,6 +4,7 @@
 //! the checks on another. A check that blocks its thread makes other probes stale, which shuts gates; it never delays an
 //! answer or an evaluation.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +36,7 @@ use crate::telemetry;
 /// How long the parts may take to stop. Together with the writer's last checkpoint it stays below two seconds.
 const GRACE: Duration = Duration::from_millis(1500);
 
-/// Why the verifier did not start, or had to stop.
+/// Why the verifier or the agent did not start, or had to stop.
 #[derive(Debug)]
 pub struct Failure {
     /// Exit code: 2 for what the operator gave, 1 for the rest.
@@ -45,11 +46,13 @@ pub struct Failure {
 }
 
 impl Failure {
-    fn given(message: impl Into<String>) -> Self {
+    /// What the operator gave is wrong.
+    pub(crate) fn given(message: impl Into<String>) -> Self {
         Self { code: 2, message: message.into() }
     }
 
-    fn met(message: impl Into<String>) -> Self {
+    /// Something went wrong on the way.
+    pub(crate) fn met(message: impl Into<String>) -> Self {
         Self { code: 1, message: message.into() }
     }
 }
@@ -67,7 +70,7 @@ pub fn run(args: VerifierArgs, registry: Registry) -> Result<(), Failure> {
     let control = runtime("api", 2)?;
     let looking = runtime("check", 2)?;
     let stop = CancellationToken::new();
-    let listener = control.block_on(bind(&args))?;
+    let listener = control.block_on(bind(args.listen_address))?;
 
     let (writer, ledger) = Writer::new(WriterParts { state, store: Box::new(store), clock, metrics: metrics.clone() });
     let writer_stop = CancellationToken::new();
@@ -99,7 +102,7 @@ fn write(writer: Writer, stop: CancellationToken) -> Result<(), String> {
     Ok(())
 }
 
-fn runtime(name: &'static str, threads: usize) -> Result<tokio::runtime::Runtime, Failure> {
+pub(crate) fn runtime(name: &'static str, threads: usize) -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_multi_thread()
         .thread_name(name)
         .worker_threads(threads)
@@ -133,8 +136,8 @@ fn boot(state: &mut State, store: &mut FileStore, clock: &Clock, metrics: &Metri
     }
 }
 
-async fn bind(args: &VerifierArgs) -> Result<TcpListener, Failure> {
-    let address = args.listen_address;
+/// A listener on this address, or one clear line.
+pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|error| {
         Failure::met(format!(
             "can not listen on {address}: {error}; choose another with --web.listen-address, or stop what uses it"

@@ -27,15 +27,20 @@ pub(super) async fn metrics(State(shared): State<Shared>, headers: HeaderMap) ->
     // With thousands of probes this takes long enough to hold up others.
     let body = tokio::task::spawn_blocking(render).await.map_err(|error| failed(error.to_string()))?;
     let body = body.map_err(|error| failed(error.to_string()))?;
-    let kind = if openmetrics {
+    Ok(([(CONTENT_TYPE, exposition_type(openmetrics))], body))
+}
+
+/// The content type of either format.
+pub(crate) const fn exposition_type(openmetrics: bool) -> &'static str {
+    if openmetrics {
         "application/openmetrics-text; version=1.0.0; charset=utf-8"
     } else {
         "text/plain; version=0.0.4; charset=utf-8"
-    };
-    Ok(([(CONTENT_TYPE, kind)], body))
+    }
 }
 
-fn accepts_openmetrics(headers: &HeaderMap) -> bool {
+/// Whether a scraper asks for OpenMetrics instead of the classic text format.
+pub(crate) fn accepts_openmetrics(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
     let offered = |range: &str| {
         let mut words = range.split(';').map(str::trim);

@@ -1,18 +1,14 @@
 //! One scrape: the state of a [`Reading`] and the counters, as Prometheus families.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeLabelSet, EncodeMetric, MetricEncoder};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::encoding::DescriptorEncoder;
 
+use super::sheet::{Sheet, seconds};
 use super::{Engine, Metrics, OUTCOMES, Tally};
 use crate::gate::{Evaluation, GateView, ProbeView, Verdict};
 use crate::ledger::Reading;
@@ -40,7 +36,7 @@ impl Scrape {
 
 impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut sheet = Sheet { encoder: &mut encoder, classic: self.classic };
+        let mut sheet = Sheet::new(&mut encoder, self.classic);
         sheet.gauge("build_info", "Version of the verifier; always 1", [([("version", env!("CARGO_PKG_VERSION"))], 1_u32)])?;
         self.engine_families(&mut sheet)?;
         let state = &*self.reading.snapshot.state;
@@ -57,7 +53,7 @@ impl Scrape {
     fn engine_families(&self, sheet: &mut Sheet<'_, '_>) -> fmt::Result {
         let engine = &self.engine;
         let help = "How much later than due Runs started";
-        engine.lag.encode(sheet.encoder.encode_descriptor("scheduler_lag_seconds", help, None, MetricType::Histogram)?)?;
+        sheet.single_histogram("scheduler_lag_seconds", help, &engine.lag)?;
         sheet.single("ledger_queue_depth", "Messages that wait for the ledger's writer", &engine.queue)?;
         sheet.single_counter("ledger_persist_failures", "Writes of the ledger that failed", engine.persist_failures)?;
         let persisted = at(engine.persisted);
@@ -228,61 +224,4 @@ fn of(phase: &PhasePlan) -> [(&'static str, &str); 1] {
 /// Seconds since 1970; 0 for never.
 fn at(moment: Option<Now>) -> f64 {
     moment.map_or(0.0, |now| seconds(now.utc))
-}
-
-fn seconds(utc: DateTime<Utc>) -> f64 {
-    Duration::from_millis(u64::try_from(utc.timestamp_millis()).unwrap_or(0)).as_secs_f64()
-}
-
-/// Writes families in one of the two text formats.
-struct Sheet<'s, 'e> {
-    encoder: &'s mut DescriptorEncoder<'e>,
-    classic: bool,
-}
-
-impl Sheet<'_, '_> {
-    fn single(&mut self, name: &str, help: &str, value: &impl EncodeGaugeValue) -> fmt::Result {
-        self.encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(value)
-    }
-
-    fn gauge<L: EncodeLabelSet, V: EncodeGaugeValue>(
-        &mut self,
-        name: &str,
-        help: &str,
-        samples: impl IntoIterator<Item = (L, V)>,
-    ) -> fmt::Result {
-        let mut family = self.encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        samples.into_iter().try_for_each(|(labels, value)| family.encode_family(&labels)?.encode_gauge(&value))
-    }
-
-    fn single_counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
-        let (name, classic) = (self.counter_name(name), self.classic);
-        count(classic, self.encoder.encode_descriptor(&name, help, None, MetricType::Counter)?, value)
-    }
-
-    fn counter<L: EncodeLabelSet>(&mut self, name: &str, help: &str, samples: impl IntoIterator<Item = (L, u64)>) -> fmt::Result {
-        let (name, classic) = (self.counter_name(name), self.classic);
-        let mut family = self.encoder.encode_descriptor(&name, help, None, MetricType::Counter)?;
-        samples.into_iter().try_for_each(|(labels, value)| count(classic, family.encode_family(&labels)?, value))
-    }
-
-    /// The classic format wants `_total` in the descriptor too.
-    fn counter_name<'n>(&self, name: &'n str) -> Cow<'n, str> {
-        if self.classic { format!("{name}_total").into() } else { name.into() }
-    }
-
-    fn histogram<L: EncodeLabelSet>(
-        &mut self,
-        name: &str,
-        help: &str,
-        samples: impl IntoIterator<Item = (L, Histogram)>,
-    ) -> fmt::Result {
-        let mut family = self.encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
-        samples.into_iter().try_for_each(|(labels, histogram)| histogram.encode(family.encode_family(&labels)?))
-    }
-}
-
-/// A gauge is written with the name as it stands, a counter with `_total` added to it.
-fn count(classic: bool, mut encoder: MetricEncoder<'_>, value: u64) -> fmt::Result {
-    if classic { encoder.encode_gauge(&value) } else { ConstCounter::new(value).encode(encoder) }
 }

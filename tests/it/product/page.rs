@@ -283,7 +283,7 @@ async fn hostile_evidence_is_text() {
 }
 
 /// Four phases: one adopted, one complete, one that soaks, one that waits.
-const STORY: &str = r#"apiVersion: phasegate.dev/v1alpha1
+const STORY: &str = r"apiVersion: phasegate.dev/v1alpha1
 kind: Migration
 metadata: {name: homelab}
 spec:
@@ -311,7 +311,7 @@ spec:
     probes:
     - {name: postgres-ready, check: {scripted: {file: postgres.script}}}
     - {name: application-traffic, check: {scripted: {file: traffic.script}}}
-"#;
+";
 
 #[tokio::test]
 async fn a_whole_migration_with_an_exception_and_a_regression() {

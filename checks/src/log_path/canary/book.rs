@@ -1,0 +1,224 @@
+//! What is remembered of one agent: the account of its present boot, and those of boots before it that are not closed yet.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::check::Context;
+use crate::log_path::account::{Account, Loss, MARGIN, Sweep, millis};
+use crate::log_path::head::Told;
+use crate::log_path::trace::{CUT, Trace};
+use crate::net::Budget;
+use crate::outcome::Outcome;
+use crate::target::LokiTarget;
+
+use super::judge::{Pace, Seen};
+
+/// Lines are not read again further back than this.
+const FARTHEST: i64 = 7 * 86_400_000;
+/// Loki's timestamps may be ahead of the clocks here by this much: more it does not take itself.
+const AHEAD: i64 = 600_000;
+
+/// What is remembered of one agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Book {
+    /// The agent's node.
+    pub(super) node: String,
+    /// The moment of its newest head, by its own clock.
+    #[serde(rename = "h")]
+    head_now: Option<i64>,
+    #[serde(rename = "c")]
+    current: Option<Account>,
+    #[serde(rename = "o")]
+    former: Vec<Former>,
+    /// Lines lost so far.
+    pub(super) lost: u64,
+    /// Lines so far that may have been lost, or may never have left their agent.
+    #[serde(rename = "u")]
+    pub(super) unaccounted: u64,
+    /// The loss that is held.
+    #[serde(rename = "x")]
+    pub(super) held: Option<Held>,
+}
+
+/// A boot that is over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Former {
+    #[serde(rename = "a")]
+    account: Account,
+    #[serde(rename = "r")]
+    retired: i64,
+    #[serde(rename = "e")]
+    every: i64,
+}
+
+/// A loss, and when it was last added to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Held {
+    #[serde(flatten)]
+    pub(super) loss: Loss,
+    pub(super) at: i64,
+}
+
+impl Book {
+    /// Nothing known yet.
+    pub(super) fn new(node: &str) -> Self {
+        let node = node.to_owned();
+        Self { node, head_now: None, current: None, former: Vec::new(), lost: 0, unaccounted: 0, held: None }
+    }
+
+    /// The account of the present boot.
+    pub(super) fn current(&self) -> Option<&Account> {
+        self.current.as_ref()
+    }
+
+    /// Takes in the agent's word. `Err`: it was heard before, so it does not come from the agent as it is now.
+    pub(super) fn hears(&mut self, told: &Told, now: DateTime<Utc>, pace: Pace) -> Result<(), String> {
+        let now = millis(now);
+        let same = self.current.as_ref().is_some_and(|account| account.boot == told.boot);
+        if same && self.head_now == Some(told.now) {
+            return Err("the agent's clock stands where it stood before".into());
+        }
+        if let Some(account) = self.current.as_ref().filter(|account| same && told.last < account.last) {
+            return Err(format!("the agent was at line {} before and says {}", account.last, told.last));
+        }
+        if !same {
+            let flowing = self.current.as_ref().is_some_and(Account::has_lines);
+            let back = self.former.iter().position(|former| former.account.boot == told.boot);
+            let next = back.map_or_else(|| Account::new(told.boot, now, flowing), |at| self.former.remove(at).account);
+            let former = self.current.replace(next).filter(Account::has_begun);
+            self.former.extend(former.map(|account| Former { account, retired: now, every: told.every }));
+            while self.former.len() > pace.formers {
+                let account = self.former.remove(0).account;
+                self.unaccounted = self.unaccounted.saturating_add(account.outstanding());
+            }
+        }
+        self.head_now = Some(told.now);
+        if let Some(account) = &mut self.current {
+            account.last = told.last;
+            account.last_at = told.last_at.unwrap_or(account.last_at);
+        }
+        self.held = self.held.map(|held| Held { at: held.at.min(now), ..held }).filter(|held| now - held.at < pace.hold);
+        Ok(())
+    }
+
+    /// Reads what can be read, and settles what can be settled.
+    pub(super) async fn read(
+        &mut self,
+        cx: &Context,
+        loki: &LokiTarget,
+        selector: &str,
+        told: &Told,
+        (pace, budget): (Pace, Budget),
+    ) -> Seen {
+        let now = millis(cx.now);
+        let mut seen = Seen::default();
+        let Some(mut account) = self.current.take() else { return seen };
+        let mut trace = Trace::new(cx, loki, selector, (&told.node, told.boot), told.every, budget);
+        match follow(&mut account, &mut trace, told, now, pace).await {
+            Ok(loss) => self.loses(loss, now),
+            Err(outcome) => seen.trouble = Some(outcome),
+        }
+        seen.take(&trace.lines);
+        self.current = Some(account);
+        if seen.trouble.is_none() {
+            for former in std::mem::take(&mut self.former) {
+                let node = self.node.clone();
+                let mut trace = Trace::new(cx, loki, selector, (&node, former.account.boot), former.every, budget);
+                match former.follow(&mut trace, now, pace).await {
+                    Ok((loss, tail, former)) => {
+                        self.loses(loss, now);
+                        self.unaccounted = self.unaccounted.saturating_add(tail);
+                        self.former.extend(former);
+                    }
+                    Err((outcome, former)) => {
+                        seen.trouble = Some(outcome);
+                        self.former.push(former);
+                    }
+                }
+            }
+        }
+        seen
+    }
+
+    fn loses(&mut self, loss: Option<Loss>, now: i64) {
+        let Some(loss) = loss else { return };
+        self.lost = self.lost.saturating_add(loss.count);
+        let before = self.held.map(|held| held.loss);
+        let count = before.map_or(0, |before| before.count).saturating_add(loss.count);
+        let first = before.map_or(loss.first, |before| before.first);
+        self.held = Some(Held { loss: Loss { first, count }, at: now });
+    }
+}
+
+/// Reads the newest lines, which decide, then as much of a sweep as this Run has time for.
+async fn follow(
+    account: &mut Account,
+    trace: &mut Trace<'_>,
+    told: &Told,
+    now: i64,
+    pace: Pace,
+) -> Result<Option<Loss>, Outcome> {
+    let Some(last_at) = told.last_at else { return Ok(None) };
+    let end = now.max(told.now).saturating_add(AHEAD);
+    let fresh = last_at.saturating_sub(pace.late).saturating_sub(told.every.saturating_mul(2)).saturating_sub(MARGIN);
+    if trace.read(fresh, end).await? < end {
+        return Err(CUT.because("not even the newest lines could be read in one run"));
+    }
+    // A number that the agent has not told of yet is left to the next run.
+    trace.lines.retain(|line| line.seq <= told.last);
+    if trace.lines.is_empty() {
+        return Ok(None);
+    }
+    let from = account.since_when(told.every).max(now.saturating_sub(FARTHEST));
+    let sweep = match account.sweep {
+        Some(sweep) => sweep.not_after(now),
+        None if from >= fresh || account.wants_sweep(now, pace.lost) => Sweep::new(now, from),
+        None => {
+            account.observe(&trace.lines, now, pace.lost, pace.intervals);
+            return Ok(None);
+        }
+    };
+    let cursor = trace.read(sweep.cursor, fresh).await?;
+    trace.lines.retain(|line| line.seq <= told.last);
+    account.sweep = Some(sweep.at(cursor));
+    account.observe(&trace.lines, now, pace.lost, pace.intervals);
+    Ok(if cursor >= fresh { account.settle(&trace.lines, pace.lost) } else { None })
+}
+
+impl Former {
+    /// Reads on until nothing more is to be expected, then closes the account. Gives back what it still has to follow.
+    async fn follow(
+        mut self,
+        trace: &mut Trace<'_>,
+        now: i64,
+        pace: Pace,
+    ) -> Result<(Option<Loss>, u64, Option<Self>), (Outcome, Self)> {
+        self.retired = self.retired.min(now);
+        let account = &mut self.account;
+        let end = now.max(account.last_at).saturating_add(AHEAD);
+        let sweep = account.sweep.map_or_else(
+            || Sweep::new(now, account.since_when(self.every).max(now.saturating_sub(FARTHEST))),
+            |sweep| sweep.not_after(now),
+        );
+        let cursor = match trace.read(sweep.cursor, end).await {
+            Ok(cursor) => cursor,
+            Err(outcome) => return Err((outcome, self)),
+        };
+        account.sweep = Some(sweep.at(cursor));
+        account.observe(&trace.lines, now, pace.lost, pace.intervals);
+        if cursor < end {
+            return Ok((None, 0, Some(self)));
+        }
+        let loss = account.settle(&trace.lines, pace.lost);
+        let over = sweep.began.saturating_sub(self.retired) >= pace.lost && !account.is_moving(sweep.began, pace.lost);
+        if !over {
+            return Ok((loss, 0, Some(self)));
+        }
+        let (more, tail) = account.close();
+        let loss = match (loss, more) {
+            (Some(loss), Some(more)) => Some(Loss { count: loss.count.saturating_add(more.count), ..loss }),
+            (loss, more) => loss.or(more),
+        };
+        Ok((loss, tail, None))
+    }
+}

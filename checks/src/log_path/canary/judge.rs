@@ -1,0 +1,138 @@
+//! From what was read to an outcome. Freshness is a matter of numbers and of the agent's own clock: no time that a line claims can
+//! make it fresher.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::log_path::account::{Account, Found, millis, span};
+use crate::log_path::head::Told;
+use crate::outcome::Outcome;
+
+use super::book::Book;
+use super::{AGENT_SILENT, BEHIND, FIRST_LINE, LOST, STALLED};
+
+/// A sweep may take this long whatever `lostAfter` is, in milliseconds.
+const SWEEP: i64 = 60_000;
+
+/// The check's times in milliseconds, and how much of each agent is remembered.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pace {
+    pub(super) late: i64,
+    pub(super) lost: i64,
+    pub(super) hold: i64,
+    /// Intervals of one account.
+    pub(super) intervals: usize,
+    /// Boots that are over.
+    pub(super) formers: usize,
+}
+
+impl Pace {
+    pub(super) fn new(late: Duration, lost: Duration, hold: Duration, agents: usize) -> Self {
+        let share = |whole: usize, most: usize| (whole / agents.max(1)).clamp(1, most);
+        Self { late: span(late), lost: span(lost), hold: span(hold), intervals: share(256, 128), formers: share(50, 4) }
+    }
+}
+
+/// What this Run has read of the present boot.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// Why not all of it could be read.
+    pub(super) trouble: Option<Outcome>,
+    newest: Option<Found>,
+    duplicates: usize,
+}
+
+impl Seen {
+    pub(super) fn take(&mut self, lines: &[Found]) {
+        self.newest = lines.iter().max_by_key(|line| line.seq).copied();
+        let distinct: BTreeSet<u64> = lines.iter().map(|line| line.seq).collect();
+        self.duplicates = lines.len() - distinct.len();
+    }
+
+    /// For how long the oldest line that is newer than all that were found has been on its way.
+    fn lag(&self, told: &Told) -> i64 {
+        let Some(last_at) = told.last_at else { return 0 };
+        let gap = told.last.saturating_sub(self.newest.map_or(0, |line| line.seq));
+        let by_number = |lines: u64| {
+            let lines = i64::try_from(lines).unwrap_or(i64::MAX);
+            last_at.saturating_sub(lines.saturating_mul(told.every))
+        };
+        let written = match (gap, self.newest) {
+            (0, _) => return 0,
+            (1, _) => last_at,
+            // Of two estimates the older: a time that a line claims can only make it later.
+            (_, Some(line)) => line.at.saturating_add(told.every).min(by_number(gap - 1)),
+            (_, None) => by_number(gap - 1),
+        };
+        told.now.saturating_sub(written).max(0)
+    }
+}
+
+pub(super) fn judge(told: &Told, seen: &Seen, book: &Book, now: DateTime<Utc>, pace: Pace) -> Outcome {
+    let (place, last) = (&told.node, told.last);
+    let allowed = pace.late.max(told.every.saturating_mul(3));
+    let since = book.current().map_or(i64::MAX, |account| account.since);
+    let silence = told.last_at.map_or(millis(now).saturating_sub(since), |at| told.now.saturating_sub(at));
+    if silence > allowed || (told.last == 0 && told.failed > 0) {
+        let failed = told.failed;
+        return AGENT_SILENT.because(format!(
+            "{place}: the agent wrote its last line, number {last}, {} ago (one is due each {}); {failed} were refused",
+            time(silence),
+            time(told.every),
+        ));
+    }
+    if let Some(trouble) = &seen.trouble {
+        return trouble.clone();
+    }
+    let lag = seen.lag(told);
+    if lag > pace.late {
+        return STALLED.because(match seen.newest {
+            Some(line) => format!("{place}: the newest line here is {}, the agent is at {last}: {} behind", line.seq, time(lag)),
+            None => format!("{place}: none of the agent's lines is here; it is at {last}"),
+        });
+    }
+    if let Some(held) = book.held {
+        let (count, first) = (held.loss.count, held.loss.first);
+        let ago = time(millis(now).saturating_sub(held.at));
+        return LOST.because(format!("{place}: {count} lines are lost, the first is number {first}; noticed {ago} ago"));
+    }
+    let Some(newest) = seen.newest else {
+        let due = now + TimeDelta::milliseconds(pace.late.saturating_sub(lag).saturating_add(told.every));
+        return FIRST_LINE.until(due, format!("{place}: the agent has just started and is at line {last}"));
+    };
+    let behind = book.current().and_then(|account| account.sweep).map_or(0, |sweep| millis(now).saturating_sub(sweep.began));
+    if behind > pace.lost.max(SWEEP) {
+        return BEHIND.because(format!("{place}: reading older lines again has taken {} so far", time(behind)));
+    }
+    let outstanding = book.current().map_or(0, Account::outstanding);
+    Outcome::pass(format!("{place}: line {} of {last} is here, {outstanding} are on their way", newest.seq))
+}
+
+/// The numbers for Prometheus.
+pub(super) fn numbers(told: &Told, seen: &Seen, book: &Book) -> Vec<(&'static str, f64)> {
+    let mut numbers = vec![
+        ("head_seq", number(told.last)),
+        ("lost_lines", number(book.lost)),
+        ("unaccounted_lines", number(book.unaccounted)),
+        ("outstanding_lines", number(book.current().map_or(0, Account::outstanding))),
+    ];
+    if seen.trouble.is_none() {
+        let lag = Duration::from_millis(u64::try_from(seen.lag(told)).unwrap_or(0));
+        numbers.push(("latency_seconds", lag.as_secs_f64()));
+        numbers.push(("duplicate_lines", number(u64::try_from(seen.duplicates).unwrap_or(u64::MAX))));
+    }
+    numbers
+}
+
+/// Exact up to four billions, which is enough for counting.
+fn number(count: u64) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+/// Milliseconds for people.
+fn time(millis: i64) -> String {
+    let time = Duration::from_millis(u64::try_from(millis).unwrap_or(0));
+    humantime_serde::re::humantime::format_duration(time).to_string()
+}

@@ -1,0 +1,91 @@
+//! Finding one boot's lines in Loki, window by window, so that no answer is ever cut.
+
+use tokio::time::Instant;
+
+use crate::check::Context;
+use crate::loki::lines;
+use crate::net::Budget;
+use crate::outcome::{Outcome, ReasonSpec};
+use crate::target::LokiTarget;
+
+use super::account::{Found, millis, moment};
+use super::line::{Boot, CanaryLine};
+
+/// More lines than can be read.
+pub(crate) const CUT: ReasonSpec = ReasonSpec::unknown(
+    "cut",
+    "let the agents write less often (`--every`), or give the probe more `timeout`: there are more lines than it can read in one run",
+);
+
+/// Most queries of one Run for one boot.
+const MAX_QUERIES: u32 = 24;
+/// Lines to be expected in one window at the agent's own cadence.
+const EXPECTED: i64 = 1000;
+/// Widest window: Loki has a limit for it too.
+const WIDEST: i64 = 86_400_000;
+
+/// One Run's reading of one boot's lines.
+pub(crate) struct Trace<'a> {
+    cx: &'a Context,
+    loki: &'a LokiTarget,
+    query: String,
+    node: &'a str,
+    boot: Boot,
+    budget: Budget,
+    width: i64,
+    queries: u32,
+    /// What was found.
+    pub(crate) lines: Vec<Found>,
+}
+
+impl<'a> Trace<'a> {
+    pub(crate) fn new(
+        cx: &'a Context,
+        loki: &'a LokiTarget,
+        selector: &str,
+        (node, boot): (&'a str, Boot),
+        every: i64,
+        budget: Budget,
+    ) -> Self {
+        // On a line of its own, so that a comment in the selector does not swallow it. It only spares work: each line is read.
+        let query = format!("{selector}\n|= \"{boot}\"");
+        let width = every.saturating_mul(EXPECTED).clamp(1, WIDEST);
+        Self { cx, loki, query, node, boot, budget, width, queries: 0, lines: Vec::new() }
+    }
+
+    /// Whether there is time for another query.
+    fn may_go_on(&self) -> bool {
+        self.queries < MAX_QUERIES && Instant::now() < self.budget.start + self.budget.timeout() / 4 * 3
+    }
+
+    /// Reads from `from` to before `to`, oldest first, as far as this Run goes; says how far that was.
+    pub(crate) async fn read(&mut self, from: i64, to: i64) -> Result<i64, Outcome> {
+        let mut cursor = from;
+        while cursor < to && self.may_go_on() {
+            let end = to.min(cursor.saturating_add(self.width));
+            self.queries += 1;
+            let window = (moment(cursor), moment(end));
+            match lines::read(self.cx, self.loki, &self.query, window, self.budget).await? {
+                Some(entries) => {
+                    if entries.len() < lines::LIMIT / 4 {
+                        self.width = self.width.saturating_mul(4).min(WIDEST);
+                    }
+                    let own = entries.iter().filter_map(|entry| self.own(entry));
+                    self.lines.extend(own.collect::<Vec<_>>());
+                    cursor = end;
+                }
+                None if self.width == 1 => {
+                    return Err(CUT.because(format!("more than {} lines within a millisecond", lines::LIMIT)));
+                }
+                None => self.width = (self.width / 4).max(1),
+            }
+        }
+        Ok(cursor)
+    }
+
+    /// A line of this node and this boot, whoever else claims to be it.
+    fn own(&self, entry: &lines::Entry) -> Option<Found> {
+        let line = CanaryLine::parse(&entry.text).filter(|line| line.boot == self.boot && line.node == self.node)?;
+        Some(Found { seq: line.seq, at: millis(line.at), stamp: millis(entry.at) })
+    }
+}

@@ -1,0 +1,210 @@
+//! Numbering: a number is spent when, and only when, the sink took its line.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use checks::log_path::line::{Boot, CanaryLine, Head};
+use chrono::{DateTime, Utc};
+use parking_lot::Mutex;
+use tokio::task::{JoinError, JoinHandle};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::sink::{Pen, Refused, Sink};
+use crate::clock::Clock;
+
+/// A sink that holds a line for longer than this refuses the lines that come meanwhile; before that they only come a little later.
+const PATIENCE: Duration = Duration::from_millis(200);
+/// What the sink says is logged no more often than this: it may refuse every second line of a thousand in a second.
+const LOG_PAUSE: Duration = Duration::from_secs(10);
+
+/// One start of the agent, and how far it has come. Shared with those who ask for it.
+#[derive(Debug)]
+pub(super) struct Account {
+    node: String,
+    service: String,
+    boot: Boot,
+    every: Duration,
+    clock: Clock,
+    counts: Mutex<Counts>,
+}
+
+/// What was written so far.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Counts {
+    /// Number of the last line that the sink took.
+    pub(super) last: u64,
+    /// When that line was written.
+    pub(super) last_at: Option<DateTime<Utc>>,
+    /// Lines that the sink refused.
+    pub(super) failed: u64,
+    /// Why the newest line was refused, if it was.
+    pub(super) trouble: Option<String>,
+    /// When trouble was last logged, and whether its end is still to be.
+    logged: Option<(Instant, bool)>,
+}
+
+impl Account {
+    /// Nothing written yet.
+    pub(super) fn new(node: String, service: String, boot: Boot, every: Duration, clock: Clock) -> Self {
+        Self { node, service, boot, every, clock, counts: Mutex::default() }
+    }
+
+    pub(super) fn node(&self) -> &str {
+        &self.node
+    }
+
+    pub(super) fn every(&self) -> Duration {
+        self.every
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        self.counts.lock().clone()
+    }
+
+    /// What is served to the verifier.
+    pub(super) fn head(&self) -> Head {
+        let Counts { last, last_at, failed, .. } = self.counts();
+        Head {
+            node: self.node.clone(),
+            boot: self.boot,
+            first: last.min(1),
+            last,
+            last_at,
+            failed,
+            now: self.clock.now().utc,
+            every_ms: u64::try_from(self.every.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// The line with this number, if it were written now.
+    pub(super) fn line(&self, seq: u64) -> CanaryLine {
+        let mut line = CanaryLine::new(self.node.clone(), self.boot, seq, self.clock.now().utc);
+        line.service.clone_from(&self.service);
+        line
+    }
+
+    fn next(&self) -> CanaryLine {
+        self.line(self.counts.lock().last.saturating_add(1))
+    }
+
+    /// The sink took this line.
+    fn taken(&self, line: &CanaryLine) {
+        let mut counts = self.counts.lock();
+        (counts.last, counts.last_at) = (line.seq, Some(line.at));
+        if counts.trouble.take().is_some()
+            && let Some((_, open @ true)) = &mut counts.logged
+        {
+            *open = false;
+            tracing::info!(failed = counts.failed, "the sink takes lines again");
+        }
+    }
+
+    fn refused(&self, why: &str) {
+        let mut counts = self.counts.lock();
+        counts.failed = counts.failed.saturating_add(1);
+        let quiet = counts.logged.is_none_or(|(when, _)| when.elapsed() > LOG_PAUSE);
+        if counts.trouble.replace(why.to_owned()).is_none() && quiet {
+            counts.logged = Some((Instant::now(), true));
+            tracing::warn!("the sink refuses lines: {why}");
+        }
+    }
+}
+
+/// A line on its way into a sink that may make it wait.
+#[derive(Debug)]
+struct Writing {
+    task: JoinHandle<Written>,
+    since: Instant,
+    /// A tick came meanwhile.
+    due: bool,
+}
+
+type Written = (Pen, CanaryLine, Result<(), Refused>);
+
+/// Writes a line at each tick.
+#[derive(Debug)]
+pub(super) struct Emitter {
+    account: Arc<Account>,
+    sink: Option<Sink>,
+    writing: Option<Writing>,
+}
+
+impl Emitter {
+    pub(super) fn new(account: Arc<Account>, sink: Sink) -> Self {
+        Self { account, sink: Some(sink), writing: None }
+    }
+
+    /// Until it is told to stop; before that only if nothing can ever be written again, and it says why.
+    pub(super) async fn run(mut self, stop: CancellationToken) -> Result<(), String> {
+        let mut tick = interval(self.account.every);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                written = come_back(&mut self.writing) => self.written(written)?,
+                _ = tick.tick() => self.emit(),
+            }
+        }
+    }
+
+    fn emit(&mut self) {
+        let Some(sink) = self.sink.take() else {
+            if let Some(writing) = &mut self.writing {
+                writing.due = true;
+                if writing.since.elapsed() > PATIENCE {
+                    self.account.refused("it has not taken the line before yet");
+                }
+            }
+            return;
+        };
+        let line = self.account.next();
+        match sink {
+            Sink::Journal(journal) => {
+                match journal.send(&line.text()) {
+                    Ok(()) => self.account.taken(&line),
+                    Err(error) => self.account.refused(&error.to_string()),
+                }
+                self.sink = Some(Sink::Journal(journal));
+            }
+            Sink::Pen(mut pen) => {
+                let task = tokio::task::spawn_blocking(move || {
+                    let result = pen.write(&line.text());
+                    (pen, line, result)
+                });
+                self.writing = Some(Writing { task, since: Instant::now(), due: false });
+            }
+        }
+    }
+
+    fn written(&mut self, written: Result<Written, JoinError>) -> Result<(), String> {
+        let due = self.writing.take().is_some_and(|writing| writing.due);
+        let (pen, line, result) = written.map_err(|error| format!("writing ended: {error}"))?;
+        self.sink = Some(Sink::Pen(pen));
+        match result {
+            Ok(()) => self.account.taken(&line),
+            Err(Refused { why, for_good }) => {
+                self.account.refused(&why);
+                if for_good {
+                    return Err(why);
+                }
+            }
+        }
+        if due {
+            self.emit();
+        }
+        Ok(())
+    }
+}
+
+/// The end of the write that is under way; never, while there is none.
+async fn come_back(writing: &mut Option<Writing>) -> Result<Written, JoinError> {
+    match writing {
+        Some(writing) => (&mut writing.task).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,114 @@
+use std::io::Read;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+
+use super::super::journal::Journal;
+use super::*;
+
+fn account(every: Duration) -> Arc<Account> {
+    Arc::new(Account::new("node-1".into(), "canary".into(), Boot(7), every, Clock::machine(None).0))
+}
+
+fn journal(path: &Path) -> Sink {
+    Sink::Journal(Journal::new(path.to_owned(), "canary".into()).unwrap())
+}
+
+fn received(socket: &UnixDatagram) -> CanaryLine {
+    let mut buffer = [0; 4096];
+    let length = socket.recv(&mut buffer).unwrap();
+    let text = String::from_utf8(buffer[..length].to_vec()).unwrap();
+    let message = text.lines().find_map(|line| line.strip_prefix("MESSAGE=")).unwrap();
+    CanaryLine::parse(message).unwrap()
+}
+
+#[tokio::test]
+async fn a_refused_line_spends_no_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let account = account(Duration::from_secs(1));
+    let mut emitter = Emitter::new(account.clone(), journal(&path));
+    emitter.emit();
+    let head = account.head();
+    assert_eq!((head.first, head.last, head.last_at, head.failed), (0, 0, None, 1));
+    let journald = UnixDatagram::bind(&path).unwrap();
+    emitter.emit();
+    emitter.emit();
+    drop(journald);
+    std::fs::remove_file(&path).unwrap();
+    emitter.emit();
+    assert!(account.counts().trouble.is_some());
+    let journald = UnixDatagram::bind(&path).unwrap();
+    emitter.emit();
+    let line = received(&journald);
+    assert_eq!((line.seq, line.node.as_str(), line.service.as_str(), line.boot), (3, "node-1", "canary", Boot(7)));
+    let head = account.head();
+    assert_eq!((head.first, head.last, head.last_at, head.failed), (1, 3, Some(line.at), 2));
+    assert_eq!(account.counts().trouble, None);
+}
+
+#[tokio::test]
+async fn a_journald_that_does_not_read_costs_lines_but_leaves_no_gap() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let journald = UnixDatagram::bind(&path).unwrap();
+    let account = account(Duration::from_secs(1));
+    let mut emitter = Emitter::new(account.clone(), journal(&path));
+    while account.counts().failed < 3 {
+        emitter.emit();
+    }
+    let taken = account.counts().last;
+    for seq in 1..=taken {
+        assert_eq!(received(&journald).seq, seq);
+    }
+    emitter.emit();
+    assert_eq!(received(&journald).seq, taken + 1);
+}
+
+/// A pipe whose reader waits: the write is stuck, the agent is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stuck_pipe_counts_as_refused_and_numbers_go_on_where_they_were() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pipe");
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    let mut reader = std::fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+    // Opened without O_NONBLOCK, as a shell does it for standard output.
+    let pen = Pen::of(std::fs::OpenOptions::new().write(true).open(&path).unwrap());
+    let account = account(Duration::from_millis(1));
+    let stop = CancellationToken::new();
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(Emitter::new(account.clone(), Sink::Pen(pen)).run(stop.clone()));
+    let until = async |what: &str, level: &dyn Fn(Counts) -> bool| {
+        let reached = async {
+            while !level(account.counts()) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_mins(1), reached).await.expect(what);
+    };
+    until("the pipe is full", &|counts| counts.failed > 50).await;
+    let stuck = account.counts().last;
+    let (mut text, mut buffer) = (Vec::new(), [0; 4096]);
+    let lines = |text: &[u8]| text.split(|byte| *byte == b'\n').count() - 1;
+    while u64::try_from(lines(&text)).unwrap() < stuck {
+        let length = reader.read(&mut buffer).unwrap();
+        text.extend_from_slice(&buffer[..length]);
+    }
+    until("it goes on", &|counts| counts.last > stuck).await;
+    stop.cancel();
+    tasks.join_next().await.unwrap().unwrap().unwrap();
+    let text = String::from_utf8(text).unwrap();
+    for (line, seq) in text.lines().zip(1..=stuck) {
+        assert_eq!(CanaryLine::parse(line).map(|line| line.seq), Some(seq));
+    }
+}
+
+#[tokio::test]
+async fn it_ends_when_nobody_reads_any_more() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let pen = Pen::of(std::fs::File::from(std::os::fd::OwnedFd::from(writer)));
+    let run = Emitter::new(account(Duration::from_millis(1)), Sink::Pen(pen)).run(CancellationToken::new());
+    let end = tokio::time::timeout(Duration::from_mins(1), run).await.unwrap();
+    assert!(end.unwrap_err().contains("nobody reads"));
+}
