@@ -77,6 +77,8 @@ pub struct Context {
     pub uptime: Duration,
     /// The newest heartbeat sent for this probe, if any.
     pub beat: Option<Beat>,
+    /// Whether a person looks from the command line, beside a verifier that may be looking too.
+    pub by_hand: bool,
 }
 
 impl Context {
@@ -128,6 +130,11 @@ pub trait Check: DeserializeOwned + Serialize + JsonSchema + Send + Sync + 'stat
         Vec::new()
     }
 
+    /// Whether it writes to its targets: its own canary, nothing else. The document's rules keep it off the old side.
+    fn writes(&self) -> bool {
+        false
+    }
+
     /// Looks once. Infallible: errors are outcomes.
     fn run<'a>(&'a self, cx: &'a Context, memory: Self::Memory) -> BoxFuture<'a, Report<Self::Memory>>;
 
@@ -161,6 +168,10 @@ pub trait DynCheck: Send + Sync {
     fn targets(&self) -> Vec<TargetUse>;
     /// See [`Check::validate`].
     fn validate(&self) -> Vec<FieldError>;
+    /// See [`Check::writes`].
+    fn writes(&self) -> bool {
+        false
+    }
     /// See [`Check::run`]. `None` memory means a fresh start.
     fn run<'a>(&'a self, cx: &'a Context, memory: Option<&'a [u8]>) -> BoxFuture<'a, Result<Report<Vec<u8>>, MemoryError>>;
     /// See [`Check::control`].
@@ -193,6 +204,10 @@ impl<C: Check> DynCheck for C {
 
     fn validate(&self) -> Vec<FieldError> {
         Check::validate(self)
+    }
+
+    fn writes(&self) -> bool {
+        Check::writes(self)
     }
 
     fn run<'a>(&'a self, cx: &'a Context, memory: Option<&'a [u8]>) -> BoxFuture<'a, Result<Report<Vec<u8>>, MemoryError>> {

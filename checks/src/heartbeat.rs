@@ -18,12 +18,17 @@ const OVERDUE_BEAT: ReasonSpec =
 /// Nothing since the start, but it is early.
 const NO_BEAT_YET: ReasonSpec =
     ReasonSpec::unknown("no_beat_yet", "wait for the next heartbeat: one from before the start or the switch is no evidence");
+/// A look from the command line.
+const BY_HAND: ReasonSpec = ReasonSpec::unknown(
+    "by_hand",
+    "ask the verifier instead (`cutover probes list`): heartbeats are sent to it, a look by hand can not see them",
+);
 
 /// The newest heartbeat that was sent for this probe (`POST /v1/probes/{probe}/heartbeat`) says that all is well and is no older
 /// than `within`.
 ///
 /// Fail: the sender reported a failure, or is overdue; silence since the verifier's start counts as overdue once the verifier is
-/// up for longer than `within`. Unknown: nothing came yet, and it is too early to call it overdue.
+/// up for longer than `within`. Unknown: nothing came yet, and it is too early to call it overdue; or a person looks by hand.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Heartbeat {
@@ -69,7 +74,7 @@ impl Check for Heartbeat {
     const META: Meta = Meta {
         kind: "heartbeat",
         nature: Nature::Continuous,
-        reasons: &[&[REPORTED_FAILURE, OVERDUE_BEAT, NO_BEAT_YET]],
+        reasons: &[&[REPORTED_FAILURE, OVERDUE_BEAT, NO_BEAT_YET, BY_HAND]],
         control: OVERDUE_BEAT,
         measures: &["age_seconds"],
         waivable: true,
@@ -90,6 +95,10 @@ impl Check for Heartbeat {
 
     fn run<'a>(&'a self, cx: &'a Context, (): ()) -> BoxFuture<'a, Report<()>> {
         Box::pin(async move {
+            if cx.by_hand {
+                let words = "heartbeats come to the running verifier, not to this command";
+                return Report::new(Step::whole(BY_HAND.because(words)), ());
+            }
             let beat = cx.beat.as_ref();
             let mut report = Report::new(Step::whole(self.judge(beat, cx.uptime)), ());
             report.measures.extend(beat.map(|beat| Measure {
@@ -148,6 +157,12 @@ mod tests {
     async fn silence_is_unknown_first_and_overdue_later() {
         assert_eq!(outcome(None, 600).await.reason(), Some(&NO_BEAT_YET.into()));
         assert_eq!(outcome(None, 601).await.reason(), Some(&OVERDUE_BEAT.into()));
+    }
+
+    #[tokio::test]
+    async fn a_look_by_hand_sees_no_heartbeat() {
+        let cx = Context { beat: Some(beat(1, true)), by_hand: true, ..context() };
+        assert_eq!(part(&report_of(&ten_minutes(), &cx).await, PartId::WHOLE).reason(), Some(&BY_HAND.into()));
     }
 
     #[tokio::test]

@@ -109,6 +109,7 @@ pub fn registry() -> Registry {
         Entry::of::<log_path::canary::LogCanary>(),
         Entry::of::<loki::ingest::LokiIngest>(),
         Entry::of::<loki::ready::LokiReady>(),
+        Entry::of::<postgres::canary::PostgresCanary>(),
         Entry::of::<postgres::ready::PostgresReady>(),
         Entry::of::<prometheus::promql::Promql>(),
         Entry::of::<net::tcp::Tcp>(),

@@ -2,6 +2,7 @@
 //! hostile ones, and a check that does what a file tells it.
 
 mod callers;
+mod canary;
 mod checks;
 mod damage;
 mod detection;

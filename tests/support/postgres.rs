@@ -1,7 +1,7 @@
 //! PostgreSQL, the distribution's: a real cluster on a folder and a port of its own.
 
 use std::ops::Deref;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +24,7 @@ const STOP: Duration = Duration::from_secs(30);
 pub struct Postgres {
     process: Arc<Process>,
     port: u16,
+    data: PathBuf,
 }
 
 impl Postgres {
@@ -56,7 +57,7 @@ impl Postgres {
             .user(user)
             // SIGTERM would wait for the clients to leave.
             .ends_by(Signal::INT);
-        let postgres = Self { process: world.start(server)?, port };
+        let postgres = Self { process: world.start(server)?, port, data: data.into() };
         postgres.ready("postgres").await?;
         let postgres_database = connect(&postgres.url("postgres", "postgres", "postgres")).await?;
         postgres_database.batch_execute("CREATE ROLE server LOGIN PASSWORD 'server'").await?;
@@ -96,6 +97,11 @@ impl Postgres {
     /// Its port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Its data directory, to be copied or put back while it is stopped.
+    pub fn data(&self) -> &Path {
+        &self.data
     }
 
     /// Logs in as the application.

@@ -51,6 +51,7 @@ pub(super) fn check(problems: &mut Problems<'_>, root: &Node, parts: &Parts) {
             targets(problems, root, parts, probe, &mut used);
         }
     }
+    canaries(problems, root, parts);
     for target in parts.targets.keys().filter(|target| !used.contains(target.as_str())) {
         let message = format!("target `{target}` is not used by any probe");
         problems.warn(root, &spec.key("targets").key(target), message, "remove it, or name it in a check");
@@ -229,4 +230,49 @@ fn targets<'a>(problems: &mut Problems<'_>, root: &Node, parts: &'a Parts, probe
         };
         problems.value(root, &probe.path.key("check").key(entry.meta.kind).key(field), message, hint);
     }
+}
+
+/// Where a check writes its canary: to the new side only, and to no other probe's row. That a target is the old side can be seen
+/// when a probe of it is retired by the switch, and that two names are one server when they have one connection string.
+fn canaries(problems: &mut Problems<'_>, root: &Node, parts: &Parts) {
+    let phases = || parts.phases.iter().enumerate();
+    let all = || phases().flat_map(|(position, phase)| phase.probes.iter().map(move |probe| (position, probe)));
+    let named = |probe: &ProbePart| probe.check.as_ref().map(|(_, check)| check.targets()).unwrap_or_default();
+    let mut written: BTreeMap<String, &str> = BTreeMap::new();
+    for (position, probe) in all() {
+        let Some((entry, check)) = probe.check.as_ref().filter(|(_, check)| check.writes()) else { continue };
+        for TargetUse { field, name, .. } in check.targets() {
+            let path = probe.path.key("check").key(entry.meta.kind).key(field);
+            let until = |other: &ProbePart| {
+                let until = other.fit.value.until.as_ref()?;
+                parts.phases.iter().position(|phase| phase.name == *until)
+            };
+            let leaves = |(_, other): &(usize, &ProbePart)| {
+                until(other).is_some_and(|at| at <= position) && named(other).iter().any(|used| used.name == name)
+            };
+            if let Some((_, other)) = all().find(leaves) {
+                let (other, until) = (&other.fit.value.name, other.fit.value.until.as_deref().unwrap_or_default());
+                let message = format!("`{name}` is the old side: probe `{other}` looks at it until phase `{until}` switches");
+                problems.value(root, &path, message, format!("`{}` writes: name the target on the new side", entry.meta.kind));
+            }
+            if let Some(twin) = twin(parts, &name) {
+                let message = format!("`{name}` has the same connection string as `{twin}`");
+                let hint = format!("`{}` writes: make sure that its target is the new side and has one name", entry.meta.kind);
+                problems.value(root, &path, message, hint);
+            }
+            if let Some(first) = written.get(&name) {
+                let message = format!("probe `{first}` writes to `{name}` already");
+                problems.value(root, &path, message, "remove one of them: they would take each other for a second verifier");
+            } else {
+                written.insert(name, &probe.fit.value.name);
+            }
+        }
+    }
+}
+
+/// Another name for the server that this target is, as far as the document tells.
+fn twin<'a>(parts: &'a Parts, name: &str) -> Option<&'a str> {
+    let Some(Some(Target::Postgres(own))) = parts.targets.get(name) else { return None };
+    let same = |target: &Option<Target>| matches!(target, Some(Target::Postgres(other)) if other.dsn == own.dsn);
+    parts.targets.iter().find(|(other, target)| *other != name && same(target)).map(|(other, _)| other.as_str())
 }

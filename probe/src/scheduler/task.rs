@@ -112,6 +112,7 @@ impl ProbeTask {
             // What came before the phase's switch is no evidence of what it switched to.
             uptime: self.shared.started.elapsed().min(since_switch),
             beat: self.shared.beats.get(&self.plan.name, now).filter(|beat| beat.age <= since_switch),
+            by_hand: false,
         }
     }
 

@@ -77,7 +77,7 @@ fn answer(columns: &[(&str, &str)]) -> Vec<u8> {
     [rows.concat(), message(b'Z', b"I")].concat()
 }
 
-const GOOD: [(&str, &str); 11] = [
+const GOOD: [(&str, &str); 12] = [
     ("version", "17.1"),
     ("in_recovery", "f"),
     ("transaction_read_only", "off"),
@@ -87,7 +87,8 @@ const GOOD: [(&str, &str); 11] = [
     ("zero_damaged_pages", "off"),
     ("ignore_checksum_failure", "off"),
     ("data_checksums", "on"),
-    ("datname", "app"),
+    ("boot", "1793800000.123456"),
+    ("database", "16384"),
     ("system_identifier", "7300000000000000001"),
 ];
 
@@ -104,7 +105,7 @@ async fn a_good_answer_passes_and_names_the_server() {
     let file = Dsn::new(&dsn(server.address, "disable"));
     let report = report_of(&ready(), &file.context()).await;
     assert_eq!(part(&report, PartId::WHOLE).label(), "pass", "{report:?}");
-    assert_eq!(report.identities.get("target").map(String::as_str), Some("7300000000000000001"));
+    assert_eq!(report.identities.get("target").map(String::as_str), Some("7300000000000000001/16384"));
     assert_eq!(report.measures.len(), 1);
 }
 
@@ -124,7 +125,9 @@ async fn every_value_of_the_answer_is_judged() {
         ("zero_damaged_pages", "on", "unsafe_setting"),
         ("ignore_checksum_failure", "on", "unsafe_setting"),
         ("system_identifier", "x", "unreadable"),
-        ("datname", "", "unreadable"),
+        ("database", "", "unreadable"),
+        ("database", "x", "unreadable"),
+        ("boot", "", "unreadable"),
         ("data_checksums", "off", "pass"),
     ] {
         assert_eq!(reason_with(name, value).await, expected, "{name} = {value}");

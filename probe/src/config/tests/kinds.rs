@@ -18,7 +18,7 @@ const fn meta(kind: &'static str, nature: Nature) -> Meta {
 }
 
 pub(super) fn registry() -> Registry {
-    Registry::new([Entry::of::<Look>(), Entry::of::<Compare>(), Entry::of::<Pulse>()])
+    Registry::new([Entry::of::<Look>(), Entry::of::<Compare>(), Entry::of::<Pulse>(), Entry::of::<Mark>()])
 }
 
 /// Looks at a Loki.
@@ -62,6 +62,14 @@ struct Pulse {
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     within: Duration,
+}
+
+/// Writes to a PostgreSQL.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Mark {
+    /// Name of the target, of kind `postgres`.
+    on: String,
 }
 
 macro_rules! blind {
@@ -111,6 +119,21 @@ impl Check for Compare {
 impl Check for Pulse {
     const META: Meta = meta("pulse", Nature::Continuous);
     type Memory = ();
+
+    blind!();
+}
+
+impl Check for Mark {
+    const META: Meta = meta("mark", Nature::Continuous);
+    type Memory = ();
+
+    fn targets(&self) -> Vec<TargetUse> {
+        vec![TargetUse { field: "on", kind: TargetKind::Postgres, name: self.on.clone() }]
+    }
+
+    fn writes(&self) -> bool {
+        true
+    }
 
     blind!();
 }

@@ -73,6 +73,14 @@ fn an_unused_target_and_a_short_wait_are_remarks() {
 }
 
 #[test]
+fn a_canary_on_the_new_side_may_leave_with_a_later_phase() {
+    let text = FULL.trim_end().to_owned()
+        + "\n    - {name: canary, check: {mark: {on: k3s-pg}}, until: after}\n  - {name: after, probes: [{name: end, check: {pulse: {within: 1m}}}, {name: still, check: {mark: {on: docker-pg}}}]}\n";
+    let config = parse(&text).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(config.plan.phases.len(), 3);
+}
+
+#[test]
 fn an_alias_stands_for_its_anchor() {
     let text =
         FULL.replace("docker-pg: {postgres: {dsn: {env: PG_OLD_DSN}}}", "docker-pg: &pg {postgres: {dsn: {env: PG_OLD_DSN}}}");
