@@ -31,9 +31,6 @@ const NOT_A_NUMBER: ReasonSpec = ReasonSpec::fail(
 /// Prometheus does not take the query.
 const BAD_QUERY: ReasonSpec =
     ReasonSpec::unknown("bad_query", "mend the query: Prometheus refuses it with the words in the evidence");
-/// Prometheus does not take our token, or wants one.
-const TOKEN_REFUSED: ReasonSpec =
-    ReasonSpec::unknown("token_refused", "give the target a `token` that may query: Prometheus does not let the verifier in");
 /// Prometheus itself says that the result may be wrong.
 const PARTIAL: ReasonSpec =
     ReasonSpec::unknown("partial_result", "mend what Prometheus warns of in the evidence: its result may be wrong or incomplete");
@@ -51,7 +48,7 @@ const ANSWERS: &[ReasonSpec] = &[
     SEVERAL_SAMPLES,
     NOT_A_NUMBER,
     BAD_QUERY,
-    TOKEN_REFUSED,
+    fetch::TOKEN_REFUSED,
     PARTIAL,
     CLOCK_SKEW,
     reasons::SECRET_MISSING,
@@ -130,7 +127,7 @@ fn document(reply: &Reply) -> Result<Value, Outcome> {
         200..=299 | 400 | 422 if reply.is_html() => Some(fetch::HTML),
         200 | 400 | 422 => None,
         300..=399 => Some(fetch::REDIRECT),
-        401 | 403 => Some(TOKEN_REFUSED),
+        401 | 403 => Some(fetch::TOKEN_REFUSED),
         500..=599 => Some(SERVER_ERROR),
         _ => Some(WRONG_REPLY),
     };
