@@ -10,6 +10,7 @@ use checks::log_path::line::SERVICE;
 use clap::{Parser, Subcommand};
 
 use crate::agent::{self, SinkKind};
+use crate::check::{self, CheckArgs};
 use crate::config::cli::ConfigCommand;
 use crate::telemetry::{LogArgs, complain};
 use crate::verifier::{self, Failure};
@@ -25,10 +26,12 @@ struct Args {
 const EXAMPLES: &str = "Examples:
   probe config example > migration.yaml      write a first document
   probe config check migration.yaml          find all its mistakes at once
+  probe check --config.file migration.yaml   look once with every probe
   probe verifier --config.file migration.yaml --state.dir ./state
   probe agent --node node-1                  on each node: canary lines into its journal
 
-Exit codes: 0 done · 1 the verifier or the agent had to stop · 2 wrong usage, document, token file, state directory or sink";
+Exit codes: 0 done · 1 the verifier or the agent had to stop · 2 wrong usage, document, token file, state directory or sink;
+`probe check` has those of `cutover`, see its help";
 
 #[derive(Debug, Subcommand)]
 enum ProbeCommand {
@@ -36,6 +39,8 @@ enum ProbeCommand {
     Verifier(VerifierArgs),
     /// Write numbered canary lines into this node's journal, and tell how far they have come.
     Agent(AgentArgs),
+    /// Run probes once, by hand, and show what they see.
+    Check(Box<CheckArgs>),
     /// Check a Migration document, or print its schema or an example.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -103,6 +108,7 @@ pub fn main(registry: Registry) -> ExitCode {
     match Args::parse().command {
         ProbeCommand::Verifier(args) => ended(verifier::run(args, registry)),
         ProbeCommand::Agent(args) => ended(agent::run(args)),
+        ProbeCommand::Check(args) => ExitCode::from(check::main(&args, &registry).code),
         ProbeCommand::Config(command) => ExitCode::from(command.run(&registry)),
     }
 }

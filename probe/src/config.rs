@@ -33,6 +33,7 @@ use self::problem::Problems;
 pub use self::problem::{ConfigErrors, Place, Problem};
 pub use self::schema::schema;
 use self::tree::{Kind, Node, Span};
+pub(crate) use self::typed::instead;
 use crate::plan::{Plan, ProbeName};
 
 /// Largest document that is read, in bytes.

@@ -28,6 +28,7 @@ mod version;
 
 pub use audit::VerifyDir;
 pub use render::Format;
+pub(crate) use render::painted;
 
 use client::Client;
 use render::{Collected, Io, Keyboard};

@@ -127,8 +127,7 @@ fn voided(state: &State, run: &Run) -> Vec<Event> {
 
 /// The reported parts, and those that were there before and are not any more.
 fn complete_parts(state: &State, probe: &ProbePlan, reported: &BTreeMap<PartId, Outcome>) -> BTreeMap<PartId, Outcome> {
-    if reported.len() > MAX_PARTS {
-        let flood = engine::FLOOD.because(format!("{} parts, more than {MAX_PARTS}", reported.len()));
+    if let Some(flood) = flood(reported) {
         return BTreeMap::from([(PartId::new(PartId::WHOLE), flood)]);
     }
     let mut parts = reported.clone();
@@ -251,4 +250,14 @@ fn verdict_edges(evaluation: &Evaluation, before: Option<&Evaluation>) -> Vec<Ev
 fn brief(blocker: &Blocker) -> String {
     let probe = blocker.probe.as_deref().unwrap_or("-");
     format!("{}/{probe}: {}", blocker.phase, blocker.reason)
+}
+
+fn flood(reported: &BTreeMap<PartId, Outcome>) -> Option<Outcome> {
+    let words = || format!("{} parts, more than {MAX_PARTS}", reported.len());
+    (reported.len() > MAX_PARTS).then(|| engine::FLOOD.because(words()))
+}
+
+/// What one look comes to by itself, without what was seen before.
+pub fn at_one_look(reported: &BTreeMap<PartId, Outcome>) -> Outcome {
+    flood(reported).unwrap_or_else(|| worst(reported))
 }

@@ -5,6 +5,7 @@ pub mod api;
 pub mod apply;
 pub mod audit;
 pub mod auth;
+pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod config;

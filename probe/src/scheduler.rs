@@ -1,7 +1,7 @@
 //! The scheduler: one supervised task per probe. It decides when to look, never what it means. Tasks never retry: the next
 //! tick does. A panic, a hang or a flood of one check is an Unknown of its own probe and disturbs no other.
 
-mod supervise;
+pub(crate) mod supervise;
 mod task;
 
 use std::collections::BTreeMap;

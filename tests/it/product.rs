@@ -1,6 +1,8 @@
 //! Does the product keep its promises as it is shipped? Its own binaries as processes of their own, against real servers,
 //! hostile ones, and a check that does what a file tells it.
 
+mod agent;
+mod by_hand;
 mod callers;
 mod canary;
 mod checks;

@@ -201,7 +201,7 @@ fn found_word(found: &str) -> &str {
 }
 
 /// What to write instead of a name that is not known: the nearest one, or all.
-pub(super) fn instead(name: &str, known: &[&str], what: &str) -> String {
+pub(crate) fn instead(name: &str, known: &[&str], what: &str) -> String {
     if let Some(near) = nearest(name, known) {
         return format!("did you mean `{near}`?");
     }

@@ -24,7 +24,7 @@ pub(crate) use gate::{Brief, server_now, soak_left};
 pub(crate) use probes::{History, Listing, grade};
 pub(crate) use report::Checklist;
 pub(crate) use status::{Done, Overrides, Screen};
-pub(crate) use text::moment;
+pub(crate) use text::{moment, painted};
 
 /// How stdout is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -110,8 +110,8 @@ impl Io<'_> {
     /// Writes data.
     pub(crate) fn show(&mut self, thing: &dyn Show) {
         let text = match self.format {
-            Format::Table => text::painted(&thing.lines(false)),
-            Format::Wide => text::painted(&thing.lines(true)),
+            Format::Table => painted(&thing.lines(false)),
+            Format::Wide => painted(&thing.lines(true)),
             Format::Json => pretty(&thing.body()),
             Format::Yaml => yaml(&thing.body()),
             Format::Name => text::joined(&thing.names()),
@@ -136,7 +136,7 @@ impl Io<'_> {
 
     /// Writes a line for people to stderr.
     pub(crate) fn say(&mut self, line: impl AsRef<str>) {
-        let line = text::painted(&[line.as_ref().to_owned()]);
+        let line = painted(&[line.as_ref().to_owned()]);
         // Talk that nobody reads changes nothing.
         drop(self.err.write_all(line.as_bytes()).and_then(|()| self.err.flush()));
     }

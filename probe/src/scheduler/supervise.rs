@@ -11,15 +11,15 @@ use tokio::time::timeout;
 const GRACE: Duration = Duration::from_millis(250);
 
 /// A Run that came to an end, one way or the other.
-pub(super) struct Looked {
+pub(crate) struct Looked {
     /// The sight, with the Memory for the next Run if this one left any.
-    pub(super) report: Report<Option<Vec<u8>>>,
+    pub(crate) report: Report<Option<Vec<u8>>>,
     /// The Memory of earlier Runs is of no use any more.
-    pub(super) forget: bool,
+    pub(crate) forget: bool,
 }
 
 /// One look. Always an answer: a panic, a hang, a flood and unreadable Memory are Unknown.
-pub(super) async fn look(run: impl Future<Output = Result<Report<Vec<u8>>, MemoryError>>, limit: Duration) -> Looked {
+pub(crate) async fn look(run: impl Future<Output = Result<Report<Vec<u8>>, MemoryError>>, limit: Duration) -> Looked {
     let answer = timeout(limit.saturating_add(GRACE), AssertUnwindSafe(run).catch_unwind()).await;
     let unknown = |outcome: Outcome, forget| Looked { report: Report::new(Step::whole(outcome), None), forget };
     match answer {
@@ -39,7 +39,7 @@ pub(super) async fn look(run: impl Future<Output = Result<Report<Vec<u8>>, Memor
 }
 
 /// One negative control. Only a Fail with its own reason earns trust; everything that goes wrong here is Unknown.
-pub(super) async fn control(run: impl Future<Output = Outcome>, limit: Duration) -> Outcome {
+pub(crate) async fn control(run: impl Future<Output = Outcome>, limit: Duration) -> Outcome {
     match timeout(limit.saturating_add(GRACE), AssertUnwindSafe(run).catch_unwind()).await {
         Err(_elapsed) => hung(limit),
         Ok(Err(panic)) => why::PANIC.because(words(&*panic)),
