@@ -15,7 +15,7 @@ package_of() {
     promtool) echo prometheus ;;
     setpriv | flock) echo util-linux ;;
     chromedriver) echo chromium-driver ;;
-    curl | patch | chromium) echo "$1" ;;
+    curl | patch | chromium | openssl) echo "$1" ;;
   esac
 }
 

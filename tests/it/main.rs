@@ -10,4 +10,6 @@ mod model;
 #[cfg(test)]
 mod product;
 #[cfg(test)]
+mod readme;
+#[cfg(test)]
 mod tidy;

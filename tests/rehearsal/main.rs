@@ -20,6 +20,7 @@ use screen::Screen;
 #[derive(Debug, Parser)]
 #[command(
     name = "tests/rehearse",
+    bin_name = "tests/rehearse",
     after_help = "Examples:\n  tests/rehearse\n  tests/rehearse --keep   leave it running, with the addresses\n  tests/rehearse --fast   shorter soaks, for CI"
 )]
 struct Args {
