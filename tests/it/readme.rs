@@ -70,7 +70,7 @@ impl Desk {
 
     /// Runs a block line by line, and says the exit code of each.
     async fn run(&self, block: &str) -> (Vec<i32>, Output) {
-        let coded: String = block.lines().map(|line| format!("{line}\necho $? >> codes\n")).collect();
+        let coded = block.lines().map(|line| format!("{line}\necho $? >> codes\n")).collect::<Vec<_>>().concat();
         let output = self.world.run(self.bash(&format!("rm -f codes\n{coded}")), PATIENCE).await.unwrap();
         let codes = fs::read_to_string(self.world.dir().join("codes")).unwrap();
         (codes.lines().map(|code| code.parse().unwrap()).collect(), output)
