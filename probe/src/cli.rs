@@ -12,6 +12,7 @@ use clap::{Parser, Subcommand};
 use crate::agent::{self, SinkKind};
 use crate::check::{self, CheckArgs};
 use crate::config::cli::ConfigCommand;
+use crate::init::{self, InitArgs};
 use crate::telemetry::{LogArgs, complain};
 use crate::verifier::{self, Failure};
 
@@ -24,7 +25,7 @@ struct Args {
 }
 
 const EXAMPLES: &str = "Examples:
-  probe config example > migration.yaml      write a first document
+  probe init                                 write a first document
   probe config check migration.yaml          find all its mistakes at once
   probe check --config.file migration.yaml   look once with every probe
   probe verifier --config.file migration.yaml --state.dir ./state
@@ -39,6 +40,8 @@ enum ProbeCommand {
     Verifier(VerifierArgs),
     /// Write numbered canary lines into this node's journal, and tell how far they have come.
     Agent(AgentArgs),
+    /// Write a first Migration document, from flags or a few answers.
+    Init(Box<InitArgs>),
     /// Run probes once, by hand, and show what they see.
     Check(Box<CheckArgs>),
     /// Check a Migration document, or print its schema or an example.
@@ -108,6 +111,7 @@ pub fn main(registry: Registry) -> ExitCode {
     match Args::parse().command {
         ProbeCommand::Verifier(args) => ended(verifier::run(args, registry)),
         ProbeCommand::Agent(args) => ended(agent::run(args)),
+        ProbeCommand::Init(args) => ExitCode::from(init::main(*args, &registry).code),
         ProbeCommand::Check(args) => ExitCode::from(check::main(&args, &registry).code),
         ProbeCommand::Config(command) => ExitCode::from(command.run(&registry)),
     }

@@ -15,6 +15,7 @@ pub mod event;
 pub mod events;
 pub mod exit;
 pub mod gate;
+pub mod init;
 pub mod ledger;
 pub mod metrics;
 pub mod now;

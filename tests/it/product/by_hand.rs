@@ -92,3 +92,20 @@ async fn wrong_words_have_their_own_exit_codes() {
     assert_eq!((broken.code, &json(&broken)["error"]["exit"]), (2, &2.into()));
     assert_eq!(check(&world, &document, &["--times", "0"], &[]).await.code, 2);
 }
+
+#[tokio::test]
+async fn a_first_document_is_written_without_a_terminal_and_holds() {
+    let world = World::new().unwrap();
+    let file = world.dir().join("first.yaml").display().to_string();
+    let probe = async |args: &[&str]| {
+        let spec = Spec::new("probe", binary("probe").unwrap()).args(args.iter().copied());
+        world.run(spec, LIMIT).await.unwrap()
+    };
+    let written = probe(&["init", "-o", &file]).await;
+    assert_eq!((written.code, written.stdout.as_str()), (0, ""), "{written:?}");
+    assert!(written.stderr.contains("edit the lines with example values"), "{}", written.stderr);
+    assert_eq!(probe(&["config", "check", &file]).await.code, 0);
+    let again = probe(&["init", "-o", &file]).await;
+    assert_eq!(again.code, 2, "{again:?}");
+    assert!(again.stderr.contains("--force"), "{}", again.stderr);
+}
