@@ -14,6 +14,7 @@ mod heartbeat;
 mod input;
 mod metrics;
 mod page;
+mod postgres_canary;
 mod reload;
 mod restart;
 mod shutdown;
