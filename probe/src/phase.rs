@@ -175,6 +175,9 @@ impl<'a> Desk<'a> {
         if ttl.is_zero() || ttl > MAX_OVERRIDE {
             return Err(invalid("an override lasts longer than nothing and at most 7 days"));
         }
+        if let Some(id) = self.state.overridden(probe, self.now.t) {
+            return Err(conflict(format!("override {id} of probe {name} is active already; revoke it first to change it")));
+        }
         if self.state.durable.overrides.len() >= MAX_RECORDS {
             return Err(conflict("too many overrides are active; revoke some"));
         }

@@ -168,6 +168,7 @@ fn overrides_name_waivable_probes_for_a_while() {
     let look = &plan.phases[0].probes[0];
     assert_eq!(state.overridden(look, now(69).t), Some(0));
     assert_eq!(state.overridden(look, now(70).t), None);
+    assert_eq!(refused(&mut state, wish("a-look", 60)), RefusalKind::Conflict, "one at a time");
     say(&mut state, Wish::Revoke(0)).unwrap();
     assert_eq!(state.overridden(look, now(11).t), None);
     assert_eq!(refused(&mut state, Wish::Revoke(0)), RefusalKind::NotFound);

@@ -88,7 +88,8 @@ impl Oracle<'_> {
             }
             Act::Acknowledge(phase) => known(*phase) && self.latched().iter().any(|(of, _)| of == phase),
             Act::Override(probe, span) => {
-                *span > 0 && doc.and_then(|doc| doc.probe(*probe)).is_some_and(|(_, probe)| probe.waivable)
+                let named = doc.and_then(|doc| doc.probe(*probe));
+                *span > 0 && named.is_some_and(|(_, probe)| probe.waivable && !self.overridden(probe))
             }
             Act::Revoke(ordinal) => self.revocable(*ordinal),
             Act::Record(name, value) => {
