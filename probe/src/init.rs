@@ -82,7 +82,7 @@ pub enum Phase {
     Loki,
     /// Grafana moves
     Grafana,
-    /// `PostgreSQL` moves
+    /// PostgreSQL moves
     Postgres,
 }
 
