@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use tests::standin::{Datasource, Flaws, Mood};
 use tests::{Postgres, Spec};
 
@@ -11,14 +11,14 @@ use crate::screen::Screen;
 
 const DUMP: Duration = Duration::from_mins(1);
 
-/// What `probe config schema` tells to run once on the new side, for the check's own numbers.
-const CANARY: &str = "CREATE SCHEMA phasegate;
-CREATE TABLE phasegate.canary (slot text PRIMARY KEY, beat bigint NOT NULL, writer text NOT NULL, at timestamptz NOT NULL,
-  home text NOT NULL) WITH (fillfactor = 25, autovacuum_vacuum_threshold = 200, autovacuum_vacuum_scale_factor = 0);
-INSERT INTO phasegate.canary SELECT slot, 0, '', now(), system_identifier || '/' || (SELECT oid FROM pg_database WHERE
-  datname = current_database()) FROM pg_control_system(), (VALUES ('verifier'), ('hand')) AS slots (slot);
-GRANT USAGE ON SCHEMA phasegate TO server;
-GRANT SELECT, UPDATE ON phasegate.canary TO server;";
+/// The SQL that the check itself tells to run once on the new side, for this role.
+fn canary_table(role: &str) -> Result<String> {
+    let registry = checks::registry();
+    let reason = registry.get("postgresCanary").and_then(|entry| entry.meta.reasons().find(|reason| reason.name == "not_set_up"));
+    let next = reason.context("postgresCanary does not say how it is set up")?.next;
+    let (_, sql) = next.split_once("CREATE SCHEMA").context("the reason not_set_up holds no SQL")?;
+    Ok(format!("CREATE SCHEMA{sql}").replace("ROLE", role))
+}
 
 impl Homelab<'_> {
     /// Phase 1: Alloy and an agent on the node; then Promtail stops.
@@ -68,7 +68,10 @@ impl Homelab<'_> {
         let orders: i64 = over_there.query_one("SELECT count(*) FROM orders", &[]).await?.get(0);
         ensure!(u64::try_from(orders)? == written, "{orders} of {written} orders arrived");
         Screen::say(&format!("pg_dump | psql: {orders} orders are on the new side"));
-        self.new.postgres.connect_as_superuser().await?.batch_execute(CANARY).await?;
+        self.new.postgres.connect_as_superuser().await?.batch_execute(&canary_table("server")?).await?;
+        Screen::say(
+            "the table for our own numbers is made on the new side, with the SQL that `probe check k3s-pg-commits` prints",
+        );
         Screen::say("the application writes to the new side; docker compose stop postgres");
         self.application.point_at(&self.new.postgres.dsn()).await?;
         self.old.postgres.stop().await.map(drop)
