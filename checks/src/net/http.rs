@@ -248,6 +248,10 @@ impl Check for Http {
         for code in self.status.iter().filter(|code| !(200..=599).contains(*code)) {
             wrong("status", format!("{code} is not a status code"), "use 200 to 599");
         }
+        let asks_for_a_body = self.json.is_some() || self.contains.is_some();
+        if let Some(code) = self.status.iter().find(|code| asks_for_a_body && matches!(code, 204 | 205 | 304)) {
+            wrong("status", format!("a reply with {code} has no body"), "leave out the status, or `json` and `contains`");
+        }
         if self.contains.as_deref() == Some("") {
             wrong("contains", "every text contains the empty one".into(), "leave it out, or name a text");
         }

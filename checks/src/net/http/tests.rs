@@ -178,5 +178,7 @@ fn rules_of_the_fields_are_told() {
     assert_eq!(fields(json!({"url": "http://host/", "contains": ""})), ["contains"]);
     assert_eq!(fields(json!({"url": "http://host/", "json": {"pointer": "a", "equals": 1}})), ["json"]);
     assert_eq!(fields(json!({"url": "http://host/", "headers": {"a b": {"value": "c"}}})), ["headers"]);
+    assert_eq!(fields(json!({"url": "http://host/", "status": [200, 204], "contains": "x"})), ["status"]);
+    assert!(fields(json!({"url": "http://host/", "status": [204]})).is_empty());
     assert!(fields(json!({"url": "http://host/"})).is_empty());
 }
