@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
+use tokio::io::AsyncReadExt;
 
 /// Largest secret file that is read, in bytes.
 const MAX_SECRET: u64 = 64 * 1024;
@@ -48,11 +49,14 @@ impl SecretRef {
                 Err(std::env::VarError::NotUnicode(_)) => return Err(fail("is not valid UTF-8".into())),
             },
             Self::File(path) => {
-                let size = tokio::fs::metadata(path).await.map_err(|e| fail(e.to_string()))?.len();
-                if size > MAX_SECRET {
-                    return Err(fail(format!("is {size} bytes, more than a secret can be")));
+                let file = tokio::fs::File::open(path).await.map_err(|e| fail(e.to_string()))?;
+                let mut bytes = Vec::new();
+                // A file's own word of its size is not to be relied on: some say 0 and have no end.
+                file.take(MAX_SECRET + 1).read_to_end(&mut bytes).await.map_err(|e| fail(e.to_string()))?;
+                if u64::try_from(bytes.len()).is_ok_and(|size| size > MAX_SECRET) {
+                    return Err(fail(format!("is longer than {MAX_SECRET} bytes, more than a secret can be")));
                 }
-                tokio::fs::read_to_string(path).await.map_err(|e| fail(e.to_string()))?
+                String::from_utf8(bytes).map_err(|_| fail("is not valid UTF-8".into()))?
             }
         };
         let trimmed = text.trim();
@@ -60,5 +64,24 @@ impl SecretRef {
             return Err(fail("is empty".into()));
         }
         Ok(SecretString::from(trimmed.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_without_an_end_is_no_secret() {
+        let error = SecretRef::File("/dev/zero".into()).resolve().await.unwrap_err();
+        assert!(error.to_string().contains("more than a secret can be"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_file_is_read_without_the_white_space_around_it() {
+        let secret = SecretRef::File("/proc/self/comm".into()).resolve().await.unwrap();
+        assert!(!secret.expose_secret().is_empty() && !secret.expose_secret().ends_with('\n'));
     }
 }
