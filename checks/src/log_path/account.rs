@@ -117,8 +117,8 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    /// A boot that is met now. From its first line on if lines of this agent were arriving before, else from the first line
-    /// that is found: what was written before the pipeline was there is no loss.
+    /// A boot that is met now. From its first line on if lines of this agent arrived before, of whichever boot, else from the first
+    /// line that is found: what was written before the pipeline was there is no loss.
     pub(crate) fn new(boot: Boot, now: i64, from_the_first: bool) -> Self {
         let settled = from_the_first.then_some(0);
         let (found, marks) = (Intervals::default(), Vec::new());
@@ -128,11 +128,6 @@ impl Account {
     /// Whether a line of it was ever found, or is owed from the first on.
     pub(crate) fn has_begun(&self) -> bool {
         self.settled.is_some()
-    }
-
-    /// Whether a line of it was ever found.
-    pub(crate) fn has_lines(&self) -> bool {
-        self.newest() > 0
     }
 
     /// The greatest number that was found, or 0.
@@ -214,12 +209,9 @@ impl Account {
         self.marks.last().is_some_and(|(at, _)| now.saturating_sub(*at) < lost_after)
     }
 
-    /// Closes the account: what is missing between lines that are there is lost; what is missing at its end can not be told from
-    /// lines that never left the agent.
-    pub(crate) fn close(&self) -> (Option<Loss>, u64) {
-        let Some(settled) = self.settled else { return (None, 0) };
-        let newest = self.newest();
-        (self.lose(settled, newest), self.last.saturating_sub(newest))
+    /// Closes the account: every number that the agent told of left it, so what is missing now is lost, up to its end.
+    pub(crate) fn close(&self) -> Option<Loss> {
+        self.lose(self.settled?, self.last.max(self.newest()).saturating_add(1))
     }
 }
 

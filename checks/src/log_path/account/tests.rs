@@ -125,12 +125,16 @@ fn what_was_written_before_the_first_found_line_is_no_loss() {
 }
 
 #[test]
-fn an_account_is_closed_with_its_gaps_lost_and_its_end_unaccounted() {
+fn an_account_is_closed_with_its_gaps_and_its_end_lost() {
     let mut account = Account::new(Boot(7), 0, true);
     account.last = 10;
     let lines = [1, 2, 5, 7].map(|seq| Found { seq, at: 0, stamp: 0 });
     account.observe(&lines, 0, 60_000, 8);
     assert_eq!(account.outstanding(), 6);
-    assert_eq!(account.close(), (Some(Loss { first: 3, count: 3 }), 3));
+    assert_eq!(account.close(), Some(Loss { first: 3, count: 6 }));
     assert!(account.is_moving(59_999, 60_000) && !account.is_moving(60_000, 60_000));
+    let more = [3, 4, 6, 8, 9, 10].map(|seq| Found { seq, at: 0, stamp: 0 });
+    account.observe(&more, 0, 60_000, 8);
+    assert_eq!(account.close(), None);
+    assert_eq!(Account::new(Boot(7), 0, false).close(), None, "no line of it was ever owed");
 }

@@ -32,7 +32,7 @@ pub struct Book {
     former: Vec<Former>,
     /// Lines lost so far.
     pub(super) lost: u64,
-    /// Lines so far that may have been lost, or may never have left their agent.
+    /// Lines so far of which nobody can tell any more: too many boots came after theirs.
     #[serde(rename = "u")]
     pub(super) unaccounted: u64,
     /// The loss that is held.
@@ -82,9 +82,9 @@ impl Book {
             return Err(format!("the agent was at line {} before and says {}", account.last, told.last));
         }
         if !same {
-            let flowing = self.current.as_ref().is_some_and(Account::has_lines);
+            let owed = self.current.as_ref().is_some_and(Account::has_begun);
             let back = self.former.iter().position(|former| former.account.boot == told.boot);
-            let next = back.map_or_else(|| Account::new(told.boot, now, flowing), |at| self.former.remove(at).account);
+            let next = back.map_or_else(|| Account::new(told.boot, now, owed), |at| self.former.remove(at).account);
             let former = self.current.replace(next).filter(Account::has_begun);
             self.former.extend(former.map(|account| Former { account, retired: now, every: told.every }));
             while self.former.len() > pace.formers {
@@ -120,14 +120,16 @@ impl Book {
         }
         seen.take(&trace.lines);
         self.current = Some(account);
+        let flowing = seen.is_flowing();
         if seen.trouble.is_none() {
-            for former in std::mem::take(&mut self.former) {
+            for mut former in std::mem::take(&mut self.former) {
+                // While no lines of a later boot arrive, those of an earlier one may be held up just the same.
+                former.retired = if flowing { former.retired.min(now) } else { now };
                 let node = self.node.clone();
                 let mut trace = Trace::new(cx, loki, selector, (&node, former.account.boot), former.every, budget);
                 match former.follow(&mut trace, now, pace).await {
-                    Ok((loss, tail, former)) => {
+                    Ok((loss, former)) => {
                         self.loses(loss, now);
-                        self.unaccounted = self.unaccounted.saturating_add(tail);
                         self.former.extend(former);
                     }
                     Err((outcome, former)) => {
@@ -192,8 +194,7 @@ impl Former {
         trace: &mut Trace<'_>,
         now: i64,
         pace: Pace,
-    ) -> Result<(Option<Loss>, u64, Option<Self>), (Outcome, Self)> {
-        self.retired = self.retired.min(now);
+    ) -> Result<(Option<Loss>, Option<Self>), (Outcome, Self)> {
         let account = &mut self.account;
         let end = now.max(account.last_at).saturating_add(AHEAD);
         let sweep = account.sweep.map_or_else(
@@ -207,18 +208,17 @@ impl Former {
         account.sweep = Some(sweep.at(cursor));
         account.observe(&trace.lines, now, pace.lost, pace.intervals);
         if cursor < end {
-            return Ok((None, 0, Some(self)));
+            return Ok((None, Some(self)));
         }
         let loss = account.settle(&trace.lines, pace.lost);
         let over = sweep.began.saturating_sub(self.retired) >= pace.lost && !account.is_moving(sweep.began, pace.lost);
         if !over {
-            return Ok((loss, 0, Some(self)));
+            return Ok((loss, Some(self)));
         }
-        let (more, tail) = account.close();
-        let loss = match (loss, more) {
+        let loss = match (loss, account.close()) {
             (Some(loss), Some(more)) => Some(Loss { count: loss.count.saturating_add(more.count), ..loss }),
             (loss, more) => loss.or(more),
         };
-        Ok((loss, tail, None))
+        Ok((loss, None))
     }
 }

@@ -51,6 +51,11 @@ impl Seen {
         self.duplicates = lines.len() - distinct.len();
     }
 
+    /// Whether any of the newest lines is here.
+    pub(super) fn is_flowing(&self) -> bool {
+        self.newest.is_some()
+    }
+
     /// For how long the oldest line that is newer than all that were found has been on its way.
     fn lag(&self, told: &Told) -> i64 {
         let Some(last_at) = told.last_at else { return 0 };
