@@ -135,6 +135,12 @@ pub trait Check: DeserializeOwned + Serialize + JsonSchema + Send + Sync + 'stat
         false
     }
 
+    /// The time within which something must have moved from one look to another, and its field. Looks that are farther apart
+    /// never see that, so the document's rules keep `every` well below it.
+    fn moves_within(&self) -> Option<(&'static str, Duration)> {
+        None
+    }
+
     /// Looks once. Infallible: errors are outcomes.
     fn run<'a>(&'a self, cx: &'a Context, memory: Self::Memory) -> BoxFuture<'a, Report<Self::Memory>>;
 
@@ -172,6 +178,10 @@ pub trait DynCheck: Send + Sync {
     fn writes(&self) -> bool {
         false
     }
+    /// See [`Check::moves_within`].
+    fn moves_within(&self) -> Option<(&'static str, Duration)> {
+        None
+    }
     /// See [`Check::run`]. `None` memory means a fresh start.
     fn run<'a>(&'a self, cx: &'a Context, memory: Option<&'a [u8]>) -> BoxFuture<'a, Result<Report<Vec<u8>>, MemoryError>>;
     /// See [`Check::control`].
@@ -208,6 +218,10 @@ impl<C: Check> DynCheck for C {
 
     fn writes(&self) -> bool {
         Check::writes(self)
+    }
+
+    fn moves_within(&self) -> Option<(&'static str, Duration)> {
+        Check::moves_within(self)
     }
 
     fn run<'a>(&'a self, cx: &'a Context, memory: Option<&'a [u8]>) -> BoxFuture<'a, Result<Report<Vec<u8>>, MemoryError>> {

@@ -318,6 +318,10 @@ impl Check for AlloyHealth {
         vec![FieldError { field: "within", message: format!("{} is no time to wait for", words(self.within)), hint }]
     }
 
+    fn moves_within(&self) -> Option<(&'static str, Duration)> {
+        self.journal.then_some(("within", self.within))
+    }
+
     fn run<'a>(&'a self, cx: &'a Context, mut memory: Self::Memory) -> BoxFuture<'a, Report<Self::Memory>> {
         Box::pin(async move {
             let budget = Budget::start(cx.timeout);

@@ -318,6 +318,10 @@ impl Check for LokiIngest {
         errors
     }
 
+    fn moves_within(&self) -> Option<(&'static str, Duration)> {
+        Some(("within", self.within))
+    }
+
     fn run<'a>(&'a self, cx: &'a Context, memory: Seen) -> BoxFuture<'a, Report<Seen>> {
         Box::pin(async move {
             let state = match cx.target::<LokiTarget>(&self.loki) {

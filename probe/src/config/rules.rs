@@ -176,7 +176,7 @@ fn uses(problems: &mut Problems<'_>, root: &Node, probe: &ProbePart) {
 fn numbers(problems: &mut Problems<'_>, root: &Node, parts: &Parts, probe: &ProbePart, defaults_hold: bool) {
     let doc = &probe.fit.value;
     let hold = settings::check_probe(problems, root, &probe.path, doc);
-    let Some((entry, _)) = &probe.check else { return };
+    let Some((entry, check)) = &probe.check else { return };
     let kind = entry.meta.kind;
     let proof = entry.meta.nature == Nature::Proof;
     let (given, message, hint) = if proof {
@@ -202,7 +202,11 @@ fn numbers(problems: &mut Problems<'_>, root: &Node, parts: &Parts, probe: &Prob
         problems.key(root, &probe.path.key(field), format!("`{field}` {message}"), hint);
     }
     if hold && defaults_hold && probe.fit.whole {
-        Settings::of(doc, &parts.defaults.value, proof).relate(problems, root, &probe.path);
+        let settings = Settings::of(doc, &parts.defaults.value, proof);
+        settings.relate(problems, root, &probe.path);
+        if let Some(moves) = check.moves_within() {
+            settings.reach(problems, root, &probe.path.key("check").key(kind), moves);
+        }
     }
 }
 

@@ -108,6 +108,20 @@ impl Settings {
             blame(problems, &[self.control_every, every], message, hint);
         }
     }
+
+    /// A check that has to see something move within this time: looks that are farther apart would wait for it for ever.
+    pub(super) fn reach(&self, problems: &mut Problems<'_>, root: &Node, check: &Path, (field, within): (&str, Duration)) {
+        let (every, least) = (self.every, self.every.value + self.timeout.value);
+        if within < least {
+            let message = format!(
+                "`{field}` ({}) is shorter than {} + `timeout`: nothing is ever seen moving",
+                Lapse(within),
+                every.says()
+            );
+            let hint = format!("set `{field}` to several times `every`, at least {}, or look more often", Lapse(least));
+            problems.value(root, &check.key(field), message, hint);
+        }
+    }
 }
 
 impl Setting {

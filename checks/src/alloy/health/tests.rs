@@ -352,3 +352,10 @@ fn a_time_to_move_has_bounds() {
         assert_eq!(Check::validate(&check::<AlloyHealth>(json!({"alloy": "a", "within": within}))).len(), errors, "{within}");
     }
 }
+
+#[test]
+fn the_documents_rules_know_within_which_time_the_journal_has_to_move() {
+    let within = |block| Check::moves_within(&check::<AlloyHealth>(block));
+    assert_eq!(within(json!({"alloy": "a", "within": "3m"})), Some(("within", Duration::from_mins(3))));
+    assert_eq!(within(json!({"alloy": "a", "journal": false})), None);
+}

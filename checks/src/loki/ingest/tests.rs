@@ -277,3 +277,9 @@ fn times_have_bounds() {
         assert_eq!(Check::validate(&check::<LokiIngest>(block.clone())).len(), errors, "{block}");
     }
 }
+
+#[test]
+fn the_documents_rules_know_within_which_time_lines_have_to_come() {
+    let lines = check::<LokiIngest>(json!({"loki": "l", "within": "3m"}));
+    assert_eq!(Check::moves_within(&lines), Some(("within", Duration::from_mins(3))));
+}

@@ -120,6 +120,10 @@ impl Check for Pulse {
     const META: Meta = meta("pulse", Nature::Continuous);
     type Memory = ();
 
+    fn moves_within(&self) -> Option<(&'static str, Duration)> {
+        Some(("within", self.within))
+    }
+
     blind!();
 }
 

@@ -51,7 +51,7 @@ fn what_is_said_is_kept() {
 #[test]
 fn built_in_numbers_make_room_for_the_ones_given() {
     let probe = |numbers: &str| {
-        let config = parse(&format!("{SMALL}      {numbers}\n")).unwrap();
+        let config = parse(&format!("{SMALL}      {numbers}\n").replace("within: 10m", "within: 24h")).unwrap();
         let probe = &config.plan.phases[0].probes[0];
         (probe.every, probe.timeout, probe.max_age, probe.control_every)
     };
