@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use checks::Outcome;
+use checks::{MAX_PARTS, Outcome, PartId};
 
 use crate::event::Event;
 use crate::gate::Evaluation;
@@ -205,15 +205,7 @@ fn observe(
     if let Some(memory) = memory {
         state.soft.memories.insert(probe.clone(), memory.clone());
     }
-    let whole = run.parts.keys().all(|part| part.as_str() == checks::PartId::WHOLE);
-    if !whole {
-        state
-            .soft
-            .parts
-            .entry(probe.clone())
-            .or_default()
-            .extend(run.parts.keys().filter(|p| p.as_str() != checks::PartId::WHOLE).cloned());
-    }
+    remember_parts(&mut state.soft, probe, run);
     if probe_plan.is_proof() {
         record.last_pass = matches!(run.outcome, Outcome::Pass { .. }).then_some(run.started).or(record.last_pass);
         record.last = Some(run.clone());
@@ -266,5 +258,19 @@ fn evaluated(state: &mut State, evaluation: &Arc<Evaluation>) {
         let Some(switched) = state.durable.phases.get(&phase.name).and_then(|record| record.switched.as_ref()) else { continue };
         let from = last.at.t.max(switched.at.t);
         soak(&mut state.soft, &view.name).credit(from, evaluation.at.t, &phase.gate);
+    }
+}
+
+/// The parts that must not vanish. Not for ever more of them: a target may call itself by another name each time it answers.
+fn remember_parts(soft: &mut Soft, probe: &ProbeName, run: &RunRecord) {
+    let named = || run.parts.keys().filter(|part| part.as_str() != PartId::WHOLE);
+    if named().next().is_none() {
+        return;
+    }
+    let known = soft.parts.entry(probe.clone()).or_default();
+    for part in named() {
+        if known.len() < MAX_PARTS {
+            known.insert(part.clone());
+        }
     }
 }

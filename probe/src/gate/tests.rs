@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use checks::{Outcome, ReasonSpec, Step};
+use checks::{MAX_PARTS, Outcome, PartId, ReasonSpec, Step};
 
 use super::*;
 use crate::apply::apply;
@@ -317,4 +317,28 @@ fn a_latched_regression_shuts_every_guard_but_no_gate() {
     assert_eq!(world.gate("b").1, "not_begun");
     assert!(world.say(Wish::Acknowledge("a".into(), "mended".into())));
     assert!(world.say(Wish::Begin("b".into())));
+}
+
+/// An agent that calls itself by another name in each answer must not fill the ledger.
+#[test]
+fn a_target_that_names_new_parts_for_ever_is_remembered_within_bounds_and_stays_unknown() {
+    let mut world = World::green();
+    for n in 0..MAX_PARTS + 2 {
+        let run = Run {
+            probe: "one".into(),
+            generation: world.state.live.probes["one"].generation,
+            started: world.now(),
+            finished: world.now(),
+            step: Step::Done(BTreeMap::from([(PartId::new(format!("part-{n}")), Outcome::pass("seen"))])),
+            memory: None,
+            identities: BTreeMap::new(),
+        };
+        world.must(&Input::Run(run));
+    }
+    assert_eq!(world.state.soft.parts["one"].len(), MAX_PARTS);
+    let last = world.state.live.probes["one"].last.clone().unwrap();
+    assert!(last.parts.len() <= MAX_PARTS + 1);
+    assert_eq!(last.outcome.reason(), Some(&checks::engine_reasons::PART_VANISHED.into()));
+    world.epoch();
+    assert_eq!(world.gate("a").0, Verdict::Unknown);
 }
