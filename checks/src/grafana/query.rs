@@ -95,7 +95,8 @@ const SHORTEST: Duration = Duration::from_secs(5);
 /// boot, a number that it has just written, so that no old, repeated or forged line counts. Then Grafana is asked for the same
 /// span, past its query cache. A line that Loki has and Grafana has not, or the other way round, fails; a line that arrived
 /// between the two questions is looked up again in Loki. Loki, Grafana and the second look at Loki get two, two and one fifth of
-/// `timeout`. Dashboards, other datasources and metric queries are not looked at.
+/// `timeout`. Dashboards, other datasources and metric queries are not looked at. Two Lokis that the same collector writes the same
+/// lines to can not be told apart: as long as the old one gets them too, choose a `selector` whose lines only the new one has.
 ///
 /// Fail: no fresh line in Loki, although agents write or no `agents` are named (then a dead agent can not be told from a dead
 /// pipeline); lines that no agent vouches for; lines that differ, or of another time than asked for; a datasource that is missing

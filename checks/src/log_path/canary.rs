@@ -70,9 +70,10 @@ const LONGEST: Duration = Duration::from_hours(24);
 /// Fail: the agent writes nothing, lines are written but do not arrive, lines are lost (missing for `lostAfter` although newer ones
 /// are there; held for `holdFor`), Loki refused, reset, silent, 5xx, a web page, not Loki, a tenant that is denied. A pause in
 /// shipping is no loss once the lines arrive. Unknown: no answer from the agent, or an old one, Loki's answer is cut, too large or
-/// not parsable, it does not accept the query, our own resolver or network. Lines that were written before the first one was found,
-/// and the last ones of an agent that was killed before it could say how far it had come, are not counted as lost. A line that
-/// disappears after it was found and settled is not noticed.
+/// not parsable, it does not accept the query, our own resolver or network. Not counted as lost are lines that were written before
+/// the first one was found, those that an agent wrote after it was last asked and before it was killed, and those on their way from
+/// a start that more starts followed within `lostAfter` than are remembered (four, with 50 agents one). A line that disappears after
+/// it was found and settled is not noticed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LogCanary {
