@@ -38,6 +38,9 @@ pub struct Book {
     /// The loss that is held.
     #[serde(rename = "x")]
     pub(super) held: Option<Held>,
+    /// Since when none of its newest lines was found, over however many boots.
+    #[serde(rename = "q", default, skip_serializing_if = "Option::is_none")]
+    pub(super) quiet: Option<i64>,
 }
 
 /// A boot that is over.
@@ -63,7 +66,7 @@ impl Book {
     /// Nothing known yet.
     pub(super) fn new(node: &str) -> Self {
         let node = node.to_owned();
-        Self { node, head_now: None, current: None, former: Vec::new(), lost: 0, unaccounted: 0, held: None }
+        Self { node, head_now: None, current: None, former: Vec::new(), lost: 0, unaccounted: 0, held: None, quiet: None }
     }
 
     /// The account of the present boot.
@@ -121,6 +124,11 @@ impl Book {
         seen.take(&trace.lines);
         self.current = Some(account);
         let flowing = seen.is_flowing();
+        if flowing {
+            self.quiet = None;
+        } else if seen.trouble.is_none() && told.last > 0 {
+            self.quiet = Some(self.quiet.unwrap_or(now).min(now));
+        }
         if seen.trouble.is_none() {
             for mut former in std::mem::take(&mut self.former) {
                 // While no lines of a later boot arrive, those of an earlier one may be held up just the same.

@@ -104,7 +104,14 @@ pub(super) fn judge(told: &Told, seen: &Seen, book: &Book, now: DateTime<Utc>, p
         return LOST.because(format!("{place}: {count} lines are lost, the first is number {first}; noticed {ago} ago"));
     }
     let Some(newest) = seen.newest else {
-        let due = now + TimeDelta::milliseconds(pace.late.saturating_sub(lag).saturating_add(told.every));
+        // An agent that is started again and again is always young; what is waited for is a line of any of its starts.
+        let patience = pace.late.saturating_add(told.every);
+        let quiet = book.quiet.map_or(0, |since| millis(now).saturating_sub(since));
+        if quiet > patience {
+            let words = format!("{place}: none of the agent's lines came for {}, whichever start they are of", time(quiet));
+            return STALLED.because(words);
+        }
+        let due = now + TimeDelta::milliseconds(patience.saturating_sub(lag.max(quiet)));
         return FIRST_LINE.until(due, format!("{place}: the agent has just started and is at line {last}"));
     };
     let behind = book.current().and_then(|account| account.sweep).map_or(0, |sweep| millis(now).saturating_sub(sweep.began));

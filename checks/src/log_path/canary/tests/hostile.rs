@@ -188,7 +188,7 @@ fn the_memory_of_the_worst_case_fits() {
     let memory: BTreeMap<String, serde_json::Value> = (0..MAX_AGENTS)
         .map(|n| {
             let book = json!({"node": format!("a-node-with-a-rather-long-name-{n}"), "h": START, "c": account, "o": former,
-                              "lost": 100_000_000, "u": 100_000_000, "x": {"first": 100_000_000, "count": 100_000_000, "at": START}});
+                              "lost": 100_000_000, "u": 100_000_000, "x": {"first": 100_000_000, "count": 100_000_000, "at": START}, "q": START});
             (format!("http://agent-with-a-rather-long-name-{n}.example.org:9471/"), book)
         })
         .collect();

@@ -188,6 +188,28 @@ async fn a_pause_over_a_restart_of_the_agent_loses_nothing_however_long_it_is() 
     assert_eq!(world.measure("lost_lines").await, "0");
 }
 
+/// Each start is too young for its lines to be late; that none of any start arrives is not.
+#[tokio::test]
+async fn an_agent_that_is_started_again_and_again_does_not_hide_a_pipeline_that_stands_still() {
+    for before in [0, 60_000] {
+        let mut world = World::new().await;
+        world.writes(before, ALL);
+        let mut said = vec![world.says().await];
+        for _ in 0..5 {
+            world.restarts();
+            world.writes(4000, NONE);
+            said.push(world.says().await);
+        }
+        assert_eq!(said.last().unwrap(), "stalled", "{said:?}");
+        assert_eq!(said[1], "first_line", "{said:?}");
+        world.writes(1000, ALL);
+        assert_eq!(world.says().await, "pass");
+        world.restarts();
+        world.writes(4000, NONE);
+        assert_eq!(world.says().await, "first_line", "it is waited for anew");
+    }
+}
+
 #[tokio::test]
 async fn the_first_lines_are_owed_also_when_none_of_the_start_before_ever_arrived() {
     let mut world = World::new().await;
