@@ -176,6 +176,18 @@ fn a_file_that_is_there_is_not_replaced_unasked() {
 }
 
 #[test]
+fn a_file_that_comes_while_a_person_answers_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("migration.yaml");
+    std::fs::write(&file, "mine").unwrap();
+    assert_eq!(replace(&file, "ours", false).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "mine");
+    replace(&file, "ours", true).unwrap();
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "ours");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left");
+}
+
+#[test]
 fn what_does_not_hold_is_told_as_by_config_check_and_not_written() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("migration.yaml");
@@ -263,7 +275,9 @@ fn a_text_that_means_something_to_yaml_stays_a_text() {
     hostile.name = Some("x\"}\nspec: {#'".to_owned());
     let page = Page::of(&Answers::of(hostile));
     let errors = config::parse("x", page.text.as_bytes(), &checks::registry()).unwrap_err();
+    // Text that got out of its quotes is one error as well, but not this one.
     assert_eq!(errors.problems().len(), 1, "it is one bad name and nothing else: {errors}");
+    assert!(errors.to_string().contains("can not be a name"), "{errors}");
 }
 
 #[test]
