@@ -31,6 +31,7 @@ use checks::{DynCheck, Registry, Target};
 
 use self::problem::Problems;
 pub use self::problem::{ConfigErrors, Place, Problem};
+pub(crate) use self::rules::{NAME_HINT, bad_name};
 pub use self::schema::schema;
 use self::tree::{Kind, Node, Span};
 pub(crate) use self::typed::instead;

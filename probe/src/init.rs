@@ -7,11 +7,13 @@ mod page;
 #[cfg(test)]
 mod tests;
 
-use std::fs::{self, OpenOptions};
+use std::fs::Permissions;
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use checks::Registry;
+use checks::net::tcp::{Port, Tcp};
+use checks::{Check, Registry};
 use clap::ValueEnum;
 use url::Url;
 
@@ -27,7 +29,7 @@ use page::Page;
 #[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
 pub struct InitArgs {
     /// What the migration is called
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = name)]
     pub name: Option<String>,
     /// Only these phases [default: those that a flag or an answer is about; all without any]
     #[arg(long, value_enum, value_delimiter = ',', value_name = "PHASE,…")]
@@ -51,7 +53,7 @@ pub struct InitArgs {
     #[arg(long, value_name = "URL", value_parser = web)]
     pub grafana: Option<Url>,
     /// uid of the datasource in Grafana that leads to the Loki in k3s
-    #[arg(long, value_name = "UID")]
+    #[arg(long, value_name = "UID", value_parser = uid)]
     pub grafana_datasource: Option<String>,
     /// The verifier's environment variable that holds Grafana's token
     #[arg(long, value_name = "NAME", value_parser = variable)]
@@ -62,6 +64,9 @@ pub struct InitArgs {
     /// The verifier's environment variable that holds the connection string of the new PostgreSQL
     #[arg(long, value_name = "NAME", value_parser = variable)]
     pub new_postgres_env: Option<String>,
+    /// Where the old PostgreSQL listens; nobody may, once its clients have moved
+    #[arg(long, value_name = "HOST:PORT", value_parser = port)]
+    pub old_postgres_address: Option<String>,
     /// Where to write it; `-` is stdout
     #[arg(long, short, value_name = "FILE", default_value = "migration.yaml")]
     pub output: PathBuf,
@@ -111,7 +116,30 @@ fn web(text: &str) -> Result<Url, String> {
     if !url.username().is_empty() || url.password().is_some() {
         return Err("no user and password here: the document holds no secret".to_owned());
     }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("nothing from `?` or `#` on: what stands there belongs to one request, and may be a secret".to_owned());
+    }
     Ok(url)
+}
+
+/// The name of a migration.
+fn name(text: &str) -> Result<String, String> {
+    config::bad_name(text).map_or_else(|| Ok(text.to_owned()), |_| Err(config::NAME_HINT.to_owned()))
+}
+
+/// What Grafana takes as a uid.
+fn uid(text: &str) -> Result<String, String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    if text.is_empty() || !text.chars().all(fits) {
+        return Err("a uid has letters, digits, `-` and `_`; it stands in the address of the datasource's page".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// What the check `tcp` takes as an address.
+fn port(text: &str) -> Result<String, String> {
+    let check = Tcp { address: text.to_owned(), expect: Port::Refused };
+    check.validate().into_iter().next().map_or(Ok(check.address), |error| Err(error.hint))
 }
 
 /// The name of an environment variable. Its value would be a secret in a file that is shared.
@@ -170,12 +198,17 @@ fn wrote(args: InitArgs, registry: &Registry, io: &mut Io<'_>) -> Result<(), Str
     let config =
         config::parse(&name, page.text.as_bytes(), registry).map_err(|errors| format!("{errors}\nnothing was written"))?;
     save(&output, &page.text, force, io)?;
-    let plan = &config.plan;
-    let phases: Vec<&str> = plan.phases.iter().map(|phase| &*phase.name).collect();
+    let phases: Vec<&str> = config.plan.phases.iter().map(|phase| &*phase.name).collect();
     io.say(&format!("{name}: {} probes in the phases {}", config.probes.len(), phases.join(", ")));
     for warning in &config.warnings {
         io.say(&format!("warning: {warning}"));
     }
+    tell_edits(&page, &name, io);
+    tell_next(&answers, if to_stdout(&output) { "FILE" } else { &name }, io);
+    Ok(())
+}
+
+fn tell_edits(page: &Page, name: &str, io: &mut Io<'_>) {
     let edits = page.edits();
     if !edits.is_empty() {
         io.say("edit the lines with example values:");
@@ -183,10 +216,22 @@ fn wrote(args: InitArgs, registry: &Registry, io: &mut Io<'_>) -> Result<(), Str
             io.say(&format!("  {name}:{number}: {line}"));
         }
     }
-    if !to_stdout(&output) {
-        io.say(&format!("then: probe config check {name}, and look once: probe check --config.file {name}"));
+}
+
+/// What the person does with the document.
+fn tell_next(answers: &Answers, file: &str, io: &mut Io<'_>) {
+    if answers.agents.assumed && answers.has_canary() {
+        io.say(
+            "no agent was given: no log line is proven, and no gate on the way of the logs opens, until one runs on each node",
+        );
     }
-    Ok(())
+    io.say("then:");
+    io.say(&format!("  probe config check {file}"));
+    io.say(&format!("  probe check --config.file {file}"));
+    if answers.phases.contains(&Phase::Postgres) {
+        io.say(&format!("  probe check --config.file {file} k3s-pg-commits   # prints the SQL that makes its table"));
+    }
+    io.say(&format!("  probe verifier --config.file {file} --state.dir ./state"));
 }
 
 fn to_stdout(output: &Path) -> bool {
@@ -205,28 +250,20 @@ fn save(output: &Path, text: &str, force: bool, io: &mut Io<'_>) -> Result<(), S
             Ok(()) | Err(_) => Ok(()),
         };
     }
-    let failed = |error: io::Error| format!("{} can not be written: {error}", output.display());
-    if !force {
-        let told = |error: io::Error| if error.kind() == io::ErrorKind::AlreadyExists { taken(output) } else { failed(error) };
-        return create(output, text).map_err(told);
-    }
-    // Either the old file or the whole new one is there, whatever happens in between.
-    let next = with_ending(output, ".next");
-    create(&next, text).map_err(|error| format!("{} can not be written: {error}", next.display()))?;
-    fs::rename(&next, output).map_err(|error| {
-        drop(fs::remove_file(&next));
-        failed(error)
-    })
+    let failed = |error: io::Error| {
+        let told = format!("{} can not be written: {error}", output.display());
+        if error.kind() == io::ErrorKind::AlreadyExists { taken(output) } else { told }
+    };
+    replace(output, text, force).map_err(failed)
 }
 
-fn with_ending(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(ending);
-    name.into()
-}
-
-/// Makes a file that is not there yet; the whole of it or none.
-fn create(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).inspect_err(|_| drop(fs::remove_file(path)))
+/// Either what was there or the whole new file is there, whatever happens in between.
+fn replace(path: &Path, text: &str, force: bool) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // No secret stands in it, so it is read by whom the umask lets.
+    let mut next = tempfile::Builder::new().permissions(Permissions::from_mode(0o666)).tempfile_in(folder)?;
+    next.write_all(text.as_bytes())?;
+    next.as_file().sync_all()?;
+    let there = if force { next.persist(path) } else { next.persist_noclobber(path) };
+    there.map(drop).map_err(|error| error.error)
 }

@@ -13,6 +13,8 @@ use super::typed::instead;
 
 /// Longest name.
 const LONGEST_NAME: usize = 63;
+/// What a name is made of.
+pub(crate) const NAME_HINT: &str = "a name has lower-case letters, digits and `-` between them, at most 63 in all";
 
 /// Checks them all.
 pub(super) fn check(problems: &mut Problems<'_>, root: &Node, parts: &Parts) {
@@ -68,11 +70,12 @@ fn name(problems: &mut Problems<'_>, root: &Node, path: &Path, name: &str) {
 
 fn name_at_key(problems: &mut Problems<'_>, root: &Node, path: &Path, name: &str) {
     if let Some(message) = bad_name(name) {
-        problems.key(root, path, message, "a name has lower-case letters, digits and `-` between them, at most 63 in all");
+        problems.key(root, path, message, NAME_HINT);
     }
 }
 
-fn bad_name(name: &str) -> Option<String> {
+/// Why this can not be the name of a migration, phase, probe or target.
+pub(crate) fn bad_name(name: &str) -> Option<String> {
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     if name.len() > LONGEST_NAME {
         return Some(format!("this name has {} characters", name.chars().count()));

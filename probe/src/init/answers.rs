@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use url::Url;
 
-use super::{InitArgs, Io, Phase, variable, web};
+use super::{InitArgs, Io, Phase, name, port, uid, variable, web};
 
 /// A value, and whether it is only an example.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub(super) struct Answers {
     pub(super) datasource: Value,
     pub(super) old_postgres: Value,
     pub(super) new_postgres: Value,
+    /// None: nothing looks whether the old server is gone.
+    pub(super) old_address: Option<String>,
 }
 
 /// Text as YAML: JSON's form of a string is one of YAML's.
@@ -49,7 +51,8 @@ fn list(urls: &[Url]) -> Option<String> {
 }
 
 fn variable_ref(name: &str) -> String {
-    format!("{{env: {name}}}")
+    // A variable may be called `true` or `null`.
+    format!("{{env: {}}}", quoted(name))
 }
 
 fn or(given: Option<String>, example: &str) -> Value {
@@ -86,13 +89,19 @@ impl Answers {
             datasource: or(args.grafana_datasource.as_deref().map(quoted), "loki"),
             old_postgres: or(args.old_postgres_env.as_deref().map(variable_ref), "{env: PG_OLD_DSN}"),
             new_postgres: or(args.new_postgres_env.as_deref().map(variable_ref), "{file: /var/run/secrets/phasegate/pg-new-dsn}"),
+            old_address: args.old_postgres_address.as_deref().map(quoted),
         }
+    }
+
+    /// Whether a probe of the document follows the agents' lines.
+    pub(super) fn has_canary(&self) -> bool {
+        self.phases.iter().any(|phase| *phase != Phase::Postgres)
     }
 
     /// Asks a person. An empty answer to a phase's first question leaves the phase out; one to another question takes the example.
     pub(super) fn ask(mut args: InitArgs, io: &mut Io<'_>) -> Result<Self, String> {
-        io.say("A first document, in up to four phases. An empty answer leaves out what is asked for.");
-        args.name = question(io, "Name of the migration, or empty for homelab", "", |text| Ok(text.to_owned()))?;
+        io.say("A first document, in up to four phases. An empty answer to a numbered question leaves the phase out.");
+        args.name = question(io, "Name of the migration, or empty for homelab", "", name)?;
         args.docker_loki = question(io, "1 alloy: URL of the Loki on Docker", "http://192.0.2.10:3100", web)?;
         if args.docker_loki.is_some() {
             args.phases.push(Phase::Alloy);
@@ -108,7 +117,7 @@ impl Answers {
         args.grafana = question(io, "3 grafana: URL of the Grafana in k3s", "http://grafana.observability.svc:3000", web)?;
         if args.grafana.is_some() {
             args.phases.push(Phase::Grafana);
-            args.grafana_datasource = question(io, "  uid of its datasource for Loki", "loki", |text| Ok(text.to_owned()))?;
+            args.grafana_datasource = question(io, "  uid of its datasource for Loki", "loki", uid)?;
             args.grafana_token_env = question(io, "  variable with its token", "GRAFANA_TOKEN", variable)?;
         }
         if !args.phases.is_empty() {
@@ -120,6 +129,8 @@ impl Answers {
         if args.new_postgres_env.is_some() {
             args.phases.push(Phase::Postgres);
             args.old_postgres_env = question(io, "  variable with that of the old server", "PG_OLD_DSN", variable)?;
+            args.old_postgres_address =
+                question(io, "  host:port of the old server, if nobody may listen there in the end", "192.0.2.10:5432", port)?;
         }
         if args.phases.is_empty() {
             return Err("no phase is left: nothing was written".to_owned());
@@ -133,7 +144,7 @@ fn told(args: &InitArgs) -> BTreeSet<Phase> {
     let alloy = args.docker_loki.is_some() || !args.alloy.is_empty();
     let loki = args.k3s_loki.is_some() || args.k3s_loki_gateway.is_some();
     let grafana = args.grafana.is_some() || args.grafana_datasource.is_some() || args.grafana_token_env.is_some();
-    let postgres = args.old_postgres_env.is_some() || args.new_postgres_env.is_some();
+    let postgres = args.old_postgres_env.is_some() || args.new_postgres_env.is_some() || args.old_postgres_address.is_some();
     Phase::ALL.into_iter().zip([alloy, loki, grafana, postgres]).filter(|(_, told)| *told).map(|(phase, _)| phase).collect()
 }
 

@@ -58,7 +58,7 @@ impl Page {
                 Phase::Alloy => page.alloy(answers),
                 Phase::Loki => page.loki(),
                 Phase::Grafana => page.grafana(answers),
-                Phase::Postgres => page.postgres(),
+                Phase::Postgres => page.postgres(answers),
             }
         }
         page
@@ -82,9 +82,11 @@ impl Page {
 
     fn targets(&mut self, answers: &Answers) {
         let has = |phase| answers.phases.contains(&phase);
-        let lines = [Phase::Alloy, Phase::Loki, Phase::Grafana].into_iter().any(has);
-        if lines {
+        if answers.has_canary() {
             self.add("    agents:               # `probe agent` on each node: writes the numbered canary lines\n");
+            self.add(
+                "      # Without an agent no log line is proven, and no gate of the phases that follow these lines opens.\n",
+            );
             self.value("      agent: {urls: ", &answers.agents, "}");
         }
         if has(Phase::Alloy) {
@@ -156,7 +158,7 @@ impl Page {
         self.value("          datasource: ", &answers.datasource, "");
     }
 
-    fn postgres(&mut self) {
+    fn postgres(&mut self, answers: &Answers) {
         let about = "PostgreSQL moves, once all before it is stable. Complete: the application's traffic is switched over.";
         self.phase(about, "postgres");
         self.add(
@@ -167,7 +169,11 @@ impl Page {
             "    - name: k3s-pg-ready\n      use: [preflight, gate]\n      check:\n        postgresReady: {postgres: k3s-pg}\n",
         );
         self.add("    # Writes to one row of a table of its own, on the new side only. It is unknown until you have made that table:\n");
-        self.add("    # `probe check k3s-pg-commits` prints the SQL.\n");
+        self.add("    # `probe check --config.file FILE k3s-pg-commits` prints the SQL once the server answers; `probe config schema` has it.\n");
         self.add("    - name: k3s-pg-commits\n      check:\n        postgresCanary: {postgres: k3s-pg}\n");
+        if let Some(address) = &answers.old_address {
+            self.add("    - name: docker-pg-gone      # nothing may write to the old database any more\n      every: 10s\n");
+            self.add(&format!("      check:\n        tcp: {{address: {address}, expect: refused}}\n"));
+        }
     }
 }

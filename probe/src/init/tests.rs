@@ -42,7 +42,7 @@ fn phases(config: &config::Config) -> String {
 
 const ALL_FLAGS: &str = "--name home --docker-loki http://a:3100 --k3s-loki http://b:3100 --k3s-loki-gateway http://c/base \
      --alloy http://d:1 http://e:1 --agent http://f:1 --agent http://g:1 --grafana https://h --grafana-datasource P8E80 \
-     --grafana-token-env GRAFANA --old-postgres-env OLD --new-postgres-env NEW";
+     --grafana-token-env GRAFANA --old-postgres-env OLD --new-postgres-env NEW --old-postgres-address 192.0.2.10:5432";
 
 #[test]
 fn every_choice_of_phases_holds_with_and_without_values() {
@@ -51,7 +51,7 @@ fn every_choice_of_phases_holds_with_and_without_values() {
         let chosen: Vec<_> = names.iter().enumerate().filter(|(at, _)| choice & (1 << at) != 0).map(|(_, name)| *name).collect();
         // Whatever order they are named in.
         let named = chosen.iter().rev().copied().collect::<Vec<_>>().join(",");
-        for flags in ["", ALL_FLAGS, "--k3s-loki http://b:3100", "--agent http://f:1"] {
+        for flags in ["", ALL_FLAGS, "--k3s-loki http://b:3100", "--agent http://f:1", "--old-postgres-address a:1"] {
             let (text, config) = config(&format!("--phases {named} {flags}"));
             assert_eq!(phases(&config), chosen.join(" "), "{flags}");
             assert_eq!(text.contains("EDIT"), flags != ALL_FLAGS, "{named} {flags}");
@@ -72,6 +72,7 @@ fn a_flag_brings_its_phase_with_it() {
         ("--grafana http://a:1", "grafana"),
         ("--grafana-datasource x", "grafana"),
         ("--new-postgres-env X", "postgres"),
+        ("--old-postgres-address a:1", "postgres"),
         ("--old-postgres-env X --docker-loki http://a:1", "alloy postgres"),
         (ALL_FLAGS, "alloy loki grafana postgres"),
     ] {
@@ -91,6 +92,8 @@ fn what_is_given_is_what_is_written() {
     assert_eq!(target("k3s-grafana")["grafana"], serde_json::json!({"url": "https://h/", "token": {"env": "GRAFANA"}}));
     assert_eq!(target("docker-pg")["postgres"]["dsn"]["env"], "OLD");
     assert_eq!(target("k3s-pg")["postgres"]["dsn"]["env"], "NEW");
+    let gone = config.probes["docker-pg-gone"].canonical();
+    assert_eq!((&gone["address"], &gone["expect"]), (&"192.0.2.10:5432".into(), &"refused".into()));
     let until = |probe: &str| config.plan.probe(probe).unwrap().1.until.clone();
     assert_eq!(until("journal-to-docker-loki").as_deref(), Some("loki"));
     assert_eq!(until("alloy-health"), None);
@@ -114,14 +117,15 @@ fn without_a_person_and_without_flags_it_says_which_lines_to_edit() {
 
 #[test]
 fn a_person_is_asked_and_empty_answers_leave_phases_out() {
-    let all = "home\nhttp://a:3100\nhttp://d:1 http://e:1\nhttp://b:3100\n\nhttp://h\nuid\nTOKEN\nhttp://f:1\nNEW\nOLD\n";
+    let all = "home\nhttp://a:3100\nhttp://d:1 http://e:1\nhttp://b:3100\n\nhttp://h\nuid\nTOKEN\nhttp://f:1\nNEW\nOLD\na:5432\n";
     let ran = init("-o -", Some(all));
     assert_eq!(ran.exit, Exit::OPEN, "{}", ran.err);
     let config = config::parse("x", ran.out.as_bytes(), &checks::registry()).unwrap();
     assert_eq!(phases(&config), "alloy loki grafana postgres");
     assert!(!ran.out.contains("EDIT") && !ran.out.contains("gateway: "), "{}", ran.out);
 
-    let ran = init("-o -", Some("\n\n\n\nNEW\nOLD\n"));
+    let ran = init("-o -", Some("\n\n\n\nNEW\nOLD\n\n"));
+    assert!(!ran.out.contains("docker-pg-gone"), "nobody gave an address: {}", ran.out);
     let config = config::parse("x", ran.out.as_bytes(), &checks::registry()).unwrap();
     assert_eq!(phases(&config), "postgres");
 
@@ -164,8 +168,23 @@ fn a_file_that_is_there_is_not_replaced_unasked() {
     assert_eq!(init(&format!("{line} --force"), None).exit, Exit::OPEN);
     config::load(&file, &checks::registry()).unwrap();
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left");
+    // What another that was killed has left does not stand in the way.
+    std::fs::write(folder.path().join("migration.yaml.next"), "half").unwrap();
+    assert_eq!(init(&format!("{line} --force"), None).exit, Exit::OPEN);
     let nowhere = init("--docker-loki http://a:1 -o /nowhere/x.yaml", None);
     assert!(nowhere.exit == Exit::USAGE && nowhere.err.contains("can not be written"), "{}", nowhere.err);
+}
+
+#[test]
+fn a_file_that_comes_while_a_person_answers_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("migration.yaml");
+    std::fs::write(&file, "mine").unwrap();
+    assert_eq!(replace(&file, "ours", false).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "mine");
+    replace(&file, "ours", true).unwrap();
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "ours");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left");
 }
 
 #[test]
@@ -173,7 +192,6 @@ fn what_does_not_hold_is_told_as_by_config_check_and_not_written() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("migration.yaml");
     for (flags, message) in [
-        ("--name Home_1", "can not be a name"),
         ("--old-postgres-env PG --new-postgres-env PG", "same connection string"),
         ("--alloy http://a:1 http://a:1", "listed twice"),
     ] {
@@ -188,11 +206,57 @@ fn what_does_not_hold_is_told_as_by_config_check_and_not_written() {
 
 #[test]
 fn no_flag_takes_a_secret() {
-    for line in
-        ["--grafana http://me:hunter2@a", "--new-postgres-env postgres://me:hunter2@a/app", "--docker-loki localhost:3100"]
-    {
+    for line in [
+        "--grafana http://me:hunter2@a",
+        "--new-postgres-env postgres://me:hunter2@a/app",
+        "--docker-loki http://a/?token=hunter2",
+    ] {
         assert!(Cli::try_parse_from(["init"].into_iter().chain(line.split(' '))).is_err(), "{line}");
     }
+}
+
+#[test]
+fn a_bad_value_is_refused_by_name_before_anything_else() {
+    for (flag, value, message) in [
+        ("--name", "Home_1", "lower-case letters"),
+        ("--name", "x\"}\nspec: {#'", "lower-case letters"),
+        ("--grafana-datasource", "a uid", "a uid has letters"),
+        ("--grafana-datasource", "", "a uid has letters"),
+        ("--new-postgres-env", "PG-NEW", "give the variable's name"),
+        ("--old-postgres-address", "192.0.2.10", "write it like db.example:5432"),
+        ("--docker-loki", "localhost:3100", "write all of it"),
+        ("--phases", "redis", "possible values: alloy, loki, grafana, postgres"),
+    ] {
+        let error = Cli::try_parse_from(["init", flag, value]).unwrap_err();
+        let text = error.to_string();
+        assert!(error.exit_code() == 2 && text.contains(flag) && text.contains(message), "{value:?}: {text}");
+    }
+}
+
+#[test]
+fn a_bad_answer_is_asked_for_again_and_costs_no_other() {
+    let ran = init("-o -", Some("My Lab\nlab\n\n\nhttp://h\na uid\nuid\nTOKEN\nhttp://f:1\n\n"));
+    assert_eq!(ran.exit, Exit::OPEN, "{}", ran.err);
+    assert!(ran.out.contains("name: \"lab\"") && ran.out.contains("datasource: \"uid\""), "{}", ran.out);
+}
+
+#[test]
+fn what_comes_next_is_told_and_fits_the_phases() {
+    let all = init("-o -", None).err;
+    for next in
+        ["config check FILE", "check --config.file FILE", "verifier --config.file FILE", "k3s-pg-commits", "no agent was given"]
+    {
+        assert!(all.contains(next), "{next}: {all}");
+    }
+    let loki = init("--k3s-loki http://a:1 --agent http://f:1 -o -", None).err;
+    assert!(!loki.contains("k3s-pg-commits") && !loki.contains("no agent"), "{loki}");
+    assert!(!init("--new-postgres-env NEW -o -", None).err.contains("no agent"), "a database needs none");
+}
+
+#[test]
+fn a_part_of_the_migration_is_a_shorter_document() {
+    let line = "--name home --phases postgres,loki --k3s-loki http://b:3100 --agent http://f:1 --new-postgres-env NEW";
+    insta::assert_snapshot!("part", config(&format!("{line} --old-postgres-address 192.0.2.10:5432")).0);
 }
 
 #[test]
@@ -202,10 +266,18 @@ fn a_text_that_means_something_to_yaml_stays_a_text() {
         assert_eq!(config.probes["canary-through-grafana"].canonical()["datasource"], uid);
         assert_eq!(config.plan.migration, "123");
     }
-    let hostile = Cli::try_parse_from(["init", "-o", "-", "--name", "x\"}\nspec: {#'"]).unwrap().args;
+    for variable in ["true", "null", "NO", "_"] {
+        let (_, config) = config(&format!("--new-postgres-env {variable}"));
+        assert_eq!(serde_json::to_value(&config.targets["k3s-pg"]).unwrap()["postgres"]["dsn"]["env"], variable);
+    }
+    // Past what the flags refuse: the page itself lets nothing out of its quotes.
+    let mut hostile = Cli::try_parse_from(["init", "-o", "-"]).unwrap().args;
+    hostile.name = Some("x\"}\nspec: {#'".to_owned());
     let page = Page::of(&Answers::of(hostile));
     let errors = config::parse("x", page.text.as_bytes(), &checks::registry()).unwrap_err();
+    // Text that got out of its quotes is one error as well, but not this one.
     assert_eq!(errors.problems().len(), 1, "it is one bad name and nothing else: {errors}");
+    assert!(errors.to_string().contains("can not be a name"), "{errors}");
 }
 
 #[test]

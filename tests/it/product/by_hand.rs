@@ -105,6 +105,9 @@ async fn a_first_document_is_written_without_a_terminal_and_holds() {
     assert_eq!((written.code, written.stdout.as_str()), (0, ""), "{written:?}");
     assert!(written.stderr.contains("edit the lines with example values"), "{}", written.stderr);
     assert_eq!(probe(&["config", "check", &file]).await.code, 0);
+    // The document names this command as the way to the SQL of its canary.
+    let by_hand = probe(&["check", "--config.file", &file, "k3s-pg-commits"]).await;
+    assert_eq!(by_hand.code, 3, "it looks, and can not without the connection string: {by_hand:?}");
     let again = probe(&["init", "-o", &file]).await;
     assert_eq!(again.code, 2, "{again:?}");
     assert!(again.stderr.contains("--force"), "{}", again.stderr);
