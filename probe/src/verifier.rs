@@ -16,21 +16,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::reasons::ReasonBook;
 use crate::api::{self, AppState, Beats};
-use crate::apply::apply;
 use crate::auth::Auth;
 use crate::cli::VerifierArgs;
-use crate::clock::{Clock, Continuity, boot_moment};
+use crate::clock::{Clock, Continuity};
 use crate::config::{self, Config};
-use crate::decide::decide;
-use crate::event::Input;
-use crate::events;
 use crate::ledger::{CommandError, Ledger, Writer, WriterParts};
 use crate::metrics::Metrics;
 use crate::reload::{self, Reload};
 use crate::scheduler::{self, Shared, Wakers};
 use crate::shutdown;
 use crate::state::State;
-use crate::store::{FileStore, Store};
+use crate::store::FileStore;
 use crate::telemetry;
 
 /// How long the parts may take to stop. Together with the writer's last checkpoint it stays below two seconds.
@@ -65,14 +61,17 @@ pub fn run(args: VerifierArgs, registry: Registry) -> Result<(), Failure> {
     let auth = auth.map_err(|error| Failure::given(chain(&error)))?;
     let clients = Clients::new().map_err(|error| Failure::met(chain(&error)))?;
     let metrics = Metrics::new().with_checks(&registry);
-    let (state, store, clock) = open(&args.state_dir, &metrics)?;
+    let (state, store, clock, continuity) = open(&args.state_dir)?;
 
     let control = runtime("api", 2)?;
     let looking = runtime("check", 2)?;
     let stop = CancellationToken::new();
     let listener = control.block_on(bind(args.listen_address))?;
 
-    let (writer, ledger) = Writer::new(WriterParts { state, store: Box::new(store), clock, metrics: metrics.clone() });
+    let (mut writer, ledger) = Writer::new(WriterParts { state, store: Box::new(store), clock, metrics: metrics.clone() });
+    if matches!(continuity, Continuity::Lost | Continuity::WallClock) {
+        writer.boots();
+    }
     let writer_stop = CancellationToken::new();
     let writer = std::thread::Builder::new()
         .name("ledger".into())
@@ -112,28 +111,12 @@ pub(crate) fn runtime(name: &'static str, threads: usize) -> Result<tokio::runti
 }
 
 /// The ledger as it was left, on a clock that goes on from there.
-fn open(dir: &Path, metrics: &Metrics) -> Result<(State, FileStore, Clock), Failure> {
-    let (mut store, loaded) = FileStore::open(dir).map_err(|error| Failure::given(error.to_string()))?;
+fn open(dir: &Path) -> Result<(State, FileStore, Clock, Continuity), Failure> {
+    let (store, loaded) = FileStore::open(dir).map_err(|error| Failure::given(error.to_string()))?;
     let (clock, continuity) = Clock::machine(loaded.as_ref().map(|loaded| &loaded.resume));
-    let mut state = loaded.map(|loaded| loaded.state).unwrap_or_default();
-    if matches!(continuity, Continuity::Lost | Continuity::WallClock) {
-        boot(&mut state, &mut store, &clock, metrics);
-    }
+    let state = loaded.map(|loaded| loaded.state).unwrap_or_default();
     tracing::info!(state.dir = %dir.display(), ?continuity, "ledger loaded");
-    Ok((state, store, clock))
-}
-
-/// What a reboot means is part of the audit trail. Should the disk be full, the next start finds the same and says it then.
-fn boot(state: &mut State, store: &mut FileStore, clock: &Clock, metrics: &Metrics) {
-    let now = clock.now();
-    let events = decide(state, &Input::AnotherBoot, now).unwrap_or_default();
-    if let Err(error) = store.append(&events, now, &boot_moment()) {
-        tracing::error!(%error, "another boot can not be written down");
-    }
-    for event in &events {
-        apply(state, event);
-        events::emit(metrics, state, event);
-    }
+    Ok((state, store, clock, continuity))
 }
 
 /// A listener on this address, or one clear line.

@@ -169,3 +169,28 @@ async fn evaluations_come_each_second_and_at_most_ten_times() {
     assert!((8..=12).contains(&busy), "{busy}");
     bench.end().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_boot_is_written_before_anything_else_also_when_the_disk_was_full_at_first() {
+    let store = MemoryStore::default();
+    let parts = WriterParts {
+        state: State::default(),
+        store: Box::new(store.clone()),
+        clock: Clock::paused(at(0)),
+        metrics: Metrics::new(),
+    };
+    let (mut writer, ledger) = Writer::new(parts);
+    store.fail(Some(std::io::ErrorKind::StorageFull));
+    writer.boots();
+    let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
+    tracker.spawn(writer.run(stop.clone()));
+    let bench = Bench { ledger, store, stop, tracker };
+    sleep(Duration::from_secs(5)).await;
+    assert!(bench.ledger.read().snapshot.state.live.unwritable.is_some());
+    bench.store.fail(None);
+    bench.ledger.configure(plan(vec![phase("one", vec![probe("p")])])).await.unwrap();
+    let page = bench.ledger.audit(0, 10).await.unwrap().unwrap();
+    let first = page.frames.first().unwrap().event().unwrap();
+    assert!(matches!(first, Event::AnotherBoot { .. }), "{first:?}");
+    bench.end().await;
+}

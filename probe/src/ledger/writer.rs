@@ -85,6 +85,12 @@ impl Writer {
         (writer, ledger)
     }
 
+    /// The machine has booted since the ledger was written. What follows from it is the first edge that waits to become durable,
+    /// so that nothing is written, and this boot is not known to the store, before it.
+    pub fn boots(&mut self) {
+        self.observe(&Input::AnotherBoot);
+    }
+
     /// Writes until it is told to stop, then checkpoints.
     pub async fn run(mut self, stop: CancellationToken) {
         loop {
@@ -201,7 +207,9 @@ impl Writer {
         }
         if self.pending.len() > MAX_PENDING {
             let lost = self.pending.len() - MAX_PENDING;
-            self.pending.drain(..lost);
+            // A boot that was forgotten would let soaks and overrides outlive it.
+            let kept = usize::from(matches!(self.pending.first(), Some(Event::AnotherBoot { .. })));
+            self.pending.drain(kept..kept.saturating_add(lost));
             tracing::error!(lost, "edges dropped from the audit trail: the ledger can not be written");
         }
     }
