@@ -35,6 +35,9 @@
 //! # }
 //! ```
 //!
+//! Where something is to go wrong between two parts, real ones included, there is a proxy that breaks what passes through it
+//! ([`fault`]): refused, reset, silent, slow, torn, corrupted, answered by somebody else, acknowledged and dropped.
+//!
 //! Three rules hold everywhere:
 //!
 //! - Every process dies with its [`World`], and with the test runner, however either of them ends.
@@ -44,6 +47,8 @@
 mod agent;
 mod binary;
 mod browser;
+mod door;
+pub mod fault;
 pub mod hostile;
 mod http;
 mod loki;
@@ -60,6 +65,7 @@ mod world;
 pub use agent::Agent;
 pub use binary::binary;
 pub use browser::Browser;
+pub use fault::{Fault, FaultProxy};
 pub use hostile::Hostile;
 pub use http::Answer;
 pub use loki::{Line, Loki};

@@ -1,6 +1,6 @@
 //! What all stand-ins share: a loopback port with an axum router behind it, and a mood that decides how it is served.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -11,14 +11,13 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tower::ServiceExt;
 
+use crate::door::Door;
 use crate::hostile::{self, Habit};
-
-const BACKLOG: u32 = 256;
 
 /// How a stand-in treats whoever connects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +49,7 @@ impl Front {
     pub(crate) fn start(app: Router) -> Result<Self> {
         let mut door = Door::reserve()?;
         door.open()?;
-        let address = door.address;
+        let address = door.address();
         let (orders, inbox) = mpsc::channel(1);
         let mut serving = JoinSet::new();
         serving.spawn(serve(door, app, inbox));
@@ -71,50 +70,6 @@ impl Front {
         self.orders.send(Order { mood, done }).await.ok().context("the stand-in has ended")?;
         answer.await.context("the stand-in has ended")?
     }
-}
-
-/// A listener that can be shut without giving its port away: a second socket is bound to the port and never listens, so nobody
-/// else gets it while the first one is gone.
-struct Door {
-    address: SocketAddr,
-    spare: TcpSocket,
-    listener: Option<TcpListener>,
-}
-
-impl Door {
-    fn reserve() -> Result<Self> {
-        let spare = bound(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
-        Ok(Self { address: spare.local_addr()?, spare, listener: None })
-    }
-
-    fn open(&mut self) -> Result<()> {
-        if self.listener.is_none() {
-            // Bound before the other one listens: afterwards the kernel would refuse it.
-            let next = bound(self.address)?;
-            self.listener = Some(std::mem::replace(&mut self.spare, next).listen(BACKLOG)?);
-        }
-        Ok(())
-    }
-
-    fn shut(&mut self) {
-        self.listener = None;
-    }
-
-    /// The next connection; never, while the door is shut.
-    async fn next(&self) -> Option<TcpStream> {
-        match &self.listener {
-            // An error here is the client's, which has left already.
-            Some(listener) => listener.accept().await.ok().map(|(stream, _)| stream),
-            None => std::future::pending().await,
-        }
-    }
-}
-
-fn bound(address: SocketAddr) -> Result<TcpSocket> {
-    let socket = TcpSocket::new_v4()?;
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    Ok(socket)
 }
 
 async fn serve(mut door: Door, app: Router, mut orders: mpsc::Receiver<Order>) {
