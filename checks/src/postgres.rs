@@ -119,13 +119,15 @@ fn reason_of(error: &tokio_postgres::Error, seen: &Seen) -> (ReasonSpec, String)
     if error.is_closed() {
         return (reasons::RESET, text);
     }
+    let io = causes(error).filter_map(|cause| cause.downcast_ref::<std::io::Error>()).last();
     // The client library tells its kinds of error apart by their words alone.
     let reason = match error.to_string().as_str() {
         "error performing TLS handshake" => TLS_SETUP,
         "invalid configuration" => DSN_UNUSABLE,
+        // The server's words of the login can not be read, or do not prove that it knows the password: it refused nothing.
+        "authentication error" if io.is_some_and(|io| io.kind() != std::io::ErrorKind::Other) => UNREADABLE,
         "authentication error" => DENIED,
         _ => {
-            let io = causes(error).filter_map(|cause| cause.downcast_ref::<std::io::Error>()).last();
             let reason = io.map_or(UNREADABLE, dial::reason_of);
             if reason == reasons::LOCAL { UNREADABLE } else { reason }
         }

@@ -162,6 +162,21 @@ async fn what_the_server_says_has_reasons_of_its_own() {
 }
 
 #[tokio::test]
+async fn a_login_that_can_not_be_read_is_no_refusal() {
+    let offer = || message(b'R', b"\0\0\0\x0aSCRAM-SHA-256\0\0");
+    for words in ["r=\u{fffd}", "r=x,s=*,i=1", "r=another,s=QSXCR+Q6sek8bf92,i=4096", "", "e=other-error"] {
+        let turns = vec![offer(), message(b'R', &[b"\0\0\0\x0b", words.as_bytes()].concat())];
+        let server = Server::start(Manner::Turns(turns)).await;
+        assert_eq!(reason(&dsn(server.address, "disable")).await, "unreadable", "{words}");
+    }
+    // What the server demands is a refusal: neither Kerberos nor an unknown mechanism is for us.
+    for demand in [message(b'R', &[0, 0, 0, 7]), message(b'R', b"\0\0\0\x0aOTHER\0\0")] {
+        let server = Server::start(Manner::Turns(vec![demand])).await;
+        assert_eq!(reason(&dsn(server.address, "disable")).await, "login_denied");
+    }
+}
+
+#[tokio::test]
 async fn another_kind_of_server_is_not_postgres() {
     for words in [
         "HTTP/1.1 400 Bad Request\r\n\r\n<html>",
