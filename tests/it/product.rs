@@ -9,6 +9,7 @@ mod checks;
 mod damage;
 mod detection;
 mod disk;
+mod faults;
 mod freeze;
 mod heartbeat;
 mod input;

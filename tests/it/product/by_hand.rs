@@ -10,7 +10,7 @@ use super::{AT_ONCE, QUICK, Script, migration};
 const LIMIT: Duration = Duration::from_mins(1);
 
 /// `probe check` on this document, without a terminal.
-async fn check(world: &World, document: &str, args: &[&str], env: &[(&str, &str)]) -> Output {
+pub(super) async fn check(world: &World, document: &str, args: &[&str], env: &[(&str, &str)]) -> Output {
     let file = world.write("migration.yaml", document).unwrap();
     let mut spec = Spec::new("probe-check", binary("probe-scripted").unwrap()).args(["check", "--config.file"]);
     spec = spec.arg(file.display().to_string()).args(args.iter().copied());
@@ -20,7 +20,7 @@ async fn check(world: &World, document: &str, args: &[&str], env: &[(&str, &str)
     world.run(spec, LIMIT).await.unwrap()
 }
 
-fn json(output: &Output) -> Value {
+pub(super) fn json(output: &Output) -> Value {
     serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
 }
 

@@ -13,14 +13,14 @@ use tests::{Postgres, Spec, Verifier, World};
 use super::{AT_ONCE, looks, migration, now, opened, reaches};
 
 /// What the operator runs, as the reason says it.
-fn setup() -> String {
+pub(super) fn setup() -> String {
     let registry = checks::registry();
     let meta = registry.get("postgresCanary").unwrap().meta;
     let next = meta.reasons().find(|reason| reason.name == "not_set_up").unwrap().next;
     next[next.find("CREATE SCHEMA").unwrap()..].replace("ROLE", "server")
 }
 
-async fn sql(postgres: &Postgres, sql: &str) {
+pub(super) async fn sql(postgres: &Postgres, sql: &str) {
     postgres.connect_as_superuser().await.unwrap().batch_execute(sql).await.unwrap();
 }
 
