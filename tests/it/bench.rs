@@ -156,41 +156,19 @@ mod world {
         assert!(alive(pid));
     }
 
-    /// This program runs itself, kills that, and looks for what it left.
     #[tokio::test]
-    async fn its_processes_die_when_the_runner_is_killed() {
+    async fn what_lost_its_parents_dies_with_it() {
         let world = World::new().unwrap();
         let file = world.dir().join("pid");
-        let own = std::env::current_exe().unwrap();
-        let runner = Spec::new("runner", own)
-            .args(["--exact", "bench::world::runner_that_is_killed", "--nocapture"])
-            .env("PHASEGATE_BENCH_PID", file.to_str().unwrap())
-            // What it leaves behind goes with us.
-            .env("TMPDIR", world.dir().to_str().unwrap());
-        let runner = world.start(runner).unwrap();
-        let look = async || Ok(std::fs::read_to_string(&file)?.trim().parse::<i32>()?);
-        let pid = runner.wait_until(SOON, "the runner has a child", look).await.unwrap();
+        // A process of another session, with an empty environment and in another folder, whose parents have ended.
+        let script =
+            format!("cd /; env -i setsid bash -c 'echo $$ >{0}.next; mv {0}.next {0}; exec sleep 600' &", file.display());
+        assert_eq!(world.run(Spec::new("parent", "bash").args(["-c", script.as_str()]), SOON).await.unwrap().code, 0);
+        let look = async || Ok(std::fs::read_to_string(&file)?.trim().parse()?);
+        let pid = wait_until(SOON, "the orphan is there", look).await.unwrap();
         assert!(alive(pid));
-        // Only the runner itself: its child has to go without us.
-        runner.signal(rustix::process::Signal::KILL);
-        let gone = async || {
-            ensure!(!alive(pid), "{pid} is still there");
-            Ok(())
-        };
-        wait_until(SOON, "the child is gone", gone).await.unwrap();
-    }
-
-    /// The runner of the test above; alone, it has nothing to do.
-    #[tokio::test]
-    async fn runner_that_is_killed() {
-        let Ok(file) = std::env::var("PHASEGATE_BENCH_PID") else {
-            return;
-        };
-        let world = World::new().unwrap();
-        // Written beside and moved, so that nobody reads half a number.
-        std::fs::write(format!("{file}.next"), sleeper(&world).to_string()).unwrap();
-        std::fs::rename(format!("{file}.next"), &file).unwrap();
-        std::future::pending::<()>().await;
+        drop(world);
+        assert!(!alive(pid));
     }
 
     #[tokio::test]

@@ -12,4 +12,6 @@ mod product;
 #[cfg(test)]
 mod readme;
 #[cfg(test)]
+mod reaper;
+#[cfg(test)]
 mod tidy;

@@ -9,7 +9,7 @@ mod histories;
 mod invariants;
 mod liveness;
 mod oracle;
-mod rng;
+pub(crate) mod rng;
 mod script;
 mod scripts;
 mod shrink;

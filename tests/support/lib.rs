@@ -40,7 +40,7 @@
 //!
 //! Three rules hold everywhere:
 //!
-//! - Every process dies with its [`World`], and with the test runner, however either of them ends.
+//! - Every process dies with its [`World`], and with the test runner, however either of them ends ([`reaper`]).
 //! - Nothing is skipped: a part that is missing is an error that says how to get it (`tests/run` installs all of them).
 //! - When a test panics, the logs of all its processes are shown. So tests `unwrap` what this library returns.
 
@@ -54,6 +54,7 @@ mod http;
 mod loki;
 mod postgres;
 mod process;
+pub mod reaper;
 pub mod scripted;
 mod stack;
 pub mod standin;

@@ -1,18 +1,18 @@
 //! A supervised process: it dies with its [`World`](crate::World) and with this program, its output is kept in files,
 //! and it can be started again.
 
-use std::fs::{self, File};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::LazyLock;
-use std::sync::mpsc::{self, Sender};
+use std::process::ExitStatus;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use parking_lot::Mutex;
 use rustix::process::Signal;
 
+use crate::reaper::{Launch, Reaper};
 use crate::tree;
 use crate::wait::wait_until;
 
@@ -98,21 +98,24 @@ pub struct Output {
 #[derive(Debug)]
 pub struct Process {
     spec: Spec,
-    home: PathBuf,
+    reaper: Arc<Reaper>,
     stdout: PathBuf,
     stderr: PathBuf,
-    child: Mutex<Option<Child>>,
+    life: Mutex<Life>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Life {
+    Ahead,
+    Running(i32),
+    Over(i32, ExitStatus),
 }
 
 impl Process {
-    pub(crate) fn new(spec: Spec, home: &Path, logs: &Path, log: &str) -> Self {
-        Self {
-            spec,
-            home: home.to_owned(),
-            stdout: logs.join(format!("{log}.stdout")),
-            stderr: logs.join(format!("{log}.stderr")),
-            child: Mutex::new(None),
-        }
+    pub(crate) fn new(spec: Spec, reaper: Arc<Reaper>, log: &str) -> Self {
+        let logs = reaper.folder().join("logs");
+        let (stdout, stderr) = (logs.join(format!("{log}.stdout")), logs.join(format!("{log}.stderr")));
+        Self { spec, reaper, stdout, stderr, life: Mutex::new(Life::Ahead) }
     }
 
     /// Starts it, or starts it again. The logs go on.
@@ -120,17 +123,21 @@ impl Process {
     /// # Errors
     /// It is running already, or can not be run.
     pub fn start(&self) -> Result<()> {
-        let mut slot = self.child.lock();
-        if let Some(child) = slot.as_mut() {
-            ensure!(child.try_wait()?.is_some(), "{} is running already", self.spec.name);
+        let mut life = self.life.lock();
+        if let Life::Running(pid) = *life {
+            ensure!(self.reaper.ended(pid)?.is_some(), "{} is running already", self.spec.name);
         }
-        *slot = Some(spawn(self.command()?).with_context(|| format!("starting {}", self.spec.program.display()))?);
+        let pid = self.reaper.launch(self.command()).with_context(|| format!("starting {}", self.spec.program.display()))?;
+        *life = Life::Running(pid);
         Ok(())
     }
 
     /// The process id it was last started with, `None` before that.
     pub fn pid(&self) -> Option<i32> {
-        self.child.lock().as_ref().and_then(|child| i32::try_from(child.id()).ok())
+        match *self.life.lock() {
+            Life::Ahead => None,
+            Life::Running(pid) | Life::Over(pid, _) => Some(pid),
+        }
     }
 
     /// How it ended, `None` while it runs.
@@ -138,9 +145,18 @@ impl Process {
     /// # Errors
     /// It was never started.
     pub fn ended(&self) -> Result<Option<ExitStatus>> {
-        let mut slot = self.child.lock();
-        let child = slot.as_mut().with_context(|| format!("{} was never started", self.spec.name))?;
-        Ok(child.try_wait()?)
+        let mut life = self.life.lock();
+        match *life {
+            Life::Ahead => bail!("{} was never started", self.spec.name),
+            Life::Over(_, status) => Ok(Some(status)),
+            Life::Running(pid) => {
+                let ended = self.reaper.ended(pid)?;
+                if let Some(status) = ended {
+                    *life = Life::Over(pid, status);
+                }
+                Ok(ended)
+            }
+        }
     }
 
     /// Waits until it has ended by itself.
@@ -271,16 +287,6 @@ impl Process {
         Ok(Output { code, stdout: self.stdout(), stderr: self.stderr() })
     }
 
-    /// SIGKILL to all of its processes, without waiting for more than the first one.
-    pub(crate) fn end_now(&self) {
-        for pid in self.running().map(tree::tree).unwrap_or_default() {
-            tree::send(pid, Signal::KILL);
-        }
-        if let Some(child) = self.child.lock().as_mut() {
-            drop(child.wait());
-        }
-    }
-
     fn running(&self) -> Option<i32> {
         match self.ended() {
             Ok(None) => self.pid(),
@@ -288,46 +294,22 @@ impl Process {
         }
     }
 
-    fn command(&self) -> Result<Command> {
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL"]);
+    fn command(&self) -> Launch {
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let mut command = words(&["setpriv", "--pdeathsig", "KILL"]);
         if let Some(user) = self.spec.user {
-            command.args([format!("--reuid={}", user.uid), format!("--regid={}", user.gid), "--clear-groups".to_owned()]);
+            command.extend([format!("--reuid={}", user.uid), format!("--regid={}", user.gid), "--clear-groups".to_owned()]);
         }
-        command.arg("--").arg(&self.spec.program).args(&self.spec.args);
-        command.env_clear().env("HOME", &self.home).env("LANG", "C.UTF-8").env("TZ", "UTC");
-        command.env("PATH", std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into()));
-        command.envs(self.spec.env.iter().map(|(name, value)| (name, value)));
-        command.current_dir(&self.home).process_group(0);
-        command.stdin(Stdio::null()).stdout(append(&self.stdout)?).stderr(append(&self.stderr)?);
-        Ok(command)
+        command.extend(["--".to_owned(), self.spec.program.display().to_string()]);
+        command.extend(self.spec.args.iter().cloned());
+        let folder = self.reaper.folder().to_owned();
+        let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/bin:/bin".to_owned());
+        let fixed = [("HOME", folder.display().to_string()), ("LANG", "C.UTF-8".into()), ("TZ", "UTC".into()), ("PATH", path)];
+        let env = fixed.map(|(name, value)| (name.to_owned(), value)).into_iter().chain(self.spec.env.iter().cloned()).collect();
+        Launch { words: command, env, folder, stdout: self.stdout.clone(), stderr: self.stderr.clone() }
     }
 }
 
 fn read(log: &Path) -> String {
     fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
-}
-
-fn append(log: &Path) -> Result<File> {
-    File::options().create(true).append(true).open(log).with_context(|| format!("opening {}", log.display()))
-}
-
-type Order = (Command, Sender<std::io::Result<Child>>);
-
-/// The kernel sends the parent-death signal when the *thread* that forked ends, and a test's thread ends with the test.
-/// So one thread that lives as long as the program forks them all.
-static FORKER: LazyLock<Mutex<Sender<Order>>> = LazyLock::new(|| {
-    let (orders, inbox) = mpsc::channel::<Order>();
-    std::thread::spawn(move || {
-        for (mut command, reply) in inbox {
-            drop(reply.send(command.spawn()));
-        }
-    });
-    Mutex::new(orders)
-});
-
-fn spawn(command: Command) -> Result<Child> {
-    let (reply, answer) = mpsc::channel();
-    FORKER.lock().send((command, reply))?;
-    Ok(answer.recv()??)
 }

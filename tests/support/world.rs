@@ -1,8 +1,6 @@
 //! One test's world: a folder, ports, and every process that it started.
 
-use std::fs::Permissions;
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -10,9 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use parking_lot::Mutex;
-use tempfile::TempDir;
 
 use crate::process::{Output, Process, Spec};
+use crate::reaper::Reaper;
 
 /// Below the ports that the kernel gives to outgoing connections, so that a server finds its port free again.
 const PORTS: std::ops::Range<u16> = 15_000..32_000;
@@ -20,7 +18,6 @@ const PORTS: std::ops::Range<u16> = 15_000..32_000;
 /// One test's world. Everything in it ends when it is dropped.
 #[derive(Debug)]
 pub struct World {
-    dir: TempDir,
     http: reqwest::Client,
     supervisor: Arc<Supervisor>,
 }
@@ -29,25 +26,24 @@ impl World {
     /// An empty world.
     ///
     /// # Errors
-    /// The temporary folder can not be made.
+    /// The temporary folder can not be made, or the `reaper` is missing or stale.
     pub fn new() -> Result<Self> {
         // An error here only says that a provider is installed already.
         drop(rustls::crypto::ring::default_provider().install_default());
-        // Servers that run as another account have to get through to their own folder below.
-        let dir = tempfile::Builder::new().prefix("phasegate-").permissions(Permissions::from_mode(0o755)).tempdir()?;
-        std::fs::create_dir(dir.path().join("logs"))?;
+        let reaper = Arc::new(Reaper::start()?);
+        std::fs::create_dir(reaper.folder().join("logs"))?;
         let http = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .timeout(Duration::from_secs(30))
             .build()?;
-        let supervisor = Arc::new(Supervisor { home: dir.path().to_owned(), processes: Mutex::default() });
-        Ok(Self { dir, http, supervisor })
+        let supervisor = Arc::new(Supervisor { reaper, processes: Mutex::default() });
+        Ok(Self { http, supervisor })
     }
 
     /// Its folder. Gone with the world.
     pub fn dir(&self) -> &Path {
-        self.dir.path()
+        self.supervisor.reaper.folder()
     }
 
     /// An HTTP client without redirects and proxies, 30 s per request.
@@ -122,7 +118,7 @@ impl World {
 /// Knows every process of a world.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
-    home: PathBuf,
+    reaper: Arc<Reaper>,
     processes: Mutex<Vec<Arc<Process>>>,
 }
 
@@ -130,7 +126,7 @@ impl Supervisor {
     pub(crate) fn adopt(&self, spec: Spec) -> Arc<Process> {
         let mut processes = self.processes.lock();
         let log = format!("{:02}-{}", processes.len(), spec.name);
-        let process = Arc::new(Process::new(spec, &self.home, &self.home.join("logs"), &log));
+        let process = Arc::new(Process::new(spec, Arc::clone(&self.reaper), &log));
         processes.push(Arc::clone(&process));
         process
     }
@@ -138,16 +134,16 @@ impl Supervisor {
 
 impl Drop for World {
     fn drop(&mut self) {
-        let processes = self.supervisor.processes.lock();
-        for process in processes.iter().rev() {
-            process.end_now();
-        }
-        if std::thread::panicking() {
-            for process in processes.iter() {
-                #[expect(clippy::print_stderr, reason = "a failed test shows what its servers said")]
-                {
-                    eprintln!("{}", process.log());
-                }
+        // Logs are shown when nobody writes them any more, and before the folder goes.
+        let ended = self.supervisor.reaper.end_all();
+        let shown = std::thread::panicking().then(|| self.supervisor.processes.lock().iter().map(|one| one.log()).collect());
+        let shown: Vec<String> = shown.unwrap_or_default();
+        let closed = self.supervisor.reaper.close();
+        let errors = [ended, closed].into_iter().filter_map(Result::err).map(|error| format!("{error:#}"));
+        for words in shown.into_iter().chain(errors) {
+            #[expect(clippy::print_stderr, reason = "a failed test shows what its servers said, and what was left behind")]
+            {
+                eprintln!("{words}");
             }
         }
     }
