@@ -202,7 +202,9 @@ async fn an_upstream_that_resets_is_heard_of() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let proxy = FaultProxy::start(listener.local_addr().unwrap()).unwrap();
     let mut client = dial(&proxy).await;
-    let (server, _) = listener.accept().await.unwrap();
+    let (mut server, _) = listener.accept().await.unwrap();
+    says(&mut client, "?").await;
+    take(&mut server, 1).await;
     server.set_zero_linger().unwrap();
     drop(server);
     is_reset(&mut client).await;
