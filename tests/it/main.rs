@@ -6,6 +6,8 @@ mod bench;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
+mod journal;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
 mod product;
