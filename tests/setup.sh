@@ -16,7 +16,7 @@ package_of() {
     setpriv | unshare | flock) echo util-linux ;;
     chromedriver) echo chromium-driver ;;
     systemd-journald) echo systemd ;;
-    curl | patch | chromium | openssl) echo "$1" ;;
+    curl | patch | chromium | openssl | faketime) echo "$1" ;;
   esac
 }
 

@@ -36,7 +36,7 @@ ForwardToWall=no
 
 /// journald's paths are fixed, so it gets other folders below them. `$1` is the folder with those, `$2` is journald.
 const MOUNTS: &str = r#"set -e
-mount -t tmpfs none /run
+mount -n -t tmpfs none /run
 mkdir -p /run/systemd/journal /run/log/journal
 mount --bind "$1/run" /run/systemd/journal
 mount --bind "$1/log" /run/log/journal

@@ -12,6 +12,9 @@
 //! # }
 //! ```
 //!
+//! Besides servers there are a real systemd-journald ([`Journal`]), disks that can be filled ([`World::small_disk`]) and clocks that
+//! can be set while a server runs ([`World::set_clock`], [`Spec::clock`], [`Process::shift_clock`]).
+//!
 //! Where a test needs a reply that a real server does not give on demand, there are stand-ins ([`standin`]): Loki, its gateway, Alloy,
 //! Promtail and Grafana, in this process, with state. A whole log path of them:
 //!
@@ -44,6 +47,8 @@
 mod agent;
 mod binary;
 mod browser;
+mod clock;
+mod disk;
 pub mod hostile;
 mod http;
 mod journal;
@@ -63,6 +68,7 @@ mod world;
 pub use agent::Agent;
 pub use binary::binary;
 pub use browser::Browser;
+pub use disk::Disk;
 pub use hostile::Hostile;
 pub use http::Answer;
 pub use journal::Journal;
