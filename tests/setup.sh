@@ -13,15 +13,21 @@ package_of() {
   case $1 in
     initdb) echo postgresql ;;
     promtool) echo prometheus ;;
-    setpriv | flock) echo util-linux ;;
+    setpriv | unshare | flock) echo util-linux ;;
     chromedriver) echo chromium-driver ;;
-    curl | patch | chromium | openssl) echo "$1" ;;
+    systemd-journald) echo systemd ;;
+    curl | patch | chromium | openssl | faketime) echo "$1" ;;
   esac
 }
 
 is_there() {
   command -v "$1" >/dev/null && return
-  [ "$1" = initdb ] && compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null
+  # Not on the PATH, but in a place of their own.
+  case $1 in
+    initdb) compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null ;;
+    systemd-journald) [ -x /lib/systemd/systemd-journald ] ;;
+    *) return 1 ;;
+  esac
 }
 
 # Installs the Debian packages of the programs that are not there.

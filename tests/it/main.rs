@@ -4,7 +4,11 @@
 #[cfg(test)]
 mod bench;
 #[cfg(test)]
+mod clocks;
+#[cfg(test)]
 mod conformance;
+#[cfg(test)]
+mod journal;
 #[cfg(test)]
 mod model;
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use futures::future::try_join_all;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, geteuid, kill_process_group};
 use rustix::rand::{GetRandomFlags, getrandom};
 use tests::{Agent, Postgres, Process, Spec, World, wait_until};
 use tokio::time::Instant;
@@ -60,12 +60,22 @@ impl Runner {
         Ok(())
     }
 
+    fn shared_memory(&self) -> Vec<String> {
+        self.processes().iter().flat_map(|line| shared_memory(line.split(' ').next().unwrap())).collect()
+    }
+
     /// All processes that have to do with its place, as `state words`.
     fn processes(&self) -> Vec<String> {
         let place = self.place.to_str().unwrap();
         let folders = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
         folders.filter(|folder| folder.join("stat").is_file()).filter_map(|folder| process(&folder, place)).collect()
     }
+}
+
+/// The files of shared memory that a process uses.
+fn shared_memory(process: &str) -> Vec<String> {
+    let maps = std::fs::read_to_string(Path::new(process).join("maps")).unwrap();
+    maps.lines().filter_map(|line| Some(line.get(line.find("/dev/shm/")?..)?.to_owned())).collect()
 }
 
 /// A living process with this word in its environment, its arguments or the names of its folder and open files.
@@ -94,6 +104,8 @@ async fn the_life_of_a_runner() {
     bash("orphan", "cd /; env -i setsid bash -c 'exec -a \"orphan of $0\" sleep 600' \"$HOME\" & exit");
     // Only where this account may do that.
     bash("mount", "mkdir disk && mount -t tmpfs none disk && echo kept >disk/file");
+    // It uses shared memory with names.
+    world.start(Spec::new("clocked", "sleep").arg("600").clock(chrono::TimeDelta::hours(1))).unwrap();
     let frozen = bash("frozen", "sleep 600 | cat");
     let _agent = Agent::start(&world, "node-1", &["--sink", "stdout"]).await.unwrap();
     let postgres = Postgres::start(&world).await.unwrap();
@@ -121,7 +133,15 @@ async fn a_killed_runner_leaves_nothing_whenever_it_is_killed() {
     {
         assert!(there.iter().filter(|line| line.contains(words)).count() >= least, "{words}: {there:#?}");
     }
+    if geteuid().is_root() {
+        let postmaster = there.iter().find(|line| line.contains("/postgres -D")).unwrap().split(' ').next().unwrap();
+        let namespace = |process: &str| std::fs::read_link(Path::new(process).join("ns/ipc")).unwrap();
+        assert_ne!(namespace(postmaster), namespace("/proc/self"), "its System V shared memory would stay");
+    }
+    let shared = first.shared_memory();
+    assert!(!shared.is_empty());
     first.ends_by(Signal::KILL).await.unwrap();
+    assert!(!shared.iter().any(|file| Path::new(file).exists()), "{shared:?}");
 
     for lane in 0..KILLS / LANES {
         let delays: Vec<u64> = (0..LANES).map(|_| rng.below(life * 2)).collect();

@@ -12,6 +12,9 @@
 //! # }
 //! ```
 //!
+//! Besides servers there are a real systemd-journald ([`Journal`]), disks that can be filled ([`World::small_disk`]) and clocks that
+//! can be set while a server runs ([`World::set_clock`], [`Spec::clock`], [`Process::shift_clock`]).
+//!
 //! Where a test needs a reply that a real server does not give on demand, there are stand-ins ([`standin`]): Loki, its gateway, Alloy,
 //! Promtail and Grafana, in this process, with state. A whole log path of them:
 //!
@@ -49,9 +52,13 @@ mod binary;
 mod browser;
 mod door;
 pub mod fault;
+mod clock;
+mod disk;
 pub mod hostile;
 mod http;
+mod journal;
 mod loki;
+mod namespace;
 mod postgres;
 mod process;
 pub mod reaper;
@@ -67,8 +74,10 @@ pub use agent::Agent;
 pub use binary::binary;
 pub use browser::Browser;
 pub use fault::{Fault, FaultProxy};
+pub use disk::Disk;
 pub use hostile::Hostile;
 pub use http::Answer;
+pub use journal::Journal;
 pub use loki::{Line, Loki};
 pub use postgres::{Postgres, Session};
 pub use process::{Output, Process, Spec, User};

@@ -54,6 +54,8 @@ impl Postgres {
         let server = Spec::new("postgres", Self::program("postgres")?)
             .args(["-D", data.as_str(), "-p", port.to_string().as_str()])
             .args(["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "shared_buffers=16MB"])
+            // In its folder, and not where a killed server leaves it behind.
+            .args(["-c", "dynamic_shared_memory_type=mmap"])
             .user(user)
             // SIGTERM would wait for the clients to leave.
             .ends_by(Signal::INT);

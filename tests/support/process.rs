@@ -9,9 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use chrono::TimeDelta;
 use parking_lot::Mutex;
 use rustix::process::Signal;
 
+use crate::clock;
 use crate::reaper::{Launch, Reaper};
 use crate::tree;
 use crate::wait::wait_until;
@@ -39,12 +41,14 @@ pub struct Spec {
     env: Vec<(String, String)>,
     user: Option<User>,
     end: Signal,
+    clock: Option<TimeDelta>,
 }
 
 impl Spec {
     /// `name` is what the logs are called.
     pub fn new(name: impl Into<String>, program: impl Into<PathBuf>) -> Self {
-        Self { name: name.into(), program: program.into(), args: Vec::new(), env: Vec::new(), user: None, end: Signal::TERM }
+        let (args, env) = (Vec::new(), Vec::new());
+        Self { name: name.into(), program: program.into(), args, env, user: None, end: Signal::TERM, clock: None }
     }
 
     /// Adds one argument.
@@ -75,6 +79,14 @@ impl Spec {
         self
     }
 
+    /// Gives it a wall clock of its own, this far from the machine's, that [`Process::shift_clock`] can set while it runs.
+    /// Programs that do not ask libc for the time (Go's) do not notice.
+    #[must_use]
+    pub fn clock(mut self, offset: TimeDelta) -> Self {
+        self.clock = Some(offset);
+        self
+    }
+
     /// The signal by which it ends in good order. SIGTERM unless said otherwise.
     #[must_use]
     pub fn ends_by(mut self, signal: Signal) -> Self {
@@ -101,6 +113,7 @@ pub struct Process {
     reaper: Arc<Reaper>,
     stdout: PathBuf,
     stderr: PathBuf,
+    clock: PathBuf,
     life: Mutex<Life>,
 }
 
@@ -114,20 +127,23 @@ enum Life {
 impl Process {
     pub(crate) fn new(spec: Spec, reaper: Arc<Reaper>, log: &str) -> Self {
         let logs = reaper.folder().join("logs");
-        let (stdout, stderr) = (logs.join(format!("{log}.stdout")), logs.join(format!("{log}.stderr")));
-        Self { spec, reaper, stdout, stderr, life: Mutex::new(Life::Ahead) }
+        let [stdout, stderr, clock] = ["stdout", "stderr", "clock"].map(|kind| logs.join(format!("{log}.{kind}")));
+        Self { spec, reaper, stdout, stderr, clock, life: Mutex::new(Life::Ahead) }
     }
 
     /// Starts it, or starts it again. The logs go on.
     ///
     /// # Errors
-    /// It is running already, or can not be run.
+    /// It is running already, or can not be run, or is to have a clock of its own and `faketime` is not installed.
     pub fn start(&self) -> Result<()> {
         let mut life = self.life.lock();
         if let Life::Running(pid) = *life {
             ensure!(self.reaper.ended(pid)?.is_some(), "{} is running already", self.spec.name);
         }
-        let pid = self.reaper.launch(self.command()).with_context(|| format!("starting {}", self.spec.program.display()))?;
+        if let (Some(offset), false) = (self.spec.clock, self.clock.exists()) {
+            clock::set(&self.clock, offset)?;
+        }
+        let pid = self.reaper.launch(self.command()?).with_context(|| format!("starting {}", self.spec.program.display()))?;
         *life = Life::Running(pid);
         Ok(())
     }
@@ -192,9 +208,7 @@ impl Process {
             return Ok(());
         };
         let all = tree::tree(pid);
-        for &pid in &all {
-            tree::send(pid, Signal::KILL);
-        }
+        self.reaper.kill(pid)?;
         self.wait(KERNEL).await?;
         wait_until(KERNEL, &format!("all processes of {} are gone", self.spec.name), async || {
             match all.iter().find(|pid| tree::alive(**pid)) {
@@ -246,6 +260,15 @@ impl Process {
         }
     }
 
+    /// Sets its clock this far from the machine's, in whole seconds; it runs on from there, also when it is started again.
+    ///
+    /// # Errors
+    /// It has no clock of its own ([`Spec::clock`]).
+    pub fn shift_clock(&self, offset: TimeDelta) -> Result<()> {
+        ensure!(self.spec.clock.is_some(), "{} has the machine's clock", self.spec.name);
+        clock::set(&self.clock, offset)
+    }
+
     /// Its standard output so far.
     pub fn stdout(&self) -> String {
         read(&self.stdout)
@@ -294,19 +317,25 @@ impl Process {
         }
     }
 
-    fn command(&self) -> Launch {
+    fn command(&self) -> Result<Launch> {
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
         let mut command = words(&["setpriv", "--pdeathsig", "KILL"]);
         if let Some(user) = self.spec.user {
             command.extend([format!("--reuid={}", user.uid), format!("--regid={}", user.gid), "--clear-groups".to_owned()]);
         }
-        command.extend(["--".to_owned(), self.spec.program.display().to_string()]);
+        command.push("--".to_owned());
+        if self.spec.clock.is_some() {
+            // Not before: what the library shares between processes belongs to the account of the first one.
+            command.push("env".to_owned());
+            command.extend(clock::environment(&self.clock)?.map(|(name, value)| format!("{name}={value}")));
+        }
+        command.push(self.spec.program.display().to_string());
         command.extend(self.spec.args.iter().cloned());
         let folder = self.reaper.folder().to_owned();
         let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/bin:/bin".to_owned());
         let fixed = [("HOME", folder.display().to_string()), ("LANG", "C.UTF-8".into()), ("TZ", "UTC".into()), ("PATH", path)];
         let env = fixed.map(|(name, value)| (name.to_owned(), value)).into_iter().chain(self.spec.env.iter().cloned()).collect();
-        Launch { words: command, env, folder, stdout: self.stdout.clone(), stderr: self.stderr.clone() }
+        Ok(Launch { words: command, env, folder, stdout: self.stdout.clone(), stderr: self.stderr.clone() })
     }
 }
 

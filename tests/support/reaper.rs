@@ -14,6 +14,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::LazyLock;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use parking_lot::Mutex;
@@ -30,6 +31,8 @@ enum Order {
     Start(Launch),
     /// Asks how the program with this process id ended; answered by nothing while it runs. Until then its id is not used again.
     Ended(i32),
+    /// SIGKILL to the tree below this process; answered when it is sent.
+    Kill(i32),
     /// Ends all that was started; answered when they are gone.
     EndAll,
 }
@@ -73,11 +76,7 @@ impl Reaper {
     /// Its binary is missing or stale, or it can not make the folder.
     pub(crate) fn start() -> Result<Self> {
         // Both pipes are closed by whatever else this program executes, so that it alone holds the reaper.
-        let mut reaper = Command::new(binary("reaper")?)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("starting the reaper")?;
+        let mut reaper = command()?.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("starting the reaper")?;
         let (orders, replies) = reaper.stdin.take().zip(reaper.stdout.take()).context("a reaper without pipes")?;
         let mut wire = Wire { reaper, orders, replies: BufReader::new(replies) };
         let folder = wire.hear()?;
@@ -97,6 +96,11 @@ impl Reaper {
     /// How a program ended, `None` while it runs.
     pub(crate) fn ended(&self, pid: i32) -> Result<Option<ExitStatus>> {
         Ok(self.ask(&Order::Ended(pid))?.map(ExitStatus::from_raw))
+    }
+
+    /// SIGKILL to a process and to all below it.
+    pub(crate) fn kill(&self, pid: i32) -> Result<()> {
+        self.ask(&Order::Kill(pid)).map(drop)
     }
 
     /// SIGKILL to all that was started and to all that they started; returns when they are gone.
@@ -122,6 +126,22 @@ impl Reaper {
         told.context("the reaper is gone")?;
         wire.hear::<Reply>()?.map_err(|reason| anyhow!(reason))
     }
+}
+
+/// In an IPC namespace of its own, where this account may make one: a PostgreSQL that is killed leaves System V shared memory, of
+/// which a machine has a limited number of pieces.
+fn command() -> Result<Command> {
+    static ALONE: LazyLock<bool> = LazyLock::new(|| {
+        let trial = Command::new("unshare").args(["--ipc", "true"]).stderr(Stdio::null()).status();
+        trial.is_ok_and(|status| status.success())
+    });
+    let program = binary("reaper")?;
+    if !*ALONE {
+        return Ok(Command::new(program));
+    }
+    let mut command = Command::new("unshare");
+    command.arg("--ipc").arg(program);
+    Ok(command)
 }
 
 impl Drop for Reaper {

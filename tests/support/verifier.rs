@@ -5,7 +5,7 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use reqwest::Method;
 use rustix::process::Signal;
 use serde_json::Value;
@@ -75,7 +75,7 @@ impl Verifier {
     /// As [`Verifier::start`].
     pub async fn start_with(world: &World, migration: &str, env: &[(&str, &str)]) -> Result<Self> {
         let folder = world.folder("verifier")?;
-        Self::launch(world, "probe", migration, env, (folder.clone(), folder.join("state")), &[]).await
+        Self::launch(world, "probe", migration, env, (folder.clone(), folder.join("state"))).await
     }
 
     /// Like [`Verifier::start`], with the `scripted` checks of [`crate::scripted`] in its registry.
@@ -84,7 +84,7 @@ impl Verifier {
     /// As [`Verifier::start`].
     pub async fn start_scripted(world: &World, migration: &str) -> Result<Self> {
         let folder = world.folder("verifier")?;
-        Self::launch(world, "probe-scripted", migration, &[], (folder.clone(), folder.join("state")), &[]).await
+        Self::launch(world, "probe-scripted", migration, &[], (folder.clone(), folder.join("state"))).await
     }
 
     /// Like [`Verifier::start_scripted`], with its ledger in this folder.
@@ -93,27 +93,7 @@ impl Verifier {
     /// As [`Verifier::start`].
     pub async fn start_scripted_in(world: &World, migration: &str, state: &Path) -> Result<Self> {
         let folder = world.folder("verifier")?;
-        Self::launch(world, "probe-scripted", migration, &[], (folder, state.to_owned()), &[]).await
-    }
-
-    /// Like [`Verifier::start_scripted`], with its ledger on a disk of its own, of so many KiB. The folder is where the test
-    /// finds that disk; it goes with the process.
-    ///
-    /// # Errors
-    /// As [`Verifier::start`]; also when this account may not make a mount namespace.
-    pub async fn start_scripted_on_small_disk(world: &World, migration: &str, kib: u32) -> Result<(Self, PathBuf)> {
-        let (folder, disk) = (world.folder("verifier")?, world.folder("disk")?);
-        let mount = format!("mount -t tmpfs -o size={kib}k none {} && exec \"$@\"", disk.display());
-        let mut own = vec!["unshare", "--mount"];
-        if !rustix::process::geteuid().is_root() {
-            own.extend(["--user", "--map-root-user"]);
-        }
-        own.extend(["--", "sh", "-c", &mount, "sh"]);
-        let verifier = Self::launch(world, "probe-scripted", migration, &[], (folder, disk.join("state")), &own).await;
-        let verifier = verifier.context("it needs a mount namespace: be root, or allow user namespaces")?;
-        let pid = verifier.process.pid().context("no pid")?;
-        let seen = PathBuf::from(format!("/proc/{pid}/root")).join(disk.strip_prefix("/").unwrap_or(&disk));
-        Ok((verifier, seen))
+        Self::launch(world, "probe-scripted", migration, &[], (folder, state.to_owned())).await
     }
 
     async fn launch(
@@ -122,7 +102,6 @@ impl Verifier {
         migration: &str,
         env: &[(&str, &str)],
         (folder, state): (PathBuf, PathBuf),
-        within: &[&str],
     ) -> Result<Self> {
         let binary = binary(program)?;
         let (document, tokens) = (folder.join("migration.yaml"), folder.join("tokens"));
@@ -130,10 +109,7 @@ impl Verifier {
         let lines = Role::ALL.map(|role| format!("test-{word} {word} {}\n", role.token(), word = role.word()));
         std::fs::write(&tokens, lines.concat())?;
         let address = format!("127.0.0.1:{}", world.port()?);
-        let mut spec = match within {
-            [] => Spec::new("verifier", binary),
-            [first, rest @ ..] => Spec::new("verifier", first).args(rest.iter().copied()).arg(binary.display().to_string()),
-        };
+        let mut spec = Spec::new("verifier", binary);
         spec = spec.arg("verifier");
         spec = spec.arg("--config.file").arg(document.display().to_string());
         spec = spec.arg("--state.dir").arg(state.display().to_string());

@@ -7,8 +7,10 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use chrono::TimeDelta;
 use parking_lot::Mutex;
 
+use crate::disk::Disk;
 use crate::process::{Output, Process, Spec};
 use crate::reaper::Reaper;
 
@@ -37,7 +39,7 @@ impl World {
             .redirect(reqwest::redirect::Policy::none())
             .timeout(Duration::from_secs(30))
             .build()?;
-        let supervisor = Arc::new(Supervisor { reaper, processes: Mutex::default() });
+        let supervisor = Arc::new(Supervisor { reaper, processes: Mutex::default(), clock: Mutex::default() });
         Ok(Self { http, supervisor })
     }
 
@@ -98,6 +100,20 @@ impl World {
         Ok(path)
     }
 
+    /// Gives each server and command that is made from now on a clock of its own, as [`Spec::clock`] does for one of them; `None`:
+    /// the machine's again.
+    pub fn set_clock(&self, offset: Option<TimeDelta>) {
+        *self.supervisor.clock.lock() = offset;
+    }
+
+    /// A disk of so many KiB that a test can fill.
+    ///
+    /// # Errors
+    /// This account may not make mount namespaces.
+    pub async fn small_disk(&self, name: &str, kib: u32) -> Result<Disk> {
+        Disk::mount(self, name, kib).await
+    }
+
     /// A new folder of its own for a server called `name`.
     ///
     /// # Errors
@@ -120,10 +136,14 @@ impl World {
 pub(crate) struct Supervisor {
     reaper: Arc<Reaper>,
     processes: Mutex<Vec<Arc<Process>>>,
+    clock: Mutex<Option<TimeDelta>>,
 }
 
 impl Supervisor {
-    pub(crate) fn adopt(&self, spec: Spec) -> Arc<Process> {
+    pub(crate) fn adopt(&self, mut spec: Spec) -> Arc<Process> {
+        if let Some(offset) = *self.clock.lock() {
+            spec = spec.clock(offset);
+        }
         let mut processes = self.processes.lock();
         let log = format!("{:02}-{}", processes.len(), spec.name);
         let process = Arc::new(Process::new(spec, Arc::clone(&self.reaper), &log));

@@ -1,8 +1,5 @@
 //! The disk under the ledger is full: nothing that can not be kept is acknowledged, and gates are shut until it can be.
 
-use std::fs::{self, File};
-use std::io::Write;
-
 use anyhow::ensure;
 use reqwest::Method;
 use serde_json::json;
@@ -17,7 +14,8 @@ async fn a_full_disk_shuts_every_gate_and_refuses_every_command_until_there_is_s
     let world = World::new().unwrap();
     let one = Script::new(&world, "one");
     let document = migration(QUICK, "{}", AT_ONCE, &[&one.probe()]);
-    let (verifier, disk) = Verifier::start_scripted_on_small_disk(&world, &document, DISK_KIB).await.unwrap();
+    let disk = world.small_disk("disk", DISK_KIB).await.unwrap();
+    let verifier = Verifier::start_scripted_in(&world, &document, &disk.path().join("state")).await.unwrap();
     opened(&verifier).await;
     let record = async |name: &str, value| {
         let path = format!("/v1/facts/{name}");
@@ -25,14 +23,7 @@ async fn a_full_disk_shuts_every_gate_and_refuses_every_command_until_there_is_s
     };
     assert_eq!(record("before", json!(1)).await.status, 200);
 
-    let filler = disk.join("filler");
-    let mut file = File::create(&filler).unwrap();
-    let full = loop {
-        if let Err(error) = file.write_all(&[0; 1024]) {
-            break error;
-        }
-    };
-    assert_eq!(full.kind(), std::io::ErrorKind::StorageFull, "{full}");
+    disk.fill().unwrap();
     let refused = record("during", json!(2)).await;
     assert_eq!(refused.status, 507, "{}", refused.body);
     let body = reaches(&verifier, "unknown").await;
@@ -50,8 +41,7 @@ async fn a_full_disk_shuts_every_gate_and_refuses_every_command_until_there_is_s
     assert!(status["ledgerError"].as_str().is_some_and(|error| error.contains("No space left")), "{status}");
     assert_eq!(status["phases"][0]["state"], "active", "nothing was changed: {status}");
 
-    drop(file);
-    fs::remove_file(filler).unwrap();
+    disk.free().unwrap();
     reaches(&verifier, "open").await;
     wait_until(PATIENCE, "the audit trail verifies", async || {
         let verified = verifier.cutover(&["audit", "verify"]).await?;

@@ -1,9 +1,9 @@
 //! The reaper's side of the wire. Everything is done by its first thread: the parent-death signal that its children get, in
 //! case that somebody kills the reaper itself, is that of the thread that started them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File, Permissions};
-use std::io::{BufRead, Write};
+use std::io::{BufRead, ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -52,16 +52,18 @@ fn serve() -> Result<()> {
         let reply: Reply = family.obey(&order).map_err(|error| format!("{error:#}"));
         drop(writeln!(replies, "{}", serde_json::to_string(&reply)?));
     }
-    match family.end().and_then(|()| unmount_below(folder.path())) {
+    match family.end().and_then(|()| family.clear()).and_then(|()| unmount_below(folder.path())) {
         Ok(()) => remove(folder),
         Err(error) => Err(error.context(format!("leaving {}", folder.keep().display()))),
     }
 }
 
-/// The programs that it started, by process id, and how those ended that have.
 #[derive(Debug, Default)]
 struct Family {
+    /// How the programs ended that have, by process id.
     ended: HashMap<i32, i32>,
+    /// Shared memory that killed processes may have left behind.
+    shared: BTreeSet<PathBuf>,
 }
 
 impl Family {
@@ -69,6 +71,7 @@ impl Family {
         match serde_json::from_str(order)? {
             Order::Start(launch) => self.start(&launch).map(Some),
             Order::Ended(pid) => self.ended(pid),
+            Order::Kill(pid) => self.kill(&tree::tree(pid)).map_or(Ok(None), |error| Err(error.into())),
             Order::EndAll => self.end().map(|()| None),
         }
     }
@@ -97,18 +100,40 @@ impl Family {
         Ok(self.ended.get(&pid).copied())
     }
 
+    /// Removes what dead processes left outside of the folder.
+    fn clear(&self) -> Result<()> {
+        for path in &self.shared {
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(error).with_context(|| format!("removing {}", path.display()));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// All of them stand still before the first one dies, so that nobody answers the death of another.
+    fn kill(&mut self, pids: &[i32]) -> Option<Errno> {
+        let mut refused = None;
+        for signal in [Signal::STOP, Signal::KILL] {
+            for pid in pids.iter().filter_map(|pid| Pid::from_raw(*pid)) {
+                refused = kill_process(pid, signal).err().filter(|error| *error != Errno::SRCH).or(refused);
+            }
+            if signal == Signal::STOP {
+                self.shared.extend(pids.iter().flat_map(|pid| shared_memory(*pid)));
+            }
+        }
+        refused
+    }
+
     /// Kills all that is below this process, until the kernel says that it has no child.
     fn end(&mut self) -> Result<()> {
         let own = getpid().as_raw_nonzero().get();
         let (end, mut refused) = (Instant::now() + KERNEL, None);
         loop {
-            let below: Vec<Pid> = tree::tree(own).into_iter().filter(|pid| *pid != own).filter_map(Pid::from_raw).collect();
-            // All stand still before the first one dies, so that nobody answers the death of another.
-            for signal in [Signal::STOP, Signal::KILL] {
-                for pid in &below {
-                    refused = kill_process(*pid, signal).err().filter(|error| *error != Errno::SRCH).or(refused);
-                }
-            }
+            let below: Vec<i32> = tree::tree(own).into_iter().filter(|pid| *pid != own).collect();
+            refused = self.kill(&below).or(refused);
             loop {
                 match wait(WaitOptions::NOHANG) {
                     Ok(Some((pid, status))) => drop(self.ended.insert(pid.as_raw_nonzero().get(), status.as_raw())),
@@ -123,6 +148,13 @@ impl Family {
             std::thread::sleep(PAUSE);
         }
     }
+}
+
+/// The pieces of shared memory with a name that a process uses: a folder of files that outlive it.
+fn shared_memory(pid: i32) -> Vec<PathBuf> {
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
+    let files = maps.lines().filter_map(|line| line.find("/dev/shm/").and_then(|from| line.get(from..)));
+    files.filter(|file| !file.ends_with(" (deleted)")).map(PathBuf::from).collect()
 }
 
 /// What is mounted below the folder is not ours to remove: it only goes from there.
