@@ -8,6 +8,9 @@ if [ "${CI:-}" = true ]; then
   export CARGO_TERM_COLOR=never NO_COLOR=1
 fi
 
+# What real servers are built with.
+stack_packages='gcc libsystemd'
+
 # The Debian package of each program that a test starts.
 package_of() {
   case $1 in
@@ -15,6 +18,8 @@ package_of() {
     promtool) echo prometheus ;;
     setpriv | unshare | flock) echo util-linux ;;
     chromedriver) echo chromium-driver ;;
+    gcc) echo gcc libc6-dev ;;
+    libsystemd) echo libsystemd-dev ;;
     systemd-journald) echo systemd ;;
     curl | patch | chromium | openssl | faketime) echo "$1" ;;
   esac
@@ -25,6 +30,7 @@ is_there() {
   # Not on the PATH, but in a place of their own.
   case $1 in
     initdb) compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null ;;
+    libsystemd) [ -e /usr/include/systemd/sd-journal.h ] ;;
     systemd-journald) [ -x /lib/systemd/systemd-journald ] ;;
     *) return 1 ;;
   esac
@@ -37,7 +43,8 @@ install_packages() {
     if is_there "$program"; then
       echo "$program: there"
     else
-      packages+=("$(package_of "$program")")
+      # shellcheck disable=SC2207
+      packages+=($(package_of "$program"))
     fi
   done
   [ ${#packages[@]} -gt 0 ] || return 0

@@ -19,7 +19,7 @@ fn now() -> i64 {
     chrono::Utc::now().timestamp_nanos_opt().unwrap()
 }
 
-mod loki {
+mod real_loki {
     use super::*;
 
     #[tokio::test]

@@ -2,11 +2,12 @@
 //! servers once answered is compared with what the stand-ins answer now. And do they misbehave as they are told?
 
 mod flaws;
-mod loki;
 mod pair;
+mod real_loki;
+mod real_recordings;
+mod real_refusals;
 mod recorded;
 mod recordings;
-mod refusals;
 mod standins;
 
 use std::time::Duration;

@@ -16,6 +16,8 @@ mod product;
 #[cfg(test)]
 mod readme;
 #[cfg(test)]
+mod real_stack;
+#[cfg(test)]
 mod reaper;
 #[cfg(test)]
 mod tidy;

@@ -1,8 +1,9 @@
 //! The Migration document of the rehearsal: the example of `deploy/`, with this homelab's addresses and a quicker pace.
 
-use crate::homelab::{NewSide, OldSide, Pace};
+use crate::homelab::Pace;
+use crate::stack::Addresses;
 
-pub(crate) fn migration(old: &OldSide, new: &NewSide, Pace { soak, budget }: Pace) -> String {
+pub(crate) fn migration(at: &Addresses, old_postgres: u16, Pace { soak, budget }: Pace) -> String {
     format!(
         r#"apiVersion: phasegate.dev/v1alpha1
 kind: Migration
@@ -22,7 +23,9 @@ spec:
     gate: {{soak: {soak}, minSamples: 3, unknownBudget: {budget}}}
     probes:
     - {{name: docker-loki-ready, use: [preflight, gate], until: loki, check: {{lokiReady: {{loki: docker-loki}}}}}}
-    - {{name: alloy-health, failAfter: 1, check: {{alloyHealth: {{alloy: k3s-alloy, within: 10s}}}}}}
+    # Whether it reads the journal is seen by the canary. Each start and reload waits for new movement else, and phases that follow
+    # one another within minutes would make that flapping.
+    - {{name: alloy-health, failAfter: 1, check: {{alloyHealth: {{alloy: k3s-alloy, journal: false}}}}}}
     - name: journal-to-docker-loki
       until: loki
       check:
@@ -52,15 +55,14 @@ spec:
     - {{name: docker-pg-ready, use: [preflight], check: {{postgresReady: {{postgres: docker-pg}}}}}}
     - {{name: k3s-pg-ready, use: [preflight, gate], check: {{postgresReady: {{postgres: k3s-pg}}}}}}
     - {{name: k3s-pg-commits, check: {{postgresCanary: {{postgres: k3s-pg}}}}}}
-    - {{name: docker-pg-gone, failAfter: 1, check: {{tcp: {{address: "127.0.0.1:{old_port}", expect: refused}}}}}}
+    - {{name: docker-pg-gone, failAfter: 1, check: {{tcp: {{address: "127.0.0.1:{old_postgres}", expect: refused}}}}}}
 "#,
-        agent = new.agent.url(),
-        alloy = new.alloy.url(),
-        docker_loki = old.loki.url(),
-        k3s_loki = new.loki.url(),
-        gateway = new.gateway.url(),
-        grafana = new.grafana.url(),
-        datasource = tests::standin::Datasource::loki("").uid,
-        old_port = old.postgres.port(),
+        agent = at.agent,
+        alloy = at.alloy,
+        docker_loki = at.old_loki,
+        k3s_loki = at.new_loki,
+        gateway = at.gateway,
+        grafana = at.new_grafana,
+        datasource = at.datasource,
     )
 }

@@ -1,19 +1,11 @@
-//! The stack that moves: everything on the old side and on the new one, and a verifier that watches them.
+//! The stack that moves, whatever it is made of, and a verifier that watches it.
 
-use anyhow::Result;
-use tests::standin::{
-    Datasource, Flaws, Mood, StandinAlloy, StandinGateway, StandinGrafana, StandinJournal, StandinLoki, StandinPromtail,
-};
-use tests::{Agent, Postgres, Role, Verifier, World};
+use anyhow::{Context, Result};
+use tests::{Databases, Role, Verifier, World};
 
-use crate::application::Application;
 use crate::document;
 use crate::screen::Screen;
-
-/// The service account's token for the new Grafana.
-const TOKEN: &str = "rehearsal-service-account";
-/// The identifier under which the agent's lines are in the journal.
-const IDENTIFIER: &str = "system-metrics-canary";
+use crate::stack::Stack;
 
 /// How long things take.
 #[derive(Debug, Clone, Copy)]
@@ -34,96 +26,70 @@ impl Pace {
     }
 }
 
-/// The side on Docker Compose.
-pub(crate) struct OldSide {
-    pub(crate) promtail: StandinPromtail,
-    pub(crate) loki: StandinLoki,
-    pub(crate) postgres: Postgres,
-    grafana: StandinGrafana,
-}
-
-/// The side in k3s.
-pub(crate) struct NewSide {
-    pub(crate) alloy: StandinAlloy,
-    pub(crate) agent: Agent,
-    pub(crate) loki: StandinLoki,
-    pub(crate) gateway: StandinGateway,
-    pub(crate) grafana: StandinGrafana,
-    pub(crate) postgres: Postgres,
-}
-
 /// Everything that runs.
-pub(crate) struct Homelab<'w> {
+pub(crate) struct Homelab<'w, S> {
     pub(crate) world: &'w World,
-    pub(crate) old: OldSide,
-    pub(crate) new: NewSide,
-    pub(crate) application: Application,
+    pub(crate) logs: S,
+    pub(crate) databases: Databases,
     pub(crate) verifier: Verifier,
-    _journal: StandinJournal,
 }
 
-impl<'w> Homelab<'w> {
-    pub(crate) async fn start(world: &'w World, screen: &Screen, pace: Pace) -> Result<Self> {
-        screen.title("The homelab");
+impl<'w, S: Stack> Homelab<'w, S> {
+    pub(crate) async fn start(world: &'w World, logs: impl Future<Output = Result<S>>, pace: Pace) -> Result<Self> {
         Screen::say("old side (Docker Compose)  Promtail → Loki ← Grafana · PostgreSQL with an application on it");
         Screen::say("new side (k3s)             Alloy → Loki ← gateway ← Grafana · PostgreSQL");
-        Screen::say(
-            "PostgreSQL, the agent, the verifier and cutover are real; the others are stand-ins that speak their protocols",
-        );
-        let (docker_postgres, k3s_postgres) = tokio::try_join!(Postgres::start(world), Postgres::start(world))?;
-        let application = Application::start(&docker_postgres.dsn()).await?;
-
-        let journal = StandinJournal::new();
-        let sink = world.write("journal", "")?;
-        journal.follow(&sink, IDENTIFIER);
-        let agent = Agent::start(world, "node-1", &["--every", "200ms", "--sink", &format!("file:{}", sink.display())]).await?;
-        agent.sigterm().await?;
-        let (docker_loki, k3s_loki) = (StandinLoki::start()?, StandinLoki::start()?);
-        let old = OldSide {
-            promtail: StandinPromtail::start(&journal, &docker_loki.url())?,
-            grafana: StandinGrafana::start(TOKEN, &[Datasource::loki(docker_loki.url())])?,
-            loki: docker_loki,
-            postgres: docker_postgres,
-        };
-        let alloy = StandinAlloy::start(&journal, &[&old.loki.url()])?;
-        alloy.set_flaws(Flaws { deaf: true, frozen: true, ..Flaws::default() });
-        alloy.set_mood(Mood::Refuse).await?;
-        let gateway = StandinGateway::start(k3s_loki.url())?;
-        // As it was copied from the old side: it still asks the old Loki.
-        let grafana = StandinGrafana::start(TOKEN, &[Datasource::loki(old.loki.url())])?;
-        let new = NewSide { alloy, agent, loki: k3s_loki, gateway, grafana, postgres: k3s_postgres };
-
-        let document = document::migration(&old, &new, pace);
+        Screen::say(S::PARTS);
+        Screen::say("starting all of it …");
+        let (databases, logs) = tokio::try_join!(Databases::start(world), logs)?;
+        let addresses = logs.addresses();
+        let document = document::migration(&addresses, databases.old.port(), pace);
         let file = world.write("migration.yaml", &document)?;
         Screen::say(&format!("the Migration document, {} lines: {}", document.lines().count(), file.display()));
         let secrets =
-            [("PG_OLD_DSN", old.postgres.dsn()), ("PG_NEW_DSN", new.postgres.dsn()), ("GRAFANA_TOKEN", TOKEN.to_owned())];
+            [("PG_OLD_DSN", databases.old.dsn()), ("PG_NEW_DSN", databases.new.dsn()), ("GRAFANA_TOKEN", addresses.token)];
         let secrets = secrets.each_ref().map(|(name, secret)| (*name, secret.as_str()));
         let verifier = Verifier::start_with(world, &document, &secrets).await?;
-        let lab = Self { world, old, new, application, verifier, _journal: journal };
+        let lab = Self { world, logs, databases, verifier };
         lab.addresses();
         Ok(lab)
     }
 
     pub(crate) fn addresses(&self) {
-        let (url, old, new) = (self.verifier.url(), &self.old, &self.new);
+        let (url, at, databases) = (self.verifier.url(), self.logs.addresses(), &self.databases);
         Screen::say(&format!("page     {url}/"));
         Screen::say(&format!("metrics  {url}/metrics"));
         Screen::say(&format!("API      {url}/v1/status · {url}/v1/gates/alloy · {url}/v1/openapi.json"));
-        Screen::say(&format!(
-            "old      loki {}  grafana {}  postgres 127.0.0.1:{}",
-            old.loki.url(),
-            old.grafana.url(),
-            old.postgres.port()
-        ));
-        Screen::say(&format!(
-            "new      alloy {}  loki {}  grafana {}  postgres 127.0.0.1:{}",
-            new.alloy.url(),
-            new.loki.url(),
-            new.grafana.url(),
-            new.postgres.port()
-        ));
+        let old = format!("loki {}  grafana {}  postgres 127.0.0.1:{}", at.old_loki, at.old_grafana, databases.old.port());
+        Screen::say(&format!("old      {old}"));
+        let new = format!("loki {}  grafana {}  postgres 127.0.0.1:{}", at.new_loki, at.new_grafana, databases.new.port());
+        Screen::say(&format!("new      alloy {}  {new}", at.alloy));
         Screen::say(&format!("cutover  PHASEGATE_SERVER={url} PHASEGATE_TOKEN={}", self.verifier.token(Role::Operate)));
         Screen::say(&format!("folder   {}", self.world.dir().display()));
     }
+
+    /// Phase 4: writers stop, dump and restore, writers go on over there, the old server stops.
+    pub(crate) async fn move_the_database(&mut self) -> Result<()> {
+        let moved = self.databases.dump_and_restore(self.world).await?;
+        Screen::say(&format!(
+            "the application is stopped; pg_dump | psql: {} metrics and {} syncs are on the new side, as on the old one",
+            moved.metrics, moved.syncs
+        ));
+        let databases = &mut self.databases;
+        databases.new.connect_as_superuser().await?.batch_execute(&canary_table("server")?).await?;
+        Screen::say(
+            "the table for our own numbers is made on the new side, with the SQL that `probe check k3s-pg-commits` prints",
+        );
+        Screen::say("the application writes to the new side; docker compose stop postgres");
+        databases.application.point_at(&databases.new.dsn()).await?;
+        databases.old.stop().await.map(drop)
+    }
+}
+
+/// The SQL that the check itself tells to run once on the new side, for this role.
+fn canary_table(role: &str) -> Result<String> {
+    let registry = checks::registry();
+    let reason = registry.get("postgresCanary").and_then(|entry| entry.meta.reasons().find(|reason| reason.name == "not_set_up"));
+    let next = reason.context("postgresCanary does not say how it is set up")?.next;
+    let (_, sql) = next.split_once("CREATE SCHEMA").context("the reason not_set_up holds no SQL")?;
+    Ok(format!("CREATE SCHEMA{sql}").replace("ROLE", role))
 }

@@ -1,11 +1,13 @@
 //! `tests/rehearse`: a whole migration on this machine, in four phases. The product's own binaries, real PostgreSQL clusters on
-//! both sides, and stand-ins for the rest; everything that is printed after a `$` is what an operator would type and see.
+//! both sides, and for the rest stand-ins, or with `--real` the real servers; everything that is printed after a `$` is what an
+//! operator would type and see.
 
-mod application;
 mod document;
 mod homelab;
-mod moves;
+mod real;
 mod screen;
+mod stack;
+mod standins;
 mod story;
 
 use std::process::ExitCode;
@@ -14,19 +16,26 @@ use std::time::Duration;
 use clap::Parser;
 
 use homelab::{Homelab, Pace};
+use real::Real;
 use screen::Screen;
+use stack::Stack;
+use standins::Standins;
+use tests::World;
 
 /// Walks a whole migration on this machine, on the screen: alloy, loki, grafana, postgres; two faults, refused and mended.
 #[derive(Debug, Parser)]
 #[command(
     name = "tests/rehearse",
     bin_name = "tests/rehearse",
-    after_help = "Examples:\n  tests/rehearse\n  tests/rehearse --keep   leave it running, with the addresses\n  tests/rehearse --fast   shorter soaks, for CI"
+    after_help = "Examples:\n  tests/rehearse\n  tests/rehearse --keep   leave it running, with the addresses\n  tests/rehearse --fast   shorter soaks, for CI\n  tests/rehearse --real   with real Loki, Alloy, Promtail, Grafana and journald; builds them once, about 25 minutes"
 )]
 struct Args {
     /// Shorter soaks, for CI.
     #[arg(long)]
     fast: bool,
+    /// Real servers instead of stand-ins: journald, Promtail, Alloy, Loki, Grafana.
+    #[arg(long)]
+    real: bool,
     /// Leave everything running at the end, until Ctrl-C.
     #[arg(long)]
     keep: bool,
@@ -54,8 +63,16 @@ fn main() -> ExitCode {
 
 async fn rehearse(args: &Args, screen: &Screen) -> anyhow::Result<()> {
     let pace = if args.fast { Pace::fast() } else { Pace::watchable() };
-    let world = tests::World::new()?;
-    let mut lab = Homelab::start(&world, screen, pace).await?;
+    let world = World::new()?;
+    screen.title("The homelab");
+    if args.real {
+        run(args, screen, Box::pin(Homelab::start(&world, Real::start(&world), pace)).await?).await
+    } else {
+        run(args, screen, Box::pin(Homelab::start(&world, Standins::start(&world), pace)).await?).await
+    }
+}
+
+async fn run<S: Stack>(args: &Args, screen: &Screen, mut lab: Homelab<'_, S>) -> anyhow::Result<()> {
     story::tell(&mut lab, screen).await?;
     if args.keep {
         screen.title("Still running, until Ctrl-C");

@@ -5,16 +5,16 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use probe::exit::Exit;
 use serde_json::Value;
-use tests::standin::Flaws;
 use tests::{Output, wait_until};
 
 use crate::homelab::Homelab;
 use crate::screen::Screen;
+use crate::stack::Stack;
 
 /// How long any level may take to be reached, on a slow machine.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-pub(crate) async fn tell(lab: &mut Homelab<'_>, screen: &Screen) -> Result<()> {
+pub(crate) async fn tell<S: Stack>(lab: &mut Homelab<'_, S>, screen: &Screen) -> Result<()> {
     opening(lab, screen).await?;
     phase_alloy(lab, screen).await?;
     alloy_stops_shipping(lab, screen).await?;
@@ -25,50 +25,56 @@ pub(crate) async fn tell(lab: &mut Homelab<'_>, screen: &Screen) -> Result<()> {
     ending(lab, screen).await
 }
 
-async fn opening(lab: &Homelab<'_>, screen: &Screen) -> Result<()> {
+async fn opening<S: Stack>(lab: &Homelab<'_, S>, screen: &Screen) -> Result<()> {
     screen.title("Nothing has begun: the gate is shut, and says what would open it");
     level(lab, "alloy", "closed").await?;
     cutover(lab, &["gate", "explain", "alloy"], Exit::CLOSED).await.map(drop)
 }
 
-async fn phase_alloy(lab: &Homelab<'_>, screen: &Screen) -> Result<()> {
+async fn phase_alloy<S: Stack>(lab: &Homelab<'_, S>, screen: &Screen) -> Result<()> {
     screen.title("Phase 1, alloy: its preflight is green, so it may begin");
     level(lab, "alloy/entry", "open").await?;
     cutover(lab, &["advance"], Exit::OPEN).await?;
-    lab.deploy_alloy().await?;
-    lab.retire_promtail().await?;
+    Screen::say(
+        "kubectl apply -k k3s/alloy: Alloy reads the journal and ships to the Loki on Docker; an agent writes numbered lines",
+    );
+    lab.logs.deploy_alloy().await?;
+    Screen::say("docker compose stop promtail");
+    lab.logs.retire_promtail().await?;
     cutover(lab, &["switch", "alloy"], Exit::OPEN).await?;
     soaking(lab, "alloy").await?;
     Screen::say("each line that the agent writes arrives; but not for long enough yet:");
     cutover(lab, &["advance"], Exit::PENDING).await.map(drop)
 }
 
-async fn alloy_stops_shipping(lab: &Homelab<'_>, screen: &Screen) -> Result<()> {
+async fn alloy_stops_shipping<S: Stack>(lab: &Homelab<'_, S>, screen: &Screen) -> Result<()> {
     screen.title("Fault 1: Alloy stops shipping. It stays ready and healthy, and so does Loki; only the lines tell");
-    lab.new.alloy.set_flaws(Flaws { frozen: true, ..Flaws::default() });
+    lab.logs.stop_shipping().await?;
     level(lab, "alloy", "closed").await?;
     let refusal = cutover(lab, &["advance"], Exit::CLOSED).await?;
     refusal.names("journal-to-docker-loki")?;
     curl(lab, "alloy", 412).await?;
     Screen::say("it ships again, what it held back included: no line was lost, and the soak starts anew");
-    lab.new.alloy.set_flaws(Flaws::default());
+    lab.logs.ship_again().await?;
     soaking(lab, "alloy").await?;
     cutover(lab, &["gate", "explain", "alloy"], Exit::PENDING).await?;
     waits(lab, "alloy").await?;
     curl(lab, "alloy", 200).await
 }
 
-async fn phase_loki(lab: &Homelab<'_>, screen: &Screen) -> Result<()> {
+async fn phase_loki<S: Stack>(lab: &Homelab<'_, S>, screen: &Screen) -> Result<()> {
     screen.title("Phase 2, loki: the log store moves");
     level(lab, "loki/entry", "closed").await?;
     cutover(lab, &["advance"], Exit::OPEN).await?;
     cutover(lab, &["switch", "loki"], Exit::OPEN).await?;
     Screen::say("the probes that watched the old Loki are not required any more");
-    lab.move_the_logs()?;
+    let moved = lab.logs.move_loki().await?;
+    Screen::say(&format!("the volume of the old Loki is copied: {moved}"));
+    Screen::say("kubectl apply -k k3s/alloy: its pipeline writes to the Loki in k3s");
     soaking(lab, "loki").await
 }
 
-async fn the_verifier_dies(lab: &Homelab<'_>, screen: &Screen) -> Result<()> {
+async fn the_verifier_dies<S: Stack>(lab: &Homelab<'_, S>, screen: &Screen) -> Result<()> {
     screen.title("In mid-soak the verifier itself is killed (kill -9) and started again");
     lab.verifier.kill9().await?;
     cutover(lab, &["gate", "check", "loki"], Exit::UNREACHABLE).await?;
@@ -78,20 +84,23 @@ async fn the_verifier_dies(lab: &Homelab<'_>, screen: &Screen) -> Result<()> {
     waits(lab, "loki").await
 }
 
-async fn phase_grafana(lab: &Homelab<'_>, screen: &Screen) -> Result<()> {
+async fn phase_grafana<S: Stack>(lab: &Homelab<'_, S>, screen: &Screen) -> Result<()> {
     screen.title("Phase 3, grafana. Fault 2: its datasource still leads to the old Loki, and every panel has data");
     level(lab, "grafana/entry", "closed").await?;
     cutover(lab, &["advance"], Exit::OPEN).await?;
+    let moved = lab.logs.move_grafana().await?;
+    Screen::say(&format!("the volume of the old Grafana is copied: {moved}"));
     cutover(lab, &["switch", "grafana"], Exit::OPEN).await?;
     level(lab, "grafana", "closed").await?;
     let refusal = cutover(lab, &["advance"], Exit::CLOSED).await?;
     refusal.names("canary-through-grafana")?;
-    lab.repoint_grafana();
+    lab.logs.repoint_grafana().await?;
+    Screen::say("the datasource is mended: it asks the Loki in k3s, through the gateway");
     soaking(lab, "grafana").await?;
     waits(lab, "grafana").await
 }
 
-async fn phase_postgres(lab: &mut Homelab<'_>, screen: &Screen) -> Result<()> {
+async fn phase_postgres<S: Stack>(lab: &mut Homelab<'_, S>, screen: &Screen) -> Result<()> {
     screen.title("Phase 4, postgres: dump and restore");
     cutover(lab, &["advance"], Exit::OPEN).await?;
     cutover(lab, &["switch", "postgres"], Exit::OPEN).await?;
@@ -101,7 +110,7 @@ async fn phase_postgres(lab: &mut Homelab<'_>, screen: &Screen) -> Result<()> {
     cutover(lab, &["advance"], Exit::OPEN).await.map(drop)
 }
 
-async fn ending(lab: &Homelab<'_>, screen: &Screen) -> Result<()> {
+async fn ending<S: Stack>(lab: &Homelab<'_, S>, screen: &Screen) -> Result<()> {
     screen.title("The migration is complete; the checklist, with its evidence");
     cutover(lab, &["status"], Exit::OPEN).await?;
     cutover(lab, &["audit", "verify"], Exit::OPEN).await?;
@@ -112,12 +121,12 @@ async fn ending(lab: &Homelab<'_>, screen: &Screen) -> Result<()> {
 }
 
 /// Waits for an open gate on the screen, as an operator would.
-async fn waits(lab: &Homelab<'_>, phase: &str) -> Result<()> {
+async fn waits<S: Stack>(lab: &Homelab<'_, S>, phase: &str) -> Result<()> {
     cutover(lab, &["gate", "wait", phase, "--for", "open", "--timeout", "3m"], Exit::OPEN).await.map(drop)
 }
 
 /// Runs `cutover` on the screen and insists on its exit code.
-async fn cutover(lab: &Homelab<'_>, words: &[&str], expected: Exit) -> Result<Shown> {
+async fn cutover<S: Stack>(lab: &Homelab<'_, S>, words: &[&str], expected: Exit) -> Result<Shown> {
     let output = lab.verifier.cutover(words).await?;
     let line = format!("cutover {}", words.join(" "));
     Screen::command(&line, &output);
@@ -132,7 +141,7 @@ async fn cutover(lab: &Homelab<'_>, words: &[&str], expected: Exit) -> Result<Sh
 }
 
 /// Asks the gate as a script would.
-async fn curl(lab: &Homelab<'_>, phase: &str, expected: u16) -> Result<()> {
+async fn curl<S: Stack>(lab: &Homelab<'_, S>, phase: &str, expected: u16) -> Result<()> {
     let path = format!("/v1/gates/{phase}/check");
     let answer = lab.verifier.get(&path).await?;
     Screen::say(&format!("curl -f {}{path}  →  {}", lab.verifier.url(), answer.status));
@@ -141,7 +150,7 @@ async fn curl(lab: &Homelab<'_>, phase: &str, expected: u16) -> Result<()> {
 }
 
 /// Waits until a gate, or an entry guard, has this verdict.
-async fn level(lab: &Homelab<'_>, phase: &str, verdict: &str) -> Result<()> {
+async fn level<S: Stack>(lab: &Homelab<'_, S>, phase: &str, verdict: &str) -> Result<()> {
     let path = format!("/v1/gates/{phase}");
     wait_until(PATIENCE, &format!("gate {phase} {verdict}"), async || {
         let body = lab.verifier.get(&path).await?.json()?;
@@ -153,7 +162,7 @@ async fn level(lab: &Homelab<'_>, phase: &str, verdict: &str) -> Result<()> {
 }
 
 /// Waits until everything that a gate requires is green, and nothing but its soak is missing.
-async fn soaking(lab: &Homelab<'_>, phase: &str) -> Result<()> {
+async fn soaking<S: Stack>(lab: &Homelab<'_, S>, phase: &str) -> Result<()> {
     let path = format!("/v1/gates/{phase}/check?accept=pending");
     wait_until(PATIENCE, &format!("gate {phase} has nothing missing but its soak"), async || {
         let answer = lab.verifier.get(&path).await?;

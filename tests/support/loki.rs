@@ -1,21 +1,24 @@
 //! Loki 3.6.3, the real single binary, on a folder of its own.
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::process::ExitStatus;
-use std::sync::Arc;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::http::Answer;
-use crate::process::{Process, Spec};
+use crate::process::Spec;
+use crate::server::{Server, copy_folder};
 use crate::world::World;
 use crate::{stack, wait_until};
 
 const START: Duration = Duration::from_mins(1);
 const STOP: Duration = Duration::from_secs(30);
+/// Where index, write-ahead log and the rest are.
+const DATA: &str = "data";
+const CHUNKS: &str = "chunks";
 
 /// A log line and its timestamp.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,12 +36,19 @@ impl Line {
     }
 }
 
-/// A real Loki.
+/// A real Loki. What it can do as a server is in [`Server`].
 #[derive(Debug)]
 pub struct Loki {
-    process: Arc<Process>,
-    http: reqwest::Client,
-    url: String,
+    server: Server,
+    folder: PathBuf,
+}
+
+impl Deref for Loki {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.server
+    }
 }
 
 impl Loki {
@@ -47,63 +57,32 @@ impl Loki {
     /// # Errors
     /// It can not be built or started, or is not ready within a minute.
     pub async fn start(world: &World) -> Result<Self> {
-        let binary = stack::loki().await?;
+        let binary = stack::binary("loki").await?;
         let (http, grpc) = (world.port()?, world.port()?);
         let folder = world.folder("loki")?;
         let file = folder.join("config.json");
         std::fs::write(&file, config(&folder, http, grpc).to_string())?;
-        let process = world.start(Spec::new("loki", binary).arg(format!("-config.file={}", file.display())))?;
-        let loki = Self { process, http: world.http().clone(), url: format!("http://127.0.0.1:{http}") };
-        loki.ready().await?;
+        let spec = Spec::new("loki", binary).arg(format!("-config.file={}", file.display()));
+        let loki = Self { server: Server::new(world, spec, http, "/ready", (START, STOP)), folder };
+        loki.start_again().await?;
         Ok(loki)
     }
 
-    /// Its base URL, without a slash at the end.
-    pub fn url(&self) -> &str {
-        &self.url
-    }
-
-    /// The process, for its logs and its id.
-    pub fn process(&self) -> &Process {
-        &self.process
-    }
-
-    /// SIGKILL.
+    /// Puts another Loki's data in the place of its own, as an operator copies a volume. Both are stopped meanwhile, in good order,
+    /// this one first: a running Loki has not written all that it holds, and what the other takes until then is in the copy.
     ///
     /// # Errors
-    /// It will not go.
-    pub async fn kill(&self) -> Result<()> {
-        self.process.kill().await
-    }
-
-    /// SIGTERM, and waits for its end.
-    ///
-    /// # Errors
-    /// It does not end within 30 s.
-    pub async fn stop(&self) -> Result<ExitStatus> {
-        self.process.stop(STOP).await
-    }
-
-    /// Starts it again, on the same port and data; returns when it is ready.
-    ///
-    /// # Errors
-    /// It runs already, or is not ready within a minute.
-    pub async fn start_again(&self) -> Result<()> {
-        self.process.start()?;
-        self.ready().await
-    }
-
-    /// SIGSTOP: it accepts connections and never answers.
-    ///
-    /// # Errors
-    /// It does not run.
-    pub async fn freeze(&self) -> Result<()> {
-        self.process.freeze().await
-    }
-
-    /// SIGCONT.
-    pub fn thaw(&self) {
-        self.process.thaw();
+    /// One of them does not stop or start again, or the data can not be copied.
+    pub async fn take_over(&self, world: &World, other: &Self) -> Result<()> {
+        self.stop().await?;
+        other.stop().await?;
+        for name in [DATA, CHUNKS] {
+            let (from, to) = (other.folder.join(name), self.folder.join(name));
+            std::fs::remove_dir_all(&to)?;
+            std::fs::create_dir(&to)?;
+            copy_folder(world, &from, &to).await?;
+        }
+        tokio::try_join!(self.start_again(), other.start_again()).map(|_| ())
     }
 
     /// Pushes lines to the stream of these labels.
@@ -114,7 +93,7 @@ impl Loki {
         let stream: BTreeMap<_, _> = labels.iter().copied().collect();
         let values: Vec<_> = lines.iter().map(|line| json!([line.at.to_string(), line.text])).collect();
         let body = json!({"streams": [{"stream": stream, "values": values}]});
-        let answer = Answer::to(self.http.post(format!("{}/loki/api/v1/push", self.url)).json(&body)).await?;
+        let answer = Answer::to(self.http().post(format!("{}/loki/api/v1/push", self.url())).json(&body)).await?;
         ensure!(answer.status == 204, "Loki refused the push ({}): {}", answer.status, answer.body.trim());
         Ok(())
     }
@@ -124,14 +103,25 @@ impl Loki {
     /// # Errors
     /// Loki refuses the query, or answers something else than streams.
     pub async fn lines(&self, query: &str, start: i64, end: i64) -> Result<Vec<Line>> {
-        let mut url = url(&format!("{}/loki/api/v1/query_range", self.url))?;
+        self.read(query, &[("start", &start.to_string()), ("end", &end.to_string())]).await
+    }
+
+    /// Up to 5,000 lines of the last hour that match a `LogQL` stream query, oldest first.
+    ///
+    /// # Errors
+    /// Loki refuses the query, or answers something else than streams.
+    pub async fn recent_lines(&self, query: &str) -> Result<Vec<Line>> {
+        self.read(query, &[]).await
+    }
+
+    async fn read(&self, query: &str, span: &[(&str, &str)]) -> Result<Vec<Line>> {
+        let mut url = url(&format!("{}/loki/api/v1/query_range", self.url()))?;
         url.query_pairs_mut()
             .append_pair("query", query)
-            .append_pair("start", &start.to_string())
-            .append_pair("end", &end.to_string())
+            .extend_pairs(span)
             .append_pair("limit", "5000")
             .append_pair("direction", "forward");
-        let answer = Answer::to(self.http.get(url)).await?;
+        let answer = Answer::to(self.http().get(url)).await?;
         ensure!(answer.status == 200, "Loki refused the query ({}): {}", answer.status, answer.body.trim());
         let reply = answer.json()?;
         let streams = reply.pointer("/data/result").and_then(Value::as_array).context("no streams in Loki's answer")?;
@@ -139,6 +129,20 @@ impl Loki {
         let mut lines = values.map(line).collect::<Result<Vec<_>>>()?;
         lines.sort();
         Ok(lines)
+    }
+
+    /// How many lines of the last day match a `LogQL` stream query.
+    ///
+    /// # Errors
+    /// Loki refuses the query, or answers something else than a number.
+    pub async fn count(&self, query: &str) -> Result<u64> {
+        let mut url = url(&format!("{}/loki/api/v1/query", self.url()))?;
+        url.query_pairs_mut().append_pair("query", &format!("sum(count_over_time({query}[24h])) or vector(0)"));
+        let answer = Answer::to(self.http().get(url)).await?;
+        ensure!(answer.status == 200, "Loki refused the query ({}): {}", answer.status, answer.body.trim());
+        let reply = answer.json()?;
+        let number = reply.pointer("/data/result/0/value/1").and_then(Value::as_str).context("no number in Loki's answer")?;
+        Ok(number.parse()?)
     }
 
     /// Like [`Loki::lines`], until there are `count` of them.
@@ -152,17 +156,6 @@ impl Loki {
             Ok(lines)
         })
         .await
-    }
-
-    async fn ready(&self) -> Result<()> {
-        let url = format!("{}/ready", self.url);
-        self.process
-            .wait_until(START, "Loki is ready", async || {
-                let answer = Answer::to(self.http.get(&url).timeout(Duration::from_secs(2))).await?;
-                ensure!(answer.status == 200, "{}: {}", answer.status, answer.body.trim());
-                Ok(())
-            })
-            .await
     }
 }
 
@@ -187,10 +180,10 @@ fn config(folder: &Path, http: u16, grpc: u16) -> Value {
         },
         "common": {
             "instance_addr": "127.0.0.1",
-            "path_prefix": at("data"),
+            "path_prefix": at(DATA),
             "replication_factor": 1,
             "ring": {"kvstore": {"store": "inmemory"}},
-            "storage": {"filesystem": {"chunks_directory": at("chunks"), "rules_directory": at("rules")}},
+            "storage": {"filesystem": {"chunks_directory": at(CHUNKS), "rules_directory": at("rules")}},
         },
         "ingester": {"lifecycler": {"min_ready_duration": "0s", "final_sleep": "0s"}},
         "frontend_worker": {"frontend_address": format!("127.0.0.1:{grpc}")},

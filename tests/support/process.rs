@@ -148,6 +148,11 @@ impl Process {
         Ok(())
     }
 
+    /// What its logs are called.
+    pub(crate) fn name(&self) -> &str {
+        &self.spec.name
+    }
+
     /// The process id it was last started with, `None` before that.
     pub fn pid(&self) -> Option<i32> {
         match *self.life.lock() {

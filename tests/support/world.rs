@@ -82,6 +82,11 @@ impl World {
         Ok(process)
     }
 
+    /// A process that is not started yet, and lives no longer than this world.
+    pub(crate) fn adopt(&self, spec: Spec) -> Arc<Process> {
+        self.supervisor.adopt(spec)
+    }
+
     /// Runs a process to its end.
     ///
     /// # Errors

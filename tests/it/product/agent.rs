@@ -40,7 +40,7 @@ async fn a_file_holds_every_line_that_the_head_tells_of_in_order() {
     for line in ["phasegate_canary_emitted_total{node=\"node-1\"} ", "phasegate_agent_write_failures_total{node=\"node-1\"} 0"] {
         assert!(metrics.body.contains(line), "{}", metrics.body);
     }
-    assert_eq!(agent.sigterm().await.unwrap().code(), Some(0));
+    assert_eq!(agent.stop().await.unwrap().code(), Some(0));
     let text = [rotated, file].map(|file| std::fs::read_to_string(file).unwrap()).concat();
     let lines: Vec<_> = text.lines().map(|line| CanaryLine::parse(line).unwrap()).collect();
     assert!(lines.iter().all(|line| line.boot == told.boot && line.service == "mine"));
@@ -89,7 +89,7 @@ async fn a_journald_that_comes_late_hangs_and_comes_back_costs_lines_but_no_numb
     // What a socket that went away still held is gone, as with a real journald; what was refused is not missing.
     let jumps = seen.windows(2).filter(|pair| pair[1].seq != pair[0].seq + 1).count();
     assert!(seen[0].seq == 1 && jumps <= 1, "{jumps} gaps");
-    assert_eq!(agent.sigterm().await.unwrap().code(), Some(0));
+    assert_eq!(agent.stop().await.unwrap().code(), Some(0));
 }
 
 async fn head_failed(agent: &Agent) -> u64 {
@@ -108,7 +108,7 @@ async fn standard_output_holds_lines_and_nothing_else() {
     let world = World::new().unwrap();
     let agent = Agent::start(&world, "node-1", &["--every", "5ms", "--sink", "stdout"]).await.unwrap();
     until(&agent, "some lines", |head| head.last >= 20).await;
-    assert_eq!(agent.sigterm().await.unwrap().code(), Some(0));
+    assert_eq!(agent.stop().await.unwrap().code(), Some(0));
     let text = agent.process().stdout();
     let numbers: Vec<_> = text.lines().map(|line| CanaryLine::parse(line).unwrap_or_else(|| panic!("{line}")).seq).collect();
     assert!(numbers.len() >= 20 && numbers.iter().zip(1..).all(|(seq, n)| *seq == n), "{numbers:?}");

@@ -47,7 +47,7 @@ async fn opens_again(verifier: &Verifier) {
 }
 
 #[tokio::test]
-async fn a_killed_loki_shuts_the_gate_and_a_new_start_opens_it_after_a_new_soak() {
+async fn a_killed_real_loki_shuts_the_gate_and_a_new_start_opens_it_after_a_new_soak() {
     let world = World::new().unwrap();
     let loki = Loki::start(&world).await.unwrap();
     let targets = format!("{{k3s-loki: {{loki: {{url: \"{}\"}}}}}}", loki.url());
@@ -92,7 +92,7 @@ async fn a_killed_and_a_frozen_postgres_shut_the_gate() {
 }
 
 #[tokio::test]
-async fn a_black_hole_where_loki_was_is_red_by_timeout() {
+async fn a_black_hole_where_a_real_loki_was_is_red_by_timeout() {
     let world = World::new().unwrap();
     let loki = Loki::start(&world).await.unwrap();
     let targets = format!("{{k3s-loki: {{loki: {{url: \"{}\"}}}}}}", loki.url());

@@ -175,7 +175,7 @@ async fn freezes(loki: bool, stops: &[Duration]) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_answer_after_a_freeze_is_an_old_green() {
+async fn with_a_real_loki_no_answer_after_a_freeze_is_an_old_green() {
     let mut stops = vec![STOP; 2];
     if std::env::var_os("PHASEGATE_LONG").is_some() {
         stops.push(LONG_STOP);

@@ -129,7 +129,7 @@ async fn a_loki_that_is_gone_is_red_and_what_was_held_back_for_it_is_no_loss() {
 #[tokio::test]
 async fn another_start_of_the_agent_is_another_row_of_numbers() {
     let path = Path::open().await;
-    assert!(path.agent.sigterm().await.unwrap().success());
+    assert!(path.agent.stop().await.unwrap().success());
     looks(&path.verifier, "canary", "unknown", "agent_unreachable").await;
     reaches(&path.verifier, "unknown").await;
     path.agent.start_again().await.unwrap();

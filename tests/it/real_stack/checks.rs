@@ -1,0 +1,113 @@
+//! The checks, against the servers that they were written for.
+
+use anyhow::ensure;
+use tests::{LogPath, Verifier, World, wait_until};
+
+use super::SOON;
+
+/// A migration of one phase that looks at the whole log path of the new side.
+fn document(logs: &LogPath) -> String {
+    format!(
+        r#"apiVersion: phasegate.dev/v1alpha1
+kind: Migration
+metadata: {{name: real}}
+spec:
+  defaults: {{every: 500ms, timeout: 450ms, maxAge: 5s, failAfter: 1, recoverAfter: 1}}
+  targets:
+    agents: {{agent: {{urls: ["{agent}"]}}}}
+    alloy: {{alloy: {{urls: ["{alloy}"]}}}}
+    loki: {{loki: {{url: "{loki}", gateway: "{gateway}"}}}}
+    grafana: {{grafana: {{url: "{grafana}", token: {{env: GRAFANA_TOKEN}}}}}}
+  phases:
+  - name: move
+    gate: {{soak: 1s, minSamples: 1, unknownBudget: 10s}}
+    probes:
+    - {{name: alloy, check: {{alloyHealth: {{alloy: alloy, within: 5s}}}}}}
+    - {{name: ready, check: {{lokiReady: {{loki: loki}}}}}}
+    - {{name: ingest, check: {{lokiIngest: {{loki: loki, within: 5s}}}}}}
+    - {{name: canary, check: {{logCanary: {{agents: agents, loki: loki, lateAfter: 2s, lostAfter: 20s, holdFor: 5s}}}}}}
+    - {{name: grafana, check: {{grafanaHealth: {{grafana: grafana}}}}}}
+    - {{name: query, check: {{grafanaQuery: {{grafana: grafana, datasource: {datasource}, loki: loki, agents: agents, within: 5s}}}}}}
+"#,
+        agent = logs.agent.url(),
+        alloy = logs.alloy.url(),
+        loki = logs.new_loki.url(),
+        gateway = logs.gateway.url(),
+        grafana = logs.new_grafana.url(),
+        datasource = logs.new_grafana.datasource(),
+    )
+}
+
+/// Waits until a probe has this colour, for a reason with these words.
+async fn looks(verifier: &Verifier, probe: &str, colour: &str, reason: &str) {
+    let look = async || {
+        let body = verifier.get(&format!("/v1/probes/{probe}")).await?.json()?;
+        let said = |key: &str| body[key].as_str().unwrap_or_default().to_owned();
+        ensure!(said("state") == colour && said("reason").contains(reason), "{body}");
+        Ok(())
+    };
+    wait_until(SOON, &format!("{probe} is {colour} {reason}"), look).await.unwrap();
+}
+
+async fn opens(verifier: &Verifier) {
+    let look = async || {
+        let answer = verifier.get("/v1/gates/move/check").await?;
+        ensure!(answer.status == 200, "{}", answer.body);
+        Ok(())
+    };
+    wait_until(SOON, "the gate opens", look).await.unwrap();
+}
+
+/// The log path after its move, and a verifier whose gate is open.
+async fn moved(world: &World) -> (LogPath, Verifier) {
+    let logs = LogPath::start(world).await.unwrap();
+    logs.alloy.configure(&[logs.new_loki.url()]).unwrap();
+    logs.deploy_alloy().await.unwrap();
+    let token = logs.new_grafana.token("phasegate", "Viewer").await.unwrap();
+    let verifier = Verifier::start_with(world, &document(&logs), &[("GRAFANA_TOKEN", &token)]).await.unwrap();
+    for words in [["begin", "move"], ["switch", "move"]] {
+        let output = verifier.cutover(&words).await.unwrap();
+        assert_eq!(output.code, 0, "{output:?}");
+    }
+    opens(&verifier).await;
+    (logs, verifier)
+}
+
+#[tokio::test]
+async fn a_grafana_that_asks_the_old_loki_and_an_alloy_with_a_refused_file_shut_the_gate() {
+    let world = World::new().unwrap();
+    let (logs, verifier) = moved(&world).await;
+
+    logs.new_grafana.repoint(logs.old_loki.url()).await.unwrap();
+    looks(&verifier, "query", "red", "differs").await;
+    looks(&verifier, "grafana", "green", "").await;
+    assert_ne!(verifier.get("/v1/gates/move/check").await.unwrap().status, 200);
+    logs.repoint_grafana().await.unwrap();
+    looks(&verifier, "query", "green", "").await;
+
+    // Ready and healthy with the old file, and it ships.
+    std::fs::write(logs.alloy.file(), "loki.write {").unwrap();
+    assert_eq!(logs.alloy.reload().await.unwrap().status, 400);
+    looks(&verifier, "alloy", "red", "old_config").await;
+    looks(&verifier, "canary", "green", "").await;
+    assert_ne!(verifier.get("/v1/gates/move/check").await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn a_loki_that_dies_is_seen_by_all_but_alloy_and_nothing_is_lost() {
+    let world = World::new().unwrap();
+    let (logs, verifier) = moved(&world).await;
+    logs.new_loki.kill().await.unwrap();
+    looks(&verifier, "ready", "red", "").await;
+    looks(&verifier, "canary", "red", "refused").await;
+    looks(&verifier, "query", "red", "").await;
+    looks(&verifier, "alloy", "green", "").await;
+    assert_ne!(verifier.get("/v1/gates/move/check").await.unwrap().status, 200);
+    logs.new_loki.start_again().await.unwrap();
+    // Alloy held the lines back and ships them now: late, and none is lost.
+    for probe in ["ready", "canary", "query"] {
+        looks(&verifier, probe, "green", "").await;
+    }
+    let metrics = verifier.get("/metrics").await.unwrap().body;
+    assert!(metrics.contains("value=\"lost_lines\"} 0"), "{metrics}");
+}
