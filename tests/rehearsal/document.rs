@@ -48,7 +48,7 @@ spec:
     probes:
     - {{name: k3s-grafana-health, use: [preflight, gate], check: {{grafanaHealth: {{grafana: k3s-grafana}}}}}}
     - name: canary-through-grafana
-      check: {{grafanaQuery: {{grafana: k3s-grafana, datasource: {datasource}, loki: k3s-loki, agents: agents, within: 5s}}}}
+      check: {{grafanaQuery: {{grafana: k3s-grafana, datasource: {datasource}, loki: k3s-loki, oldLoki: docker-loki, agents: agents, within: 5s}}}}
   - name: postgres
     gate: {{soak: {soak}, minSamples: 3, unknownBudget: {budget}}}
     probes:

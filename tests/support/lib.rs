@@ -41,6 +41,8 @@
 //! Where something is to go wrong between two parts, real ones included, there is a proxy that breaks what passes through it
 //! ([`fault`]): refused, reset, silent, slow, torn, corrupted, answered by somebody else, acknowledged and dropped.
 //!
+//! The whole stack with every server real, old side and new side, and the moves between them, are [`LogPath`] and [`Databases`].
+//!
 //! Three rules hold everywhere:
 //!
 //! - Every process dies with its [`World`], and with the test runner, however either of them ends ([`reaper`]).
@@ -82,7 +84,7 @@ pub use browser::Browser;
 pub use disk::Disk;
 pub use fault::{Fault, FaultProxy};
 pub use grafana::Grafana;
-pub use homelab::{Application, Databases, Homelab, LogPath, Writes};
+pub use homelab::{Application, Databases, LogPath, Writes};
 pub use hostile::Hostile;
 pub use http::Answer;
 pub use journal::Journal;

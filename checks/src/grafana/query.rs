@@ -74,6 +74,18 @@ const DIFFERS: ReasonSpec = ReasonSpec::fail(
     "differs",
     "see which Loki, and which tenant, the datasource's URL leads to: through Grafana come other lines than from Loki itself",
 );
+/// Both Lokis have the same lines.
+const SAME_IN_BOTH: ReasonSpec = ReasonSpec::unknown(
+    "same_in_both",
+    "let the collector ship to the new Loki alone, or name in `selector` what only the new one gets: while the old one has the same \
+     lines, it can not be told which of them Grafana asks",
+);
+/// It can not be told whether the old Loki has them too.
+const OLD_LOKI_UNREADABLE: ReasonSpec = ReasonSpec::unknown(
+    "old_loki_unreadable",
+    "let the verifier read the old Loki, or take `oldLoki` out of the document once it is gone for good: only a Loki that refuses \
+     the connection counts as gone",
+);
 /// There is nothing to compare with.
 const NOT_COMPARED: ReasonSpec =
     ReasonSpec::unknown("not_compared", "see part `loki` first: without fresh lines from there Grafana's answer proves nothing");
@@ -95,15 +107,18 @@ const SHORTEST: Duration = Duration::from_secs(5);
 /// boot, a number that it has just written, so that no old, repeated or forged line counts. Then Grafana is asked for the same
 /// span, past its query cache. A line that Loki has and Grafana has not, or the other way round, fails; a line that arrived
 /// between the two questions is looked up again in Loki. Loki, Grafana and the second look at Loki get two, two and one fifth of
-/// `timeout`. Dashboards, other datasources and metric queries are not looked at. Two Lokis that the same collector writes the same
-/// lines to can not be told apart: as long as the old one gets them too, choose a `selector` whose lines only the new one has.
+/// `timeout`. Dashboards, other datasources and metric queries are not looked at.
+///
+/// Two Lokis that a collector writes the same lines to give the same answers. So name the one that Grafana asked before as
+/// `oldLoki`: it is asked last, and one of the lines must be missing there, which proves that Grafana did not ask it. One that
+/// refuses the connection is gone. Without `oldLoki`, a Grafana that still asks it passes as long as both get the lines.
 ///
 /// Fail: no fresh line in Loki, although agents write or no `agents` are named (then a dead agent can not be told from a dead
 /// pipeline); lines that no agent vouches for; lines that differ, or of another time than asked for; a datasource that is missing
 /// or answers with an error, its own credentials refused included; either server refusing, resetting, silent, answering 5xx, a
 /// redirect or a web page; Loki denying the target's tenant. Unknown: Grafana refuses our own token, or it is missing; the agents
-/// write nothing, or can not be asked; Loki refuses the query itself; more lines than can be compared; our own resolver or
-/// network; a reply that is cut short, too large or not parsable. No lines on both sides is never a pass.
+/// write nothing, or can not be asked; Loki refuses the query itself; more lines than can be compared; the old Loki has all the
+/// lines too, or can not be read; our own resolver or network; a reply that is cut short, too large or not parsable. No lines on both sides is never a pass.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct GrafanaQuery {
@@ -113,6 +128,9 @@ pub struct GrafanaQuery {
     pub datasource: String,
     /// Name of the target, of kind `loki`, that the datasource must lead to.
     pub loki: String,
+    /// Name of the target, of kind `loki`, that the datasource led to before the move.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub old_loki: Option<String>,
     /// Name of the target, of kind `agent`, whose agents write the canary.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agents: Option<String>,
@@ -143,6 +161,7 @@ impl Check for GrafanaQuery {
             &[reasons::TARGET_MISSING, reasons::SECRET_MISSING, loki::BAD_TENANT, fetch::TOKEN_REFUSED],
             &[NO_FRESH_LINE, NOT_LIVE, NO_CANARY, AGENT_UNREACHABLE, AGENT_STARTING],
             &[BAD_QUERY, TOO_MANY_LINES, STALE_ANSWER, NO_DATASOURCE, DATASOURCE_ERROR, DIFFERS, NOT_COMPARED],
+            &[SAME_IN_BOTH, OLD_LOKI_UNREADABLE],
             &[SERVER_ERROR, WRONG_REPLY],
         ],
         control: DIFFERS,
@@ -156,6 +175,8 @@ impl Check for GrafanaQuery {
             TargetUse { field: "grafana", kind: TargetKind::Grafana, name: self.grafana.clone() },
             TargetUse { field: "loki", kind: TargetKind::Loki, name: self.loki.clone() },
         ];
+        let old = self.old_loki.iter().map(|name| TargetUse { field: "oldLoki", kind: TargetKind::Loki, name: name.clone() });
+        uses.extend(old);
         uses.extend(self.agents.iter().map(|name| TargetUse { field: "agents", kind: TargetKind::Agent, name: name.clone() }));
         uses
     }
@@ -177,6 +198,9 @@ impl Check for GrafanaQuery {
         }
         if self.selector.contains("$__") || self.selector.contains("${__") {
             wrong("selector", "a variable that Grafana replaces and Loki does not", "write it without `$__…`");
+        }
+        if self.old_loki.as_ref() == Some(&self.loki) {
+            wrong("oldLoki", "this is the new one as well", "name the Loki that Grafana asked before, or leave it out");
         }
         if !(SHORTEST..=LONGEST).contains(&self.within) {
             wrong("within", "the age can not be asked for", "use 5s to 1h, some times the pace of the agents");

@@ -154,6 +154,10 @@ impl Page {
             "    - name: canary-through-grafana\n      every: 10s\n      timeout: 8s\n      check:\n        grafanaQuery:\n",
         );
         self.add("          grafana: k3s-grafana\n          loki: k3s-loki\n          agents: agents\n");
+        if answers.phases.contains(&Phase::Alloy) {
+            self.add("          # What Grafana asked before: as long as both have the same lines, nobody can tell which one it asks.\n");
+            self.add("          oldLoki: docker-loki\n");
+        }
         self.add("          # The uid of the datasource that leads to this Loki.\n");
         self.value("          datasource: ", &answers.datasource, "");
     }

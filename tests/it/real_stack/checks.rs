@@ -16,6 +16,7 @@ spec:
   targets:
     agents: {{agent: {{urls: ["{agent}"]}}}}
     alloy: {{alloy: {{urls: ["{alloy}"]}}}}
+    old: {{loki: {{url: "{old}"}}}}
     loki: {{loki: {{url: "{loki}", gateway: "{gateway}"}}}}
     grafana: {{grafana: {{url: "{grafana}", token: {{env: GRAFANA_TOKEN}}}}}}
   phases:
@@ -27,10 +28,11 @@ spec:
     - {{name: ingest, check: {{lokiIngest: {{loki: loki, within: 5s}}}}}}
     - {{name: canary, check: {{logCanary: {{agents: agents, loki: loki, lateAfter: 2s, lostAfter: 20s, holdFor: 5s}}}}}}
     - {{name: grafana, check: {{grafanaHealth: {{grafana: grafana}}}}}}
-    - {{name: query, check: {{grafanaQuery: {{grafana: grafana, datasource: {datasource}, loki: loki, agents: agents, within: 5s}}}}}}
+    - {{name: query, check: {{grafanaQuery: {{grafana: grafana, datasource: {datasource}, loki: loki, oldLoki: old, agents: agents, within: 5s}}}}}}
 "#,
         agent = logs.agent.url(),
         alloy = logs.alloy.url(),
+        old = logs.old_loki.url(),
         loki = logs.new_loki.url(),
         gateway = logs.gateway.url(),
         grafana = logs.new_grafana.url(),
@@ -58,10 +60,12 @@ async fn opens(verifier: &Verifier) {
     wait_until(SOON, "the gate opens", look).await.unwrap();
 }
 
-/// The log path after its move, and a verifier whose gate is open.
-async fn moved(world: &World) -> (LogPath, Verifier) {
+/// The log path with an Alloy that ships to the new Loki, or to both, and a verifier whose phase has switched.
+async fn switched(world: &World, both: bool) -> (LogPath, Verifier) {
     let logs = LogPath::start(world).await.unwrap();
-    logs.alloy.configure(&[logs.new_loki.url()]).unwrap();
+    let (old, new) = (logs.old_loki.url(), logs.new_loki.url());
+    let lokis = if both { vec![old, new] } else { vec![new] };
+    logs.alloy.configure(&lokis).unwrap();
     logs.deploy_alloy().await.unwrap();
     let token = logs.new_grafana.token("phasegate", "Viewer").await.unwrap();
     let verifier = Verifier::start_with(world, &document(&logs), &[("GRAFANA_TOKEN", &token)]).await.unwrap();
@@ -69,14 +73,24 @@ async fn moved(world: &World) -> (LogPath, Verifier) {
         let output = verifier.cutover(&words).await.unwrap();
         assert_eq!(output.code, 0, "{output:?}");
     }
-    opens(&verifier).await;
     (logs, verifier)
+}
+
+#[tokio::test]
+async fn while_both_lokis_get_the_lines_it_is_not_known_which_of_them_grafana_asks() {
+    let world = World::new().unwrap();
+    let (logs, verifier) = switched(&world, true).await;
+    looks(&verifier, "canary", "green", "").await;
+    looks(&verifier, "query", "unknown", "same_in_both").await;
+    logs.alloy.set_lokis(&[logs.new_loki.url()]).await.unwrap();
+    opens(&verifier).await;
 }
 
 #[tokio::test]
 async fn a_grafana_that_asks_the_old_loki_and_an_alloy_with_a_refused_file_shut_the_gate() {
     let world = World::new().unwrap();
-    let (logs, verifier) = moved(&world).await;
+    let (logs, verifier) = switched(&world, false).await;
+    opens(&verifier).await;
 
     logs.new_grafana.repoint(logs.old_loki.url()).await.unwrap();
     looks(&verifier, "query", "red", "differs").await;
@@ -96,7 +110,8 @@ async fn a_grafana_that_asks_the_old_loki_and_an_alloy_with_a_refused_file_shut_
 #[tokio::test]
 async fn a_loki_that_dies_is_seen_by_all_but_alloy_and_nothing_is_lost() {
     let world = World::new().unwrap();
-    let (logs, verifier) = moved(&world).await;
+    let (logs, verifier) = switched(&world, false).await;
+    opens(&verifier).await;
     logs.new_loki.kill().await.unwrap();
     looks(&verifier, "ready", "red", "").await;
     looks(&verifier, "canary", "red", "refused").await;

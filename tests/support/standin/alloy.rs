@@ -120,7 +120,10 @@ impl StandinAlloy {
     /// # Errors
     /// A URL is none.
     pub fn set_lokis(&self, lokis: &[&str]) -> Result<()> {
-        self.inner.collector.set_targets(lokis)
+        self.inner.collector.set_targets(lokis)?;
+        let mut state = self.inner.state.lock();
+        (state.loaded, state.loaded_at) = (true, now());
+        Ok(())
     }
 
     /// What is wrong with it.

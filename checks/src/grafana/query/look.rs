@@ -5,13 +5,13 @@ use std::time::Duration;
 use futures::future::join;
 
 use crate::check::Context;
-use crate::net::Budget;
+use crate::net::{Budget, reasons};
 use crate::outcome::{Measure, Outcome, PartId};
 use crate::target::{AgentTarget, GrafanaTarget, LokiTarget};
 
 use super::fresh::{Heads, Judge};
-use super::window::{Window, named, worded};
-use super::{BAD_QUERY, DIFFERS, GRAFANA, GrafanaQuery, LOKI, NOT_COMPARED, direct, through};
+use super::window::{Lines, Window, named, worded};
+use super::{BAD_QUERY, DIFFERS, GRAFANA, GrafanaQuery, LOKI, NOT_COMPARED, OLD_LOKI_UNREADABLE, SAME_IN_BOTH, direct, through};
 
 /// What one look asks.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +48,7 @@ impl Look {
 /// The targets of one look.
 struct Targets<'a> {
     loki: &'a LokiTarget,
+    old: Option<&'a LokiTarget>,
     grafana: &'a GrafanaTarget,
     agents: Option<&'a AgentTarget>,
 }
@@ -85,7 +86,7 @@ impl GrafanaQuery {
         let ((answer, took), (heads, spent)) = join(Box::pin(grafana(direct.window)), Box::pin(heads)).await;
         let proven = Judge { now: cx.now, within: self.within, spent, heads: heads.as_ref() }.judge(&direct.lines);
         let through = match answer {
-            Ok(answer) => self.compare(cx, targets.loki, &direct, &answer, budget).await,
+            Ok(answer) => self.compare(cx, &targets, &direct, &answer, budget).await,
             Err(outcome) => outcome,
         };
         let age = proven.as_ref().ok().map(|proven| proven.age);
@@ -112,14 +113,15 @@ impl GrafanaQuery {
 
     fn find<'a>(&self, cx: &'a Context) -> Result<Targets<'a>, Outcome> {
         let agents = self.agents.as_deref().map(|name| cx.target(name)).transpose()?;
-        Ok(Targets { loki: cx.target(&self.loki)?, grafana: cx.target(&self.grafana)?, agents })
+        let old = self.old_loki.as_deref().map(|name| cx.target(name)).transpose()?;
+        Ok(Targets { loki: cx.target(&self.loki)?, old, grafana: cx.target(&self.grafana)?, agents })
     }
 
-    /// Loki's lines are all in Grafana's answer, and whatever else is in it is in Loki by now.
+    /// Loki's lines are all in Grafana's answer, whatever else is in it is in Loki by now, and the old Loki has not all of them.
     async fn compare(
         &self,
         cx: &Context,
-        loki: &LokiTarget,
+        targets: &Targets<'_>,
         direct: &direct::Answer,
         through: &through::Answer,
         budget: Budget,
@@ -132,22 +134,47 @@ impl GrafanaQuery {
             return DIFFERS
                 .because(format!("{count} of Loki's {of} lines are not among Grafana's {has}, first {}", quote(first)));
         }
-        if ours.len() < theirs.len() {
+        let ask = async |loki| direct::ask_once(cx, loki, &self.selector, direct.window, budget.until(5)).await;
+        let again = async {
             // Lines only ever join, so what Grafana saw later than our first look must be in a second one.
-            let again = match direct::ask_once(cx, loki, &self.selector, direct.window, budget.until(5)).await {
-                Ok(Some(again)) => again.lines,
-                Ok(None) => return NOT_COMPARED.because("more lines came while we asked than can be compared"),
-                Err(why) => {
-                    return NOT_COMPARED.because(format!("lines came while we asked, and no second answer: {}", why.evidence()));
+            if ours.len() < theirs.len() { Some(ask(targets.loki).await) } else { None }
+        };
+        let old = async {
+            match targets.old {
+                Some(old) => Some(ask(old).await),
+                None => None,
+            }
+        };
+        let (again, old) = join(Box::pin(again), Box::pin(old)).await;
+        match again {
+            None => {}
+            Some(Ok(Some(again))) => {
+                let mut extra = theirs.difference(&again.lines);
+                if let Some(first) = extra.next() {
+                    let (count, of) = (1 + extra.count(), theirs.len());
+                    return DIFFERS.because(format!("{count} of Grafana's {of} lines are not in Loki, first {}", quote(first)));
                 }
-            };
-            let mut extra = theirs.difference(&again);
-            if let Some(first) = extra.next() {
-                let (count, of) = (1 + extra.count(), theirs.len());
-                return DIFFERS.because(format!("{count} of Grafana's {of} lines are not in Loki, first {}", quote(first)));
+            }
+            Some(Ok(None)) => return NOT_COMPARED.because("more lines came while we asked than can be compared"),
+            Some(Err(why)) => {
+                return NOT_COMPARED.because(format!("lines came while we asked, and no second answer: {}", why.evidence()));
             }
         }
-        Outcome::pass(format!("{} lines, as in Loki", theirs.len()))
+        old.and_then(|old| told_apart(ours, old).err())
+            .unwrap_or_else(|| Outcome::pass(format!("{} lines, as in Loki", theirs.len())))
+    }
+}
+
+/// The old Loki was asked after Grafana. Lines only ever join: one that is missing there can not have come from there.
+fn told_apart(ours: &Lines, old: Result<Option<direct::Answer>, Outcome>) -> Result<(), Outcome> {
+    match old {
+        Ok(Some(old)) if ours.is_subset(&old.lines) => {
+            Err(SAME_IN_BOTH.because(format!("the old Loki has all {} lines too", ours.len())))
+        }
+        Ok(Some(_)) => Ok(()),
+        Ok(None) => Err(OLD_LOKI_UNREADABLE.because("the old Loki has more lines than can be compared")),
+        Err(why) if why.reason() == Some(&reasons::REFUSED.into()) => Ok(()),
+        Err(why) => Err(OLD_LOKI_UNREADABLE.because(why.evidence().to_string())),
     }
 }
 

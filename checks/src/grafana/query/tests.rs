@@ -1,6 +1,7 @@
 mod agents;
 mod answers;
 mod frames;
+mod old;
 mod world;
 
 use serde_json::json;

@@ -59,6 +59,8 @@ pub(super) enum Side {
     Always(Vec<Line>),
     /// Something else altogether.
     Reply(ResponseTemplate),
+    /// Nothing: nobody listens there.
+    Gone,
 }
 
 impl Side {
@@ -66,7 +68,7 @@ impl Side {
         let honest = lines.iter().filter(|(at, _)| (start..end).contains(at)).cloned();
         match self {
             Self::Honest | Self::Reply(_) => honest.collect(),
-            Self::Nothing => Vec::new(),
+            Self::Nothing | Self::Gone => Vec::new(),
             Self::Without(line) => honest.filter(|other| other != line).collect(),
             Self::Instead(line, new) => honest.map(|other| if other == *line { new.clone() } else { other }).collect(),
             Self::LateBy(line, times) => honest.filter(|other| nth >= *times || other != line).collect(),
@@ -79,6 +81,8 @@ impl Side {
 pub(super) struct World {
     pub(super) lines: Vec<Line>,
     pub(super) loki: Side,
+    /// The Loki that Grafana asked before, if the check is told of it.
+    pub(super) old: Option<Side>,
     pub(super) grafana: Side,
     pub(super) form: Form,
     pub(super) any_datasource: bool,
@@ -91,7 +95,7 @@ impl Default for World {
         // Two minutes of lines, so that the time before is not empty either.
         let lines = (2..120).map(canary_at).collect();
         let (loki, grafana) = (Side::Honest, Side::Honest);
-        Self { lines, loki, grafana, form: Form::Classic, any_datasource: false, token: false, head: None }
+        Self { lines, loki, old: None, grafana, form: Form::Classic, any_datasource: false, token: false, head: None }
     }
 }
 
@@ -99,6 +103,7 @@ impl Default for World {
 pub(super) struct Servers {
     pub(super) loki: MockServer,
     pub(super) grafana: MockServer,
+    _old: MockServer,
     targets: Value,
     secret: Option<PathBuf>,
 }
@@ -119,6 +124,9 @@ impl Servers {
 impl World {
     pub(super) fn check(&self) -> GrafanaQuery {
         let mut block = json!({"grafana": "grafana", "datasource": UID, "loki": "loki"});
+        if self.old.is_some() {
+            block["oldLoki"] = json!("old");
+        }
         if self.head.is_some() {
             block["agents"] = json!("agents");
         }
@@ -133,8 +141,11 @@ impl World {
     }
 
     pub(super) async fn start(&self) -> Servers {
-        let (loki, grafana) = (MockServer::start().await, MockServer::start().await);
-        Mock::given(method("GET")).and(path("/loki/api/v1/query_range")).respond_with(self.loki()).mount(&loki).await;
+        let (loki, grafana, old) = (MockServer::start().await, MockServer::start().await, MockServer::start().await);
+        if let Some(side) = &self.old {
+            Mock::given(path("/loki/api/v1/query_range")).respond_with(self.loki(side)).mount(&old).await;
+        }
+        Mock::given(method("GET")).and(path("/loki/api/v1/query_range")).respond_with(self.loki(&self.loki)).mount(&loki).await;
         Mock::given(method("POST")).and(path("/base/api/ds/query")).respond_with(self.grafana()).mount(&grafana).await;
         let mut target = json!({"url": format!("{}/base", grafana.uri())});
         let secret = self.token.then(|| {
@@ -144,16 +155,21 @@ impl World {
             target["token"] = json!({ "file": file });
             file
         });
-        let mut targets = json!({"loki": {"loki": {"url": loki.uri()}}, "grafana": {"grafana": target}});
+        let loki_at = |server: &MockServer| json!({"loki": {"url": server.uri()}});
+        let mut targets = json!({"loki": loki_at(&loki), "old": loki_at(&old), "grafana": {"grafana": target}});
+        if matches!(self.old, Some(Side::Gone)) {
+            let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+            targets["old"]["loki"]["url"] = json!(format!("http://{port}"));
+        }
         if let Some(head) = &self.head {
             Mock::given(path("/v1/head")).respond_with(head.clone()).mount(&loki).await;
             targets["agents"] = json!({"agent": {"urls": [loki.uri()]}});
         }
-        Servers { loki, grafana, targets, secret }
+        Servers { loki, grafana, _old: old, targets, secret }
     }
 
-    fn loki(&self) -> impl Fn(&Request) -> ResponseTemplate + Send + Sync + use<> {
-        let (side, lines, count) = (self.loki.clone(), self.lines.clone(), AtomicUsize::new(0));
+    fn loki(&self, side: &Side) -> impl Fn(&Request) -> ResponseTemplate + Send + Sync + use<> {
+        let (side, lines, count) = (side.clone(), self.lines.clone(), AtomicUsize::new(0));
         move |request| {
             if let Side::Reply(reply) = &side {
                 return reply.clone();
