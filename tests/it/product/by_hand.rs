@@ -25,7 +25,7 @@ pub(super) fn json(output: &Output) -> Value {
 }
 
 #[tokio::test]
-async fn a_real_server_is_looked_at_and_its_control_fails_as_it_should() {
+async fn a_postgres_is_looked_at_and_its_control_fails_as_it_should() {
     let world = World::new().unwrap();
     let postgres = Postgres::start(&world).await.unwrap();
     let targets = "{new: {postgres: {dsn: {env: PG_DSN}}}}";
