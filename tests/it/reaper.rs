@@ -31,7 +31,10 @@ impl Runner {
     fn start(world: &World, name: &str) -> Self {
         let place = world.dir().join(name);
         std::fs::create_dir(&place).unwrap();
-        let spec = Spec::new(name, std::env::current_exe().unwrap())
+        // As at a terminal: below a shell's background job it would inherit that SIGINT is ignored.
+        let spec = Spec::new(name, "env")
+            .arg("--default-signal=INT")
+            .arg(std::env::current_exe().unwrap().display().to_string())
             .args(["--exact", "reaper::the_life_of_a_runner", "--nocapture"])
             .env("TMPDIR", place.display().to_string())
             .env("PHASEGATE_LIFE", place.join("full").display().to_string());
