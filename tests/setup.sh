@@ -9,7 +9,7 @@ if [ "${CI:-}" = true ]; then
 fi
 
 # What real servers are built with.
-stack_packages='gcc libsystemd'
+stack_packages='gcc libsystemd patch'
 
 # The Debian package of each program that a test starts.
 package_of() {
@@ -64,6 +64,12 @@ install_packages() {
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
   )
 }
+
+# Whether there is a Go that builds the real servers. Since 1.21 it fetches a newer one where go.mod asks for it.
+has_go() {
+  command -v go >/dev/null && [ "$(printf '%s\n' go1.21 "$(go env GOVERSION)" | sort -V | head -n 1)" = go1.21 ]
+}
+go_wanted="Go 1.26 or newer (or 1.21 or newer, which fetches it), https://go.dev/dl"
 
 need_cargo() {
   command -v cargo >/dev/null && return

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::model::rng::Rng;
 
 /// What a killed runner has left must be gone after this time.
-const GONE: Duration = Duration::from_secs(5);
+const GONE: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_mins(2);
 const KILLS: u64 = 20;
 /// So many runners live at the same time.
@@ -77,7 +77,7 @@ impl Runner {
 
 /// The files of shared memory that a process uses.
 fn shared_memory(process: &str) -> Vec<String> {
-    let maps = std::fs::read_to_string(Path::new(process).join("maps")).unwrap();
+    let maps = std::fs::read_to_string(Path::new(process).join("maps")).unwrap_or_default();
     maps.lines().filter_map(|line| Some(line.get(line.find("/dev/shm/")?..)?.to_owned())).collect()
 }
 

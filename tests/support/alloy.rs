@@ -104,7 +104,7 @@ fn config(journal: &Path, lokis: &[&str]) -> Result<String> {
         let url = Url::parse(loki)?.join("/loki/api/v1/push")?;
         write!(
             endpoints,
-            "\n  endpoint {{\n    url = \"{url}\"\n    batch_wait = \"100ms\"\n    max_backoff_period = \"2s\"\n  }}"
+            "\n  endpoint {{\n    url = \"{url}\"\n    batch_wait = \"100ms\"\n    max_backoff_period = \"2s\"\n    max_backoff_retries = 0\n  }}"
         )?;
     }
     let journal = journal.display();

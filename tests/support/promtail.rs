@@ -45,7 +45,7 @@ impl Promtail {
         let config = json!({
             "server": {"http_listen_address": "127.0.0.1", "http_listen_port": port, "grpc_listen_port": 0},
             "positions": {"filename": folder.join("positions.yaml"), "sync_period": "1s"},
-            "clients": [{"url": format!("{loki}/loki/api/v1/push"), "batchwait": "100ms", "backoff_config": {"max_period": "2s"}}],
+            "clients": [{"url": format!("{loki}/loki/api/v1/push"), "batchwait": "100ms", "backoff_config": {"max_period": "2s", "max_retries": 0}}],
             "scrape_configs": [{
                 "job_name": "journal",
                 "journal": {"path": journal, "max_age": "48h", "labels": {"job": "systemd-journal", "repo": "homelab"}},

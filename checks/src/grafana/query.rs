@@ -83,8 +83,7 @@ const SAME_IN_BOTH: ReasonSpec = ReasonSpec::unknown(
 /// It can not be told whether the old Loki has them too.
 const OLD_LOKI_UNREADABLE: ReasonSpec = ReasonSpec::unknown(
     "old_loki_unreadable",
-    "let the verifier read the old Loki, or take `oldLoki` out of the document once it is gone for good: only a Loki that refuses \
-     the connection counts as gone",
+    "let the verifier read the old Loki; once it is gone for good, take `oldLoki` out of the document",
 );
 /// There is nothing to compare with.
 const NOT_COMPARED: ReasonSpec =
@@ -110,8 +109,11 @@ const SHORTEST: Duration = Duration::from_secs(5);
 /// `timeout`. Dashboards, other datasources and metric queries are not looked at.
 ///
 /// Two Lokis that a collector writes the same lines to give the same answers. So name the one that Grafana asked before as
-/// `oldLoki`: it is asked last, and one of the lines must be missing there, which proves that Grafana did not ask it. One that
-/// refuses the connection is gone. Without `oldLoki`, a Grafana that still asks it passes as long as both get the lines.
+/// `oldLoki`: it is asked last, within the last fifth of `timeout`, and one of the lines must be missing there, which proves that
+/// Grafana did not ask it. It must be the right server and tenant: one that never had the lines is told from the new one all too
+/// easily, so the evidence says how many it has. Take `oldLoki` out once the old Loki is gone for good: the verifier can not tell one
+/// that is gone from one that only Grafana reaches. Without it, a Grafana that still asks the old Loki passes as long as both get the
+/// lines.
 ///
 /// Fail: no fresh line in Loki, although agents write or no `agents` are named (then a dead agent can not be told from a dead
 /// pipeline); lines that no agent vouches for; lines that differ, or of another time than asked for; a datasource that is missing

@@ -157,6 +157,11 @@ impl Page {
         if answers.phases.contains(&Phase::Alloy) {
             self.add("          # What Grafana asked before: as long as both have the same lines, nobody can tell which one it asks.\n");
             self.add("          oldLoki: docker-loki\n");
+        } else {
+            self.add(
+                "          # oldLoki: the target of the Loki that Grafana asked before. Without it, a Grafana that still asks\n",
+            );
+            self.add("          # that one passes as long as both get the lines.\n");
         }
         self.add("          # The uid of the datasource that leads to this Loki.\n");
         self.value("          datasource: ", &answers.datasource, "");

@@ -12,7 +12,7 @@ fn document(logs: &LogPath) -> String {
 kind: Migration
 metadata: {{name: real}}
 spec:
-  defaults: {{every: 500ms, timeout: 450ms, maxAge: 5s, failAfter: 1, recoverAfter: 1}}
+  defaults: {{every: 2s, timeout: 2s, maxAge: 20s, failAfter: 1, recoverAfter: 1}}
   targets:
     agents: {{agent: {{urls: ["{agent}"]}}}}
     alloy: {{alloy: {{urls: ["{alloy}"]}}}}
@@ -23,10 +23,10 @@ spec:
   - name: move
     gate: {{soak: 1s, minSamples: 1, unknownBudget: 10s}}
     probes:
-    - {{name: alloy, check: {{alloyHealth: {{alloy: alloy, within: 5s}}}}}}
+    - {{name: alloy, check: {{alloyHealth: {{alloy: alloy, within: 10s}}}}}}
     - {{name: ready, check: {{lokiReady: {{loki: loki}}}}}}
     - {{name: ingest, check: {{lokiIngest: {{loki: loki, within: 5s}}}}}}
-    - {{name: canary, check: {{logCanary: {{agents: agents, loki: loki, lateAfter: 2s, lostAfter: 20s, holdFor: 5s}}}}}}
+    - {{name: canary, check: {{logCanary: {{agents: agents, loki: loki, lateAfter: 2s, lostAfter: 2m, holdFor: 5s}}}}}}
     - {{name: grafana, check: {{grafanaHealth: {{grafana: grafana}}}}}}
     - {{name: query, check: {{grafanaQuery: {{grafana: grafana, datasource: {datasource}, loki: loki, oldLoki: old, agents: agents, within: 5s}}}}}}
 "#,

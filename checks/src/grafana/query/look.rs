@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::future::join;
 
 use crate::check::Context;
-use crate::net::{Budget, reasons};
+use crate::net::Budget;
 use crate::outcome::{Measure, Outcome, PartId};
 use crate::target::{AgentTarget, GrafanaTarget, LokiTarget};
 
@@ -160,20 +160,24 @@ impl GrafanaQuery {
                 return NOT_COMPARED.because(format!("lines came while we asked, and no second answer: {}", why.evidence()));
             }
         }
-        old.and_then(|old| told_apart(ours, old).err())
-            .unwrap_or_else(|| Outcome::pass(format!("{} lines, as in Loki", theirs.len())))
+        let pass = format!("{} lines, as in Loki", theirs.len());
+        match old.map(|old| told_apart(ours, old)) {
+            None => Outcome::pass(pass),
+            Some(Ok(has)) => Outcome::pass(format!("{pass}; the old Loki has {has} of Loki's {}", ours.len())),
+            Some(Err(outcome)) => outcome,
+        }
     }
 }
 
-/// The old Loki was asked after Grafana. Lines only ever join: one that is missing there can not have come from there.
-fn told_apart(ours: &Lines, old: Result<Option<direct::Answer>, Outcome>) -> Result<(), Outcome> {
+/// The old Loki was asked after Grafana. Lines only ever join: one that is missing there can not have come from there. Gives how many
+/// of them it has.
+fn told_apart(ours: &Lines, old: Result<Option<direct::Answer>, Outcome>) -> Result<usize, Outcome> {
     match old {
         Ok(Some(old)) if ours.is_subset(&old.lines) => {
             Err(SAME_IN_BOTH.because(format!("the old Loki has all {} lines too", ours.len())))
         }
-        Ok(Some(_)) => Ok(()),
+        Ok(Some(old)) => Ok(ours.intersection(&old.lines).count()),
         Ok(None) => Err(OLD_LOKI_UNREADABLE.because("the old Loki has more lines than can be compared")),
-        Err(why) if why.reason() == Some(&reasons::REFUSED.into()) => Ok(()),
         Err(why) => Err(OLD_LOKI_UNREADABLE.because(why.evidence().to_string())),
     }
 }
