@@ -3,13 +3,13 @@
 use crate::homelab::Pace;
 use crate::stack::Addresses;
 
-pub(crate) fn migration(at: &Addresses, old_postgres: u16, Pace { soak, budget }: Pace) -> String {
+pub(crate) fn migration(at: &Addresses, old_postgres: u16, Pace { soak, budget, every, late, within }: Pace) -> String {
     format!(
         r#"apiVersion: phasegate.dev/v1alpha1
 kind: Migration
 metadata: {{name: homelab}}
 spec:
-  defaults: {{every: 1s, timeout: 950ms, failAfter: 2, recoverAfter: 2}}
+  defaults: {{every: {every}, timeout: {every}, failAfter: 2, recoverAfter: 2}}
   targets:
     agents: {{agent: {{urls: ["{agent}"]}}}}
     k3s-alloy: {{alloy: {{urls: ["{alloy}"]}}}}
@@ -33,22 +33,22 @@ spec:
           agents: agents
           loki: docker-loki
           selector: '{{service="migration-canary", agent="alloy"}}'   # shipped by Alloy, not by Promtail
-          lateAfter: 2s
-          lostAfter: 20s
+          lateAfter: {late}
+          lostAfter: 40s
           holdFor: 10s
   - name: loki
     gate: {{soak: {soak}, minSamples: 3, unknownBudget: {budget}}}
     probes:
     - {{name: k3s-loki-ready, use: [preflight, gate], check: {{lokiReady: {{loki: k3s-loki}}}}}}
-    - {{name: k3s-loki-ingest, check: {{lokiIngest: {{loki: k3s-loki, within: 5s}}}}}}
+    - {{name: k3s-loki-ingest, check: {{lokiIngest: {{loki: k3s-loki, within: {within}}}}}}}
     - name: journal-to-k3s-loki
-      check: {{logCanary: {{agents: agents, loki: k3s-loki, lateAfter: 2s, lostAfter: 20s, holdFor: 10s}}}}
+      check: {{logCanary: {{agents: agents, loki: k3s-loki, lateAfter: {late}, lostAfter: 40s, holdFor: 10s}}}}
   - name: grafana
     gate: {{soak: {soak}, minSamples: 3, unknownBudget: {budget}}}
     probes:
     - {{name: k3s-grafana-health, use: [preflight, gate], check: {{grafanaHealth: {{grafana: k3s-grafana}}}}}}
     - name: canary-through-grafana
-      check: {{grafanaQuery: {{grafana: k3s-grafana, datasource: {datasource}, loki: k3s-loki, oldLoki: docker-loki, agents: agents, within: 5s}}}}
+      check: {{grafanaQuery: {{grafana: k3s-grafana, datasource: {datasource}, loki: k3s-loki, oldLoki: docker-loki, agents: agents, within: {within}}}}}
   - name: postgres
     gate: {{soak: {soak}, minSamples: 3, unknownBudget: {budget}}}
     probes:

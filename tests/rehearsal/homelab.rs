@@ -12,17 +12,28 @@ use crate::stack::Stack;
 pub(crate) struct Pace {
     pub(crate) soak: &'static str,
     pub(crate) budget: &'static str,
+    /// Between two looks, and for one.
+    pub(crate) every: &'static str,
+    /// How long a line may be on its way.
+    pub(crate) late: &'static str,
+    /// How old the newest line may be.
+    pub(crate) within: &'static str,
 }
 
 impl Pace {
     /// Long enough to watch.
     pub(crate) fn watchable() -> Self {
-        Self { soak: "15s", budget: "3s" }
+        Self { soak: "15s", budget: "3s", every: "1s", late: "2s", within: "5s" }
     }
 
     /// For CI.
     pub(crate) fn fast() -> Self {
-        Self { soak: "4s", budget: "2s" }
+        Self { soak: "4s", ..Self::watchable() }
+    }
+
+    /// For real servers, a dozen of which share the machine: one late answer of theirs is no reason to stop.
+    pub(crate) fn patient(self) -> Self {
+        Self { budget: "6s", every: "3s", late: "6s", within: "15s", ..self }
     }
 }
 

@@ -66,7 +66,7 @@ async fn rehearse(args: &Args, screen: &Screen) -> anyhow::Result<()> {
     let world = World::new()?;
     screen.title("The homelab");
     if args.real {
-        run(args, screen, Box::pin(Homelab::start(&world, Real::start(&world), pace)).await?).await
+        run(args, screen, Box::pin(Homelab::start(&world, Real::start(&world), pace.patient())).await?).await
     } else {
         run(args, screen, Box::pin(Homelab::start(&world, Standins::start(&world), pace)).await?).await
     }
