@@ -34,10 +34,10 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// A cadence at which little has to be waited for.
 const QUICK: &str = "{every: 500ms, timeout: 450ms, maxAge: 5s}";
 /// A gate that is open as soon as everything is green.
-const AT_ONCE: &str = "{soak: 0s, minSamples: 1, unknownBudget: 0s}";
+pub(crate) const AT_ONCE: &str = "{soak: 0s, minSamples: 1, unknownBudget: 0s}";
 
 /// A document of one phase, `move`. All parts in YAML's flow form.
-fn migration(defaults: &str, targets: &str, gate: &str, probes: &[&str]) -> String {
+pub(crate) fn migration(defaults: &str, targets: &str, gate: &str, probes: &[&str]) -> String {
     let probes = probes.iter().map(|probe| format!("    - {probe}")).collect::<Vec<_>>().join("\n");
     format!(
         "apiVersion: phasegate.dev/v1alpha1\nkind: Migration\nmetadata: {{name: product}}\nspec:\n  defaults: {defaults}\n  \
@@ -46,7 +46,7 @@ fn migration(defaults: &str, targets: &str, gate: &str, probes: &[&str]) -> Stri
 }
 
 /// Begins and switches the phase `move`.
-async fn switch(verifier: &Verifier) {
+pub(crate) async fn switch(verifier: &Verifier) {
     for step in ["begin", "switch"] {
         let path = format!("/v1/phases/move/{step}");
         let done = wait_until(PATIENCE, step, async || succeeded(verifier.post(&path, &json!({})).await?));
@@ -64,7 +64,7 @@ async fn gate(verifier: &Verifier) -> Result<Value> {
 }
 
 /// Waits until the gate has this verdict, and returns its body.
-async fn reaches(verifier: &Verifier, verdict: &str) -> Value {
+pub(crate) async fn reaches(verifier: &Verifier, verdict: &str) -> Value {
     wait_until(PATIENCE, &format!("the gate is {verdict}"), async || {
         let body = gate(verifier).await?;
         ensure!(body["verdict"] == verdict, "it is {}: {}", body["verdict"], body["reason"]);
@@ -75,13 +75,13 @@ async fn reaches(verifier: &Verifier, verdict: &str) -> Value {
 }
 
 /// Switches the phase `move` and waits until its gate is open.
-async fn opened(verifier: &Verifier) -> Value {
+pub(crate) async fn opened(verifier: &Verifier) -> Value {
     switch(verifier).await;
     reaches(verifier, "open").await
 }
 
 /// `GET …/check`, as a script asks: the status alone.
-async fn check(verifier: &Verifier) -> u16 {
+pub(crate) async fn check(verifier: &Verifier) -> u16 {
     verifier.get("/v1/gates/move/check").await.unwrap().status
 }
 
@@ -90,7 +90,7 @@ async fn probe(verifier: &Verifier, name: &str) -> Result<Value> {
 }
 
 /// Waits until a probe has this colour and reason, and returns its body.
-async fn looks(verifier: &Verifier, name: &str, state: &str, reason: &str) -> Value {
+pub(crate) async fn looks(verifier: &Verifier, name: &str, state: &str, reason: &str) -> Value {
     wait_until(PATIENCE, &format!("{name} is {state} ({reason})"), async || {
         let body = probe(verifier, name).await?;
         ensure!(body["state"] == state && (reason.is_empty() || body["reason"] == reason), "{body}");

@@ -20,6 +20,11 @@ struct Bench {
 }
 
 fn bench() -> Bench {
+    bench_after(|_, _| {})
+}
+
+/// One whose writer and store have a past.
+fn bench_after(past: impl FnOnce(&mut Writer, &MemoryStore)) -> Bench {
     let store = MemoryStore::default();
     let parts = WriterParts {
         state: State::default(),
@@ -27,7 +32,8 @@ fn bench() -> Bench {
         clock: Clock::paused(at(0)),
         metrics: Metrics::new(),
     };
-    let (writer, ledger) = Writer::new(parts);
+    let (mut writer, ledger) = Writer::new(parts);
+    past(&mut writer, &store);
     let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
     tracker.spawn(writer.run(stop.clone()));
     Bench { ledger, store, stop, tracker }
@@ -172,19 +178,10 @@ async fn evaluations_come_each_second_and_at_most_ten_times() {
 
 #[tokio::test(start_paused = true)]
 async fn a_boot_is_written_before_anything_else_also_when_the_disk_was_full_at_first() {
-    let store = MemoryStore::default();
-    let parts = WriterParts {
-        state: State::default(),
-        store: Box::new(store.clone()),
-        clock: Clock::paused(at(0)),
-        metrics: Metrics::new(),
-    };
-    let (mut writer, ledger) = Writer::new(parts);
-    store.fail(Some(std::io::ErrorKind::StorageFull));
-    writer.boots();
-    let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
-    tracker.spawn(writer.run(stop.clone()));
-    let bench = Bench { ledger, store, stop, tracker };
+    let bench = bench_after(|writer, store| {
+        store.fail(Some(std::io::ErrorKind::StorageFull));
+        writer.boots();
+    });
     sleep(Duration::from_secs(5)).await;
     assert!(bench.ledger.read().snapshot.state.live.unwritable.is_some());
     bench.store.fail(None);

@@ -1,38 +1,11 @@
 //! What real servers answered once, and what they answer now: the recordings that stand-ins are held to are true.
 
-use std::fmt::Write;
-
 use anyhow::ensure;
-use tests::{Alloy, Grafana, Journal, Line, Loki, Promtail, Server, World, wait_until};
+use tests::{Alloy, Grafana, Journal, Loki, Promtail, Server, World, wait_until};
 
 use super::SOON;
 use super::pair::now;
-use super::recorded::{Of, Recorded};
-
-/// Asks a server what was once asked of it, and keeps what differs.
-struct Replays<'w> {
-    world: &'w World,
-    differences: String,
-}
-
-impl<'w> Replays<'w> {
-    fn new(world: &'w World) -> Self {
-        Self { world, differences: String::new() }
-    }
-
-    async fn same(&mut self, base: &str, authorization: Option<&str>, names: &[&str]) {
-        for name in names {
-            let difference = Recorded::read(name).replay(self.world, base, Of::Real, authorization).await;
-            if !difference.is_empty() {
-                write!(self.differences, "\n{name}\n  {difference}\n").unwrap();
-            }
-        }
-    }
-
-    fn agree(&self) {
-        assert!(self.differences.is_empty(), "{}", self.differences);
-    }
-}
+use super::recorded::{Of, Replays, stream};
 
 async fn metrics_hold(server: &Server, what: &str) {
     let look = async || {
@@ -71,7 +44,7 @@ async fn alloy() {
     loki.kill().await.unwrap();
     let alloy = Alloy::start(&world, journal.folder(), &[loki.url()]).await.unwrap();
     after_an_outage(&loki, &journal, &alloy, "loki_write_sent_entries_total{").await;
-    let mut replays = Replays::new(&world);
+    let mut replays = Replays::new(&world, Of::Real);
     replays
         .same(
             alloy.url(),
@@ -105,7 +78,7 @@ async fn promtail() {
     loki.kill().await.unwrap();
     let promtail = Promtail::start(&world, journal.folder(), loki.url()).await.unwrap();
     after_an_outage(&loki, &journal, &promtail, "promtail_sent_entries_total{").await;
-    let mut replays = Replays::new(&world);
+    let mut replays = Replays::new(&world, Of::Real);
     replays.same(promtail.url(), None, &["promtail/ready-200.json", "promtail/metrics-steady-200.json"]).await;
     loki.kill().await.unwrap();
     replays.same(promtail.url(), None, &["promtail/ready-loki-down-200.json"]).await;
@@ -118,24 +91,12 @@ async fn grafana() {
     let loki = Loki::start(&world).await.unwrap();
     let now = now();
     for service in ["migration-canary", "system-metrics"] {
-        let line = |seq: i64| {
-            let text = format!(
-                r#"{{"level":"info","service":"{service}","msg":"phasegate canary","node":"a","boot":"00ff","seq":{seq}}}"#
-            );
-            Line::new(now / 1_000_000 * 1_000_000 - 1_000_000_000 + seq * 1_001_000, text)
-        };
-        let labels = [
-            ("agent", "alloy"),
-            ("job", "systemd-journal"),
-            ("level", "info"),
-            ("service", service),
-            ("syslog_identifier", "system-metrics-canary"),
-        ];
-        loki.push(&labels, &(1..=5).map(line).collect::<Vec<_>>()).await.unwrap();
+        let (labels, lines) = stream(service, now);
+        loki.push(&labels, &lines).await.unwrap();
     }
     let grafana = Grafana::start(&world, loki.url()).await.unwrap();
     let token = format!("Bearer {}", grafana.token("admin", "Admin").await.unwrap());
-    let mut replays = Replays::new(&world);
+    let mut replays = Replays::new(&world, Of::Real);
     replays.same(grafana.url(), Some(&token), super::recordings::GRAFANA).await;
     replays.same(grafana.url(), Some("Bearer glsa_bad"), &["grafana/datasources-bad-token-401.json"]).await;
     replays.same(grafana.url(), Some("Basic YTpi"), &["grafana/datasources-bad-password-401.json"]).await;

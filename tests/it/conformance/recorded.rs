@@ -1,15 +1,16 @@
-//! An exchange with a real server, as it was recorded, to be had again with a stand-in.
+//! An exchange with a real server, as it was recorded, to be had again with a stand-in or a real server.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
 use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::Value;
-use tests::World;
+use tests::{Line, World};
 
 /// An exchange with a real server.
 #[derive(Debug, Deserialize)]
-pub(super) struct Recorded {
+struct Recorded {
     method: String,
     path: String,
     #[serde(default)]
@@ -30,15 +31,59 @@ pub(super) enum Of {
     Real,
 }
 
+/// Asks a server what was once asked of it, and keeps what differs.
+pub(super) struct Replays<'w> {
+    world: &'w World,
+    of: Of,
+    differences: String,
+}
+
+impl<'w> Replays<'w> {
+    pub(super) fn new(world: &'w World, of: Of) -> Self {
+        Self { world, of, differences: String::new() }
+    }
+
+    pub(super) async fn same(&mut self, base: &str, authorization: Option<&str>, names: &[&str]) {
+        for name in names {
+            let difference = Recorded::read(name).replay(self.world, base, self.of, authorization).await;
+            if !difference.is_empty() {
+                write!(self.differences, "\n{name}\n  {difference}\n").unwrap();
+            }
+        }
+    }
+
+    pub(super) fn agree(&self) {
+        assert!(self.differences.is_empty(), "{}", self.differences);
+    }
+}
+
+/// The labels and lines of a service's stream, as they were when a Grafana was recorded.
+pub(super) fn stream(service: &str, now: i64) -> ([(&str, &str); 5], Vec<Line>) {
+    let line = |seq: i64| {
+        let text =
+            format!(r#"{{"level":"info","service":"{service}","msg":"phasegate canary","node":"a","boot":"00ff","seq":{seq}}}"#);
+        // Moments that are no whole milliseconds.
+        Line::new(now / 1_000_000 * 1_000_000 - 1_000_000_000 + seq * 1_001_000, text)
+    };
+    let labels = [
+        ("agent", "alloy"),
+        ("job", "systemd-journal"),
+        ("level", "info"),
+        ("service", service),
+        ("syslog_identifier", "system-metrics-canary"),
+    ];
+    (labels, (1..=5).map(line).collect())
+}
+
 impl Recorded {
-    pub(super) fn read(name: &str) -> Self {
+    fn read(name: &str) -> Self {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(name);
         let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         serde_json::from_str(&text).unwrap()
     }
 
     /// The same request to a stand-in, or to a real server. Good logins become the token; it answers with what differs.
-    pub(super) async fn replay(&self, world: &World, base: &str, of: Of, authorization: Option<&str>) -> String {
+    async fn replay(&self, world: &World, base: &str, of: Of, authorization: Option<&str>) -> String {
         let method = self.method.parse().unwrap();
         let mut request = world.http().request(method, format!("{base}{}", self.path));
         if self.request_headers.contains_key("Authorization") {

@@ -1,14 +1,12 @@
 //! What real servers answered once, and what their stand-ins answer in the same situation.
 
-use std::fmt::Write;
-
 use anyhow::ensure;
 use tests::standin::{Datasource, Mood, StandinAlloy, StandinGrafana, StandinJournal, StandinLoki, StandinPromtail};
-use tests::{Line, World, wait_until};
+use tests::{World, wait_until};
 
 use super::SOON;
 use super::pair::now;
-use super::recorded::{Of, Recorded};
+use super::recorded::{Of, Replays, stream};
 
 const TOKEN: &str = "Bearer glsa_good";
 /// What was asked of a Grafana while its Loki answered.
@@ -32,34 +30,6 @@ pub(super) const GRAFANA: &[&str] = &[
     "grafana/ds-query-one-of-two-fails-400.json",
     "grafana/ds-query-unknown-datasource-404.json",
 ];
-
-struct Replays {
-    world: World,
-    differences: String,
-}
-
-impl Replays {
-    fn new() -> Self {
-        Self { world: World::new().unwrap(), differences: String::new() }
-    }
-
-    fn agree(&self) {
-        assert!(self.differences.is_empty(), "{}", self.differences);
-    }
-
-    async fn same(&mut self, base: &str, names: &[&str]) {
-        self.same_as(base, Some(TOKEN), names).await;
-    }
-
-    async fn same_as(&mut self, base: &str, authorization: Option<&str>, names: &[&str]) {
-        for name in names {
-            let difference = Recorded::read(name).replay(&self.world, base, Of::Standin, authorization).await;
-            if !difference.is_empty() {
-                write!(self.differences, "\n{name}\n  {difference}\n").unwrap();
-            }
-        }
-    }
-}
 
 /// A journal whose first line met a Loki that was down.
 async fn after_an_outage(loki: &StandinLoki, journal: &StandinJournal, retries: impl AsyncFn() -> bool, sent: impl Fn() -> u64) {
@@ -85,16 +55,18 @@ async fn has_retried(world: &World, base: &str) -> bool {
 
 #[tokio::test]
 async fn alloy() {
-    let mut replays = Replays::new();
+    let world = World::new().unwrap();
+    let mut replays = Replays::new(&world, Of::Standin);
     let (loki, journal) = (StandinLoki::start().unwrap(), StandinJournal::new());
     loki.set_mood(Mood::Refuse).await.unwrap();
     let alloy = StandinAlloy::start(&journal, &[&loki.url()]).unwrap();
     journal.write("system-metrics", "first");
     let base = alloy.url();
-    after_an_outage(&loki, &journal, async || has_retried(&replays.world, &base).await, || alloy.sent()).await;
+    after_an_outage(&loki, &journal, async || has_retried(&world, &base).await, || alloy.sent()).await;
     replays
         .same(
             &base,
+            Some(TOKEN),
             &[
                 "alloy/ready-200.json",
                 "alloy/healthy-200.json",
@@ -111,6 +83,7 @@ async fn alloy() {
     replays
         .same(
             &base,
+            Some(TOKEN),
             &[
                 "alloy/reload-bad-config-400.json",
                 "alloy/ready-after-bad-reload-200.json",
@@ -119,57 +92,46 @@ async fn alloy() {
         )
         .await;
     alloy.set_broken_config(None);
-    replays.same(&base, &["alloy/reload-good-config-200.json"]).await;
+    replays.same(&base, Some(TOKEN), &["alloy/reload-good-config-200.json"]).await;
     loki.set_mood(Mood::Refuse).await.unwrap();
-    replays.same(&base, &["alloy/healthy-loki-down-200.json", "alloy/metrics-loki-down-200.json"]).await;
+    replays.same(&base, Some(TOKEN), &["alloy/healthy-loki-down-200.json", "alloy/metrics-loki-down-200.json"]).await;
     replays.agree();
 }
 
 #[tokio::test]
 async fn promtail() {
-    let mut replays = Replays::new();
+    let world = World::new().unwrap();
+    let mut replays = Replays::new(&world, Of::Standin);
     let (loki, journal) = (StandinLoki::start().unwrap(), StandinJournal::new());
     loki.set_mood(Mood::Refuse).await.unwrap();
     let promtail = StandinPromtail::start(&journal, &loki.url()).unwrap();
     journal.write("system-metrics", "first");
     let base = promtail.url();
-    after_an_outage(&loki, &journal, async || has_retried(&replays.world, &base).await, || promtail.sent()).await;
-    replays.same(&base, &["promtail/ready-200.json", "promtail/metrics-steady-200.json"]).await;
+    after_an_outage(&loki, &journal, async || has_retried(&world, &base).await, || promtail.sent()).await;
+    replays.same(&base, Some(TOKEN), &["promtail/ready-200.json", "promtail/metrics-steady-200.json"]).await;
     loki.set_mood(Mood::Refuse).await.unwrap();
-    replays.same(&base, &["promtail/ready-loki-down-200.json"]).await;
+    replays.same(&base, Some(TOKEN), &["promtail/ready-loki-down-200.json"]).await;
     replays.agree();
 }
 
 #[tokio::test]
 async fn grafana() {
-    let mut replays = Replays::new();
+    let world = World::new().unwrap();
+    let mut replays = Replays::new(&world, Of::Standin);
     let loki = StandinLoki::start().unwrap();
     let now = now();
     for service in ["migration-canary", "system-metrics"] {
-        let line = |seq: i64| {
-            let text = format!(
-                r#"{{"level":"info","service":"{service}","msg":"phasegate canary","node":"a","boot":"00ff","seq":{seq}}}"#
-            );
-            // Moments that are no whole milliseconds.
-            Line::new(now / 1_000_000 * 1_000_000 - 1_000_000_000 + seq * 1_001_000, text)
-        };
-        let labels = [
-            ("agent", "alloy"),
-            ("job", "systemd-journal"),
-            ("level", "info"),
-            ("service", service),
-            ("syslog_identifier", "system-metrics-canary"),
-        ];
-        loki.push(&labels, &(1..=5).map(line).collect::<Vec<_>>()).unwrap();
+        let (labels, lines) = stream(service, now);
+        loki.push(&labels, &lines).unwrap();
     }
     let grafana = StandinGrafana::start("glsa_good", &[Datasource::loki(loki.url())]).unwrap();
     grafana.set_version("10.0.0-preview");
     grafana.set_checks_datasources(false);
     let base = grafana.url();
-    replays.same(&base, GRAFANA).await;
-    replays.same_as(&base, Some("Bearer glsa_bad"), &["grafana/datasources-bad-token-401.json"]).await;
-    replays.same_as(&base, Some("Basic YTpi"), &["grafana/datasources-bad-password-401.json"]).await;
+    replays.same(&base, Some(TOKEN), GRAFANA).await;
+    replays.same(&base, Some("Bearer glsa_bad"), &["grafana/datasources-bad-token-401.json"]).await;
+    replays.same(&base, Some("Basic YTpi"), &["grafana/datasources-bad-password-401.json"]).await;
     loki.set_mood(Mood::Refuse).await.unwrap();
-    replays.same(&base, &["grafana/ds-query-loki-down-400.json", "grafana/proxy-loki-down-502.json"]).await;
+    replays.same(&base, Some(TOKEN), &["grafana/ds-query-loki-down-400.json", "grafana/proxy-loki-down-502.json"]).await;
     replays.agree();
 }

@@ -1,63 +1,36 @@
 //! The checks, against the servers that they were written for.
 
-use anyhow::ensure;
-use tests::{LogPath, Verifier, World, wait_until};
+use tests::{LogPath, Verifier, World};
 
-use super::SOON;
+use crate::product::{check, looks, migration, reaches, switch};
 
 /// A migration of one phase that looks at the whole log path of the new side.
 fn document(logs: &LogPath) -> String {
-    format!(
-        r#"apiVersion: phasegate.dev/v1alpha1
-kind: Migration
-metadata: {{name: real}}
-spec:
-  defaults: {{every: 2s, timeout: 2s, maxAge: 20s, failAfter: 1, recoverAfter: 1}}
-  targets:
-    agents: {{agent: {{urls: ["{agent}"]}}}}
-    alloy: {{alloy: {{urls: ["{alloy}"]}}}}
-    old: {{loki: {{url: "{old}"}}}}
-    loki: {{loki: {{url: "{loki}", gateway: "{gateway}"}}}}
-    grafana: {{grafana: {{url: "{grafana}", token: {{env: GRAFANA_TOKEN}}}}}}
-  phases:
-  - name: move
-    gate: {{soak: 1s, minSamples: 1, unknownBudget: 10s}}
-    probes:
-    - {{name: alloy, check: {{alloyHealth: {{alloy: alloy, within: 10s}}}}}}
-    - {{name: ready, check: {{lokiReady: {{loki: loki}}}}}}
-    - {{name: ingest, check: {{lokiIngest: {{loki: loki, within: 5s}}}}}}
-    - {{name: canary, check: {{logCanary: {{agents: agents, loki: loki, lateAfter: 2s, lostAfter: 2m, holdFor: 5s}}}}}}
-    - {{name: grafana, check: {{grafanaHealth: {{grafana: grafana}}}}}}
-    - {{name: query, check: {{grafanaQuery: {{grafana: grafana, datasource: {datasource}, loki: loki, oldLoki: old, agents: agents, within: 5s}}}}}}
-"#,
+    let targets = format!(
+        r#"{{agents: {{agent: {{urls: ["{agent}"]}}}}, alloy: {{alloy: {{urls: ["{alloy}"]}}}}, old: {{loki: {{url: "{old}"}}}},
+        loki: {{loki: {{url: "{loki}", gateway: "{gateway}"}}}},
+        grafana: {{grafana: {{url: "{grafana}", token: {{env: GRAFANA_TOKEN}}}}}}}}"#,
         agent = logs.agent.url(),
         alloy = logs.alloy.url(),
         old = logs.old_loki.url(),
         loki = logs.new_loki.url(),
         gateway = logs.gateway.url(),
         grafana = logs.new_grafana.url(),
-        datasource = logs.new_grafana.datasource(),
-    )
-}
-
-/// Waits until a probe has this colour, for a reason with these words.
-async fn looks(verifier: &Verifier, probe: &str, colour: &str, reason: &str) {
-    let look = async || {
-        let body = verifier.get(&format!("/v1/probes/{probe}")).await?.json()?;
-        let said = |key: &str| body[key].as_str().unwrap_or_default().to_owned();
-        ensure!(said("state") == colour && said("reason").contains(reason), "{body}");
-        Ok(())
-    };
-    wait_until(SOON, &format!("{probe} is {colour} {reason}"), look).await.unwrap();
-}
-
-async fn opens(verifier: &Verifier) {
-    let look = async || {
-        let answer = verifier.get("/v1/gates/move/check").await?;
-        ensure!(answer.status == 200, "{}", answer.body);
-        Ok(())
-    };
-    wait_until(SOON, "the gate opens", look).await.unwrap();
+    );
+    let query = format!(
+        "grafanaQuery: {{grafana: grafana, datasource: {}, loki: loki, oldLoki: old, agents: agents, within: 5s}}",
+        logs.new_grafana.datasource()
+    );
+    let probes = [
+        "{name: alloy, check: {alloyHealth: {alloy: alloy, within: 10s}}}",
+        "{name: ready, check: {lokiReady: {loki: loki}}}",
+        "{name: ingest, check: {lokiIngest: {loki: loki, within: 5s}}}",
+        "{name: canary, check: {logCanary: {agents: agents, loki: loki, lateAfter: 2s, lostAfter: 2m, holdFor: 5s}}}",
+        "{name: grafana, check: {grafanaHealth: {grafana: grafana}}}",
+        &format!("{{name: query, check: {{{query}}}}}"),
+    ];
+    let defaults = "{every: 2s, timeout: 2s, maxAge: 20s, failAfter: 1, recoverAfter: 1}";
+    migration(defaults, &targets, "{soak: 1s, minSamples: 1, unknownBudget: 10s}", &probes)
 }
 
 /// The log path with an Alloy that ships to the new Loki, or to both, and a verifier whose phase has switched.
@@ -69,10 +42,7 @@ async fn switched(world: &World, both: bool) -> (LogPath, Verifier) {
     logs.deploy_alloy().await.unwrap();
     let token = logs.new_grafana.token("phasegate", "Viewer").await.unwrap();
     let verifier = Verifier::start_with(world, &document(&logs), &[("GRAFANA_TOKEN", &token)]).await.unwrap();
-    for words in [["begin", "move"], ["switch", "move"]] {
-        let output = verifier.cutover(&words).await.unwrap();
-        assert_eq!(output.code, 0, "{output:?}");
-    }
+    switch(&verifier).await;
     (logs, verifier)
 }
 
@@ -83,19 +53,19 @@ async fn while_both_lokis_get_the_lines_it_is_not_known_which_of_them_grafana_as
     looks(&verifier, "canary", "green", "").await;
     looks(&verifier, "query", "unknown", "same_in_both").await;
     logs.alloy.set_lokis(&[logs.new_loki.url()]).await.unwrap();
-    opens(&verifier).await;
+    reaches(&verifier, "open").await;
 }
 
 #[tokio::test]
 async fn a_grafana_that_asks_the_old_loki_and_an_alloy_with_a_refused_file_shut_the_gate() {
     let world = World::new().unwrap();
     let (logs, verifier) = switched(&world, false).await;
-    opens(&verifier).await;
+    reaches(&verifier, "open").await;
 
     logs.new_grafana.repoint(logs.old_loki.url()).await.unwrap();
     looks(&verifier, "query", "red", "differs").await;
     looks(&verifier, "grafana", "green", "").await;
-    assert_ne!(verifier.get("/v1/gates/move/check").await.unwrap().status, 200);
+    assert_ne!(check(&verifier).await, 200);
     logs.repoint_grafana().await.unwrap();
     looks(&verifier, "query", "green", "").await;
 
@@ -104,20 +74,20 @@ async fn a_grafana_that_asks_the_old_loki_and_an_alloy_with_a_refused_file_shut_
     assert_eq!(logs.alloy.reload().await.unwrap().status, 400);
     looks(&verifier, "alloy", "red", "old_config").await;
     looks(&verifier, "canary", "green", "").await;
-    assert_ne!(verifier.get("/v1/gates/move/check").await.unwrap().status, 200);
+    assert_ne!(check(&verifier).await, 200);
 }
 
 #[tokio::test]
 async fn a_loki_that_dies_is_seen_by_all_but_alloy_and_nothing_is_lost() {
     let world = World::new().unwrap();
     let (logs, verifier) = switched(&world, false).await;
-    opens(&verifier).await;
+    reaches(&verifier, "open").await;
     logs.new_loki.kill().await.unwrap();
     looks(&verifier, "ready", "red", "").await;
     looks(&verifier, "canary", "red", "refused").await;
     looks(&verifier, "query", "red", "").await;
     looks(&verifier, "alloy", "green", "").await;
-    assert_ne!(verifier.get("/v1/gates/move/check").await.unwrap().status, 200);
+    assert_ne!(check(&verifier).await, 200);
     logs.new_loki.start_again().await.unwrap();
     // Alloy held the lines back and ships them now: late, and none is lost.
     for probe in ["ready", "canary", "query"] {

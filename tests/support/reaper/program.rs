@@ -145,6 +145,7 @@ impl Family {
             if Instant::now() > end {
                 bail!("these processes will not go ({refused:?}): {below:?}");
             }
+            // The kernel waits for a child or not at all, and one that will not go must not hold its world for ever.
             std::thread::sleep(PAUSE);
         }
     }
