@@ -73,21 +73,31 @@ struct Path {
     verifier: Verifier,
 }
 
+/// A Loki, and an agent that writes into this file.
+pub(super) async fn agent_and_loki(world: &World, file: &std::path::Path) -> (Agent, Loki) {
+    let sink = format!("file:{}", file.display());
+    let flags = ["--every", "100ms", "--sink", sink.as_str()];
+    tokio::try_join!(Agent::start(world, "node-1", &flags), Loki::start(world)).unwrap()
+}
+
+/// A verifier whose one gate is open, because all lines of this agent arrive in this Loki.
+pub(super) async fn watched(world: &World, agent: &Agent, loki: &Loki) -> Verifier {
+    let targets = format!("{{agents: {{agent: {{urls: [\"{}\"]}}}}, loki: {{loki: {{url: \"{}\"}}}}}}", agent.url(), loki.url());
+    let probe = "{name: canary, check: {logCanary: {agents: agents, loki: loki, lateAfter: 3s, lostAfter: 8s, holdFor: 5s}}}";
+    let document = migration("{every: 1s, timeout: 1s, maxAge: 10s}", &targets, AT_ONCE, &[probe]);
+    let verifier = Verifier::start(world, &document).await.unwrap();
+    opened(&verifier).await;
+    verifier
+}
+
 impl Path {
     async fn open() -> Self {
         let world = World::new().unwrap();
         let file = world.dir().join("lines");
-        let sink = format!("file:{}", file.display());
-        let flags = ["--every", "100ms", "--sink", sink.as_str()];
-        let (agent, loki) = tokio::try_join!(Agent::start(&world, "node-1", &flags), Loki::start(&world)).unwrap();
+        let (agent, loki) = agent_and_loki(&world, &file).await;
         let loki = Arc::new(loki);
         let shipper = Shipper::start(loki.clone(), file);
-        let targets =
-            format!("{{agents: {{agent: {{urls: [\"{}\"]}}}}, loki: {{loki: {{url: \"{}\"}}}}}}", agent.url(), loki.url());
-        let probe = "{name: canary, check: {logCanary: {agents: agents, loki: loki, lateAfter: 3s, lostAfter: 8s, holdFor: 5s}}}";
-        let document = migration("{every: 1s, timeout: 1s, maxAge: 10s}", &targets, AT_ONCE, &[probe]);
-        let verifier = Verifier::start(&world, &document).await.unwrap();
-        opened(&verifier).await;
+        let verifier = watched(&world, &agent, &loki).await;
         Self { world, agent, loki, shipper, verifier }
     }
 }

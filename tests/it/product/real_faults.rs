@@ -13,7 +13,7 @@ use tests::{
 };
 use tokio::task::JoinSet;
 
-use super::{AT_ONCE, PATIENCE, by_hand, looks, migration, now, opened, postgres_canary, reaches};
+use super::{AT_ONCE, PATIENCE, by_hand, looks, migration, now, opened, postgres_canary, reaches, real_canary};
 
 /// Enough for a debug build to look on a busy machine, and little to wait for where nobody answers.
 const LOOKS: &str = "{every: 5s, timeout: 3s}";
@@ -317,19 +317,12 @@ impl Pipeline {
     async fn open() -> Self {
         let world = World::new().unwrap();
         let file = world.dir().join("lines");
-        let sink = format!("file:{}", file.display());
-        let flags = ["--every", "100ms", "--sink", sink.as_str()];
-        let (agent, loki) = tokio::try_join!(Agent::start(&world, "node-1", &flags), Loki::start(&world)).unwrap();
+        let (agent, loki) = real_canary::agent_and_loki(&world, &file).await;
         let proxy = FaultProxy::start_http(loki.url()).unwrap();
         let journal = StandinJournal::new();
         journal.follow(&file, "system-metrics-canary");
         let alloy = StandinAlloy::start(&journal, &[&proxy.url()]).unwrap();
-        let targets =
-            format!("{{agents: {{agent: {{urls: [\"{}\"]}}}}, loki: {{loki: {{url: \"{}\"}}}}}}", agent.url(), loki.url());
-        let probe = "{name: canary, check: {logCanary: {agents: agents, loki: loki, lateAfter: 3s, lostAfter: 8s, holdFor: 5s}}}";
-        let document = migration("{every: 1s, timeout: 1s, maxAge: 10s}", &targets, AT_ONCE, &[probe]);
-        let verifier = Verifier::start(&world, &document).await.unwrap();
-        opened(&verifier).await;
+        let verifier = real_canary::watched(&world, &agent, &loki).await;
         Self { _world: world, _agent: agent, _loki: loki, _alloy: alloy, _journal: journal, proxy, verifier }
     }
 
