@@ -18,6 +18,7 @@ mod render;
 mod serve;
 mod shared;
 mod status;
+mod steps;
 pub mod types;
 mod words;
 
@@ -71,6 +72,14 @@ pub fn app(state: AppState) -> (Router, OpenApi) {
         .routes(routes!(phases::rollback))
         .routes(routes!(phases::adopt))
         .routes(routes!(phases::acknowledge))
+        .routes(routes!(steps::plan))
+        .routes(routes!(steps::lock, steps::take_lock))
+        .routes(routes!(steps::renew_lock))
+        .routes(routes!(steps::release_lock))
+        .routes(routes!(steps::start))
+        .routes(routes!(steps::worked))
+        .routes(routes!(steps::end))
+        .routes(routes!(steps::approve))
         .routes(routes!(records::overrides, records::create_override))
         .routes(routes!(records::revoke_override))
         .routes(routes!(records::fact, records::record_fact))

@@ -5,19 +5,27 @@ use std::sync::Arc;
 
 use checks::{MAX_PARTS, Outcome, PartId};
 
-use crate::event::Event;
+use crate::event::{Event, StepEnd, Way};
 use crate::gate::Evaluation;
 use crate::now::{Millis, Now};
-use crate::plan::{Plan, ProbeName};
-use crate::state::{Fact, Override, ProbeRecord, ProbeState, ProofRecord, Regression, RunRecord, Soft, State, Trust};
+use crate::plan::{PhaseName, Plan, ProbeName, StepName};
+use crate::state::{
+    Approval, Fact, Override, ProbeRecord, ProbeState, ProofRecord, Regression, RunRecord, Soft, Stamp, State, StepRecord,
+    StepState, Took, Trust,
+};
 
 /// Changes the state.
 pub fn apply(state: &mut State, event: &Event) {
     match event {
         Event::ConfigLoaded { plan, at } => configure(state, plan, *at),
-        Event::PhaseBegun { phase, stamp } => state.durable.phases.entry(phase.clone()).or_default().begun = Some(stamp.clone()),
+        Event::PhaseBegun { phase, stamp } => {
+            state.durable.phases.entry(phase.clone()).or_default().begun = Some(stamp.clone());
+            state.durable.approvals.remove(phase);
+        }
         Event::PhaseSwitched { phase, stamp, seals } => {
-            state.durable.phases.entry(phase.clone()).or_default().switched = Some(stamp.clone());
+            let record = state.durable.phases.entry(phase.clone()).or_default();
+            record.switching.get_or_insert_with(|| stamp.clone());
+            record.switched = Some(stamp.clone());
             restart_soak(state, phase, stamp.at.t);
             seal(state, seals);
         }
@@ -29,6 +37,7 @@ pub fn apply(state: &mut State, event: &Event) {
         Event::PhaseAdopted { phase, stamp, reason } => {
             let record = state.durable.phases.entry(phase.clone()).or_default();
             record.begun.get_or_insert_with(|| stamp.clone());
+            record.switching = Some(stamp.clone());
             record.switched = Some(stamp.clone());
             record.complete = Some(stamp.clone());
             record.adopted = Some(reason.clone());
@@ -39,7 +48,10 @@ pub fn apply(state: &mut State, event: &Event) {
                 state.durable.armed.insert(probe.clone());
             }
             ProbeState::Red => {
-                state.durable.armed.remove(probe);
+                // While a step is known to disturb it, whether the red stays is yet to be seen.
+                if !excused(state, probe, *at) {
+                    state.durable.armed.remove(probe);
+                }
                 soak(&mut state.soft, probe).red(at.t);
             }
             ProbeState::Suspect | ProbeState::Waiting | ProbeState::Unknown => {}
@@ -47,6 +59,7 @@ pub fn apply(state: &mut State, event: &Event) {
         Event::VerdictChanged { .. } => {}
         Event::ControlPassed { probe, at, .. } => soak(&mut state.soft, probe).reset(at.t),
         Event::RegressionLatched { phase, probe, at, reason, evidence } => {
+            state.durable.armed.remove(probe);
             let record = state.durable.phases.entry(phase.clone()).or_default();
             record.regressions = record.regressions.saturating_add(1);
             let regression = Regression { since: *at, reason: reason.clone(), evidence: evidence.clone() };
@@ -89,6 +102,48 @@ pub fn apply(state: &mut State, event: &Event) {
             if let Some(parts) = state.soft.parts.get_mut(probe) {
                 parts.remove(part);
             }
+        }
+        Event::LockTaken { lock } => {
+            state.durable.next_lock = lock.id;
+            state.durable.lock = Some(lock.clone());
+        }
+        Event::LockReleased { .. } => state.durable.lock = None,
+        Event::LockRenewed { id, at } => state.soft.renewed = Some((*id, *at)),
+        Event::StepStarted { phase, step, way, stamp, switch, ponr, seals, .. } => match way {
+            Way::Do => {
+                begin_anew(state, phase);
+                move_step(state, phase, step, StepState::Running, stamp, "");
+                let record = state.durable.phases.entry(phase.clone()).or_default();
+                if *switch {
+                    record.switching.get_or_insert_with(|| stamp.clone());
+                }
+                if *ponr {
+                    record.ponr.get_or_insert_with(|| stamp.clone());
+                }
+                seal(state, seals);
+            }
+            Way::Undo => turn_back(state, phase, step, stamp),
+        },
+        Event::StepWorked { phase, step, stamp } => move_step(state, phase, step, StepState::Verifying, stamp, ""),
+        Event::StepEnded { phase, step, way, stamp, end, switch, note } => {
+            let to = match (way, end) {
+                (Way::Do, StepEnd::Done) => StepState::Done,
+                (Way::Do, StepEnd::Failed) => StepState::Failed,
+                (Way::Do, StepEnd::Interrupted) => StepState::Interrupted,
+                (Way::Undo, StepEnd::Done) => StepState::Undone,
+                (Way::Undo, StepEnd::Failed | StepEnd::Interrupted) => StepState::UndoFailed,
+            };
+            move_step(state, phase, step, to, stamp, note);
+            if to == StepState::Done {
+                remember_span(state, phase, step, stamp.at);
+            }
+            if to == StepState::Undone && *switch {
+                state.durable.phases.entry(phase.clone()).or_default().switching = None;
+                probes_return(state, phase, stamp.at.t);
+            }
+        }
+        Event::PlanApproved { phase, stamp, plan } => {
+            state.durable.approvals.insert(phase.clone(), Approval { stamp: stamp.clone(), plan: plan.clone() });
         }
         Event::RunObserved { probe, run, memory, identities } => observe(state, probe, run, memory.as_ref(), identities),
         Event::ControlObserved { probe, at, finished, outcome, earned } => {
@@ -172,24 +227,100 @@ fn seal(state: &mut State, proofs: &[ProbeName]) {
 }
 
 fn roll_back(state: &mut State, phase: &str, at: Millis) {
-    let had_switched = state.phase(phase).switched.is_some();
+    let was_switching = state.phase(phase).is_switching();
     if let Some(record) = state.durable.phases.get_mut(phase) {
         record.begun = None;
+        record.switching = None;
         record.switched = None;
+        record.ponr = None;
+        record.steps.clear();
         record.complete = None;
         record.adopted = None;
         record.regressed.clear();
     }
+    state.durable.approvals.remove(phase);
     restart_soak(state, phase, at);
+    proofs_are_void(state, phase, at);
+    if was_switching {
+        probes_return(state, phase, at);
+    }
+}
+
+/// The proofs of a phase on its way back were of something else.
+fn proofs_are_void(state: &mut State, phase: &str, at: Millis) {
     let Some(plan) = state.durable.plan.clone() else { return };
-    for (position, probe) in plan.probes() {
-        let own = plan.phases.get(position).is_some_and(|p| &*p.name == phase);
-        let returns = had_switched && probe.until.as_deref() == Some(phase);
-        if own && probe.is_proof() || returns {
-            state.durable.proofs.remove(&probe.name);
-            fresh(state, &probe.name, at);
+    for probe in plan.phase(phase).into_iter().flat_map(|phase| &phase.probes).filter(|probe| probe.is_proof()) {
+        state.durable.proofs.remove(&probe.name);
+        fresh(state, &probe.name, at);
+    }
+}
+
+/// The probes that a phase had retired are required again, and nothing is known of them.
+fn probes_return(state: &mut State, phase: &str, at: Millis) {
+    let Some(plan) = state.durable.plan.clone() else { return };
+    for (_, probe) in plan.probes().filter(|(_, probe)| probe.until.as_deref() == Some(phase)) {
+        state.durable.proofs.remove(&probe.name);
+        fresh(state, &probe.name, at);
+    }
+}
+
+fn move_step(state: &mut State, phase: &PhaseName, step: &StepName, to: StepState, stamp: &Stamp, note: &str) {
+    let steps = &mut state.durable.phases.entry(phase.clone()).or_default().steps;
+    let record = steps.entry(step.clone()).or_insert_with(|| StepRecord {
+        state: to,
+        stamp: stamp.clone(),
+        started: stamp.at,
+        attempts: 0,
+        note: String::new(),
+    });
+    record.state = to;
+    record.stamp = stamp.clone();
+    record.note = note.to_owned();
+    if matches!(to, StepState::Running | StepState::Undoing) {
+        record.started = stamp.at;
+    }
+    if to == StepState::Running {
+        record.attempts = record.attempts.saturating_add(1);
+    }
+}
+
+/// Once everything is undone, a step that starts begins the phase anew: what went back is over, and does not call it back again.
+fn begin_anew(state: &mut State, phase: &PhaseName) {
+    let Some(plan) = state.durable.plan.clone() else { return };
+    let back = plan.phase(phase).is_some_and(|phase| state.phase(&phase.name).next_undo(phase).is_none());
+    if let Some(record) = state.durable.phases.get_mut(phase).filter(|_| back) {
+        record.steps.retain(|_, step| step.state != StepState::Undone);
+    }
+}
+
+/// The undo of a step starts: the phase is neither switched nor complete any more, and later steps that have no undo are left
+/// behind as they are.
+fn turn_back(state: &mut State, phase: &PhaseName, step: &StepName, stamp: &Stamp) {
+    let plan = state.durable.plan.clone();
+    let steps = plan.as_deref().and_then(|plan| plan.phase(phase)).map(|phase| phase.steps.as_slice()).unwrap_or_default();
+    for later in steps.iter().rev().take_while(|later| later.name != *step).filter(|later| !later.undo) {
+        if state.phase(phase).steps.contains_key(&later.name) {
+            move_step(state, phase, &later.name, StepState::Undone, stamp, "it has no undo and is left as it is");
         }
     }
+    move_step(state, phase, step, StepState::Undoing, stamp, "");
+    if let Some(record) = state.durable.phases.get_mut(phase) {
+        record.switched = None;
+        record.complete = None;
+        record.adopted = None;
+    }
+    proofs_are_void(state, phase, stamp.at.t);
+}
+
+fn remember_span(state: &mut State, phase: &PhaseName, step: &StepName, end: Now) {
+    let Some(started) = state.phase(phase).steps.get(step).map(|record| record.started) else { return };
+    let took = Took { span: end.t.since(started.t), rehearsed: false };
+    state.durable.took.entry(phase.clone()).or_default().insert(step.clone(), took);
+}
+
+fn excused(state: &State, probe: &str, at: Now) -> bool {
+    let plan = state.durable.plan.as_deref().and_then(|plan| plan.probe(probe));
+    plan.is_some_and(|(_, probe)| state.excused(probe, at))
 }
 
 fn observe(
@@ -201,6 +332,7 @@ fn observe(
 ) {
     let Some(plan) = state.durable.plan.clone() else { return };
     let Some((_, probe_plan)) = plan.probe(probe) else { return };
+    let excused = state.excused(probe_plan, run.finished);
     let Some(record) = state.live.probes.get_mut(probe) else { return };
     if let Some(memory) = memory {
         state.soft.memories.insert(probe.clone(), memory.clone());
@@ -218,7 +350,7 @@ fn observe(
         }
         return;
     }
-    let base = record.observe(run.clone(), probe_plan);
+    let base = record.observe(run.clone(), probe_plan, excused);
     if !identities.is_empty() {
         state.soft.reading.entry(probe.clone()).or_default().extend(identities.clone());
     }

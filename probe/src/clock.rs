@@ -37,7 +37,7 @@ impl Clock {
         let boot = boot_moment();
         let (base, continuity) = match resume {
             None => (Millis(0), Continuity::Fresh),
-            Some(resume) => continued(resume, &boot, wall_clock()),
+            Some(resume) => continued(resume, &boot, wall()),
         };
         (Self(Arc::new(Source::Machine { base, boottime_ms: boot.boottime_ms })), continuity)
     }
@@ -52,7 +52,7 @@ impl Clock {
         match &*self.0 {
             Source::Machine { base, boottime_ms } => {
                 let up = boot_moment_ms().saturating_sub(*boottime_ms);
-                Now { t: Millis(base.0.saturating_add(up)), utc: wall_clock() }
+                Now { t: Millis(base.0.saturating_add(up)), utc: wall() }
             }
             Source::Paused { base, start } => {
                 let up = start.elapsed();
@@ -90,8 +90,9 @@ fn boot_moment_ms() -> u64 {
     seconds.saturating_mul(1000).saturating_add(millis)
 }
 
+/// The wall clock.
 #[expect(clippy::disallowed_methods, reason = "this is the one place where the wall clock is read")]
-fn wall_clock() -> DateTime<Utc> {
+pub fn wall() -> DateTime<Utc> {
     Utc::now()
 }
 
@@ -121,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn another_boot_goes_by_the_wall_clock() {
+    fn another_boot_goes_by_the_wall() {
         let resume = resume(Some(boot("a", 70_000)));
         let utc = "2026-01-01T00:01:00Z".parse().unwrap();
         assert_eq!(continued(&resume, &boot("b", 1_000), utc), (Millis(65_000), Continuity::WallClock));

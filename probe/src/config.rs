@@ -16,6 +16,7 @@ mod rules;
 mod schema;
 mod secrets;
 mod settings;
+mod steps;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -33,9 +34,10 @@ use self::problem::Problems;
 pub use self::problem::{ConfigErrors, Place, Problem};
 pub(crate) use self::rules::{NAME_HINT, bad_name};
 pub use self::schema::schema;
+pub use self::steps::{EnvValue, StepSpec, Undo, Work};
 use self::tree::{Kind, Node, Span};
 pub(crate) use self::typed::instead;
-use crate::plan::{Plan, ProbeName};
+use crate::plan::{PhaseName, Plan, ProbeName};
 
 /// Largest document that is read, in bytes.
 pub const MAX_DOCUMENT: usize = 1024 * 1024;
@@ -49,6 +51,10 @@ pub struct Config {
     pub targets: Arc<BTreeMap<String, Target>>,
     /// How each probe of the plan looks.
     pub probes: BTreeMap<ProbeName, Arc<dyn DynCheck>>,
+    /// What the steps of a phase do, in the order of the plan's. A phase without steps is not in it.
+    pub steps: BTreeMap<PhaseName, Vec<StepSpec>>,
+    /// What a phase breaks for a while, in words.
+    pub breaks: BTreeMap<PhaseName, String>,
     /// Where it came from.
     pub source: Source,
     /// Remarks that stop nothing, by position.
@@ -126,6 +132,8 @@ pub fn parse(file: &str, bytes: &[u8], registry: &Registry) -> Result<Config, Co
         plan: Arc::new(compiled.plan),
         targets: Arc::new(compiled.targets),
         probes: compiled.probes,
+        steps: compiled.steps,
+        breaks: compiled.breaks,
         source: Source { file: file.to_owned(), digest: hash::of_bytes(bytes) },
         warnings,
     })

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anstream::{AutoStream, ColorChoice};
+use chrono::{DateTime, Utc};
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
@@ -14,26 +15,36 @@ mod advance;
 mod audit;
 mod client;
 mod gate;
+mod journal;
+mod lock;
 mod overrides;
+mod own;
 mod phases;
+mod plan;
 mod probes;
 mod render;
 mod report;
+mod run;
 mod status;
 #[cfg(test)]
 mod tests;
 mod trouble;
 mod trust;
 mod version;
+mod work;
 
 pub use audit::VerifyDir;
+pub use own::LoadDocument;
 pub use render::Format;
 pub(crate) use render::painted;
 
 use client::Client;
+use own::Own;
 use render::{Collected, Io, Keyboard};
+use run::Stop;
 use trouble::Trouble;
 
+use crate::api::types::TermsRequest;
 use crate::exit::Exit;
 
 /// How a verb ends.
@@ -70,6 +81,9 @@ struct Global {
     /// File that holds the token for commands; without it, the variable `PHASEGATE_TOKEN` holds the token itself
     #[arg(long, global = true, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// Your own copy of the Migration document: what steps do comes from here and from nowhere else
+    #[arg(long, global = true, env = "PHASEGATE_FILE", hide_env_values = true, value_name = "FILE")]
+    file: Option<PathBuf>,
     /// How long one answer may take
     #[arg(long, global = true, value_parser = positive, default_value = "10s", value_name = "SPAN")]
     request_timeout: Duration,
@@ -98,16 +112,39 @@ enum Verb {
     /// Ask for the verdict of a phase's gate: check, wait, explain
     #[command(subcommand)]
     Gate(gate::GateVerb),
-    /// Take the next step: begin the first waiting phase, or complete the active one and begin the next
+    /// Show what a phase would do: its steps, how each is undone, how long they take, what leads back
+    #[command(after_help = "Examples:
+  cutover plan loki --file migration.yaml
+  cutover plan loki --out loki.plan          # to be read and approved by somebody else")]
+    Plan(plan::PlanArgs),
+    /// Approve a plan that somebody else will run
+    #[command(after_help = "Examples:\n  cutover approve postgres --plan postgres.plan")]
+    Approve(plan::ApproveArgs),
+    /// Take the next step: begin the first waiting phase and run its steps, or complete the active one and begin the next
     #[command(after_help = "Refuses with the verdict's exit code while the active phase's gate is not open, and says why.
 
 Examples:
-  cutover advance
-  cutover gate wait loki --timeout 2h && cutover advance")]
-    Advance,
-    /// Make a waiting phase active
-    #[command(after_help = "Examples:\n  cutover begin loki")]
-    Begin(phases::PhaseArgs),
+  cutover advance --file migration.yaml
+  cutover gate wait loki --timeout 2h && cutover advance --file migration.yaml --yes")]
+    Advance(advance::AdvanceArgs),
+    /// Make a waiting phase active, and run its steps
+    #[command(after_help = "Examples:
+  cutover begin loki                                  # a phase without steps
+  cutover begin loki --file migration.yaml --dry-run
+  cutover begin postgres --file migration.yaml --plan postgres.plan --confirm postgres")]
+    Begin(run::BeginArgs),
+    /// Go on with the steps of the active phase, after an interruption or a failure
+    #[command(after_help = "Examples:
+  cutover resume --file migration.yaml
+  cutover resume --file migration.yaml --did tell-the-users
+  cutover resume --file migration.yaml --in-flight again")]
+    Resume(run::ResumeArgs),
+    /// Undo the steps of the active phase that were done, and return it to waiting
+    #[command(after_help = "Works without a verifier, by the journal of this machine, and tells it later.
+
+Examples:
+  cutover abort --file migration.yaml --reason \"the window is over\"")]
+    Abort(run::AbortArgs),
     /// Say that re-pointing to the new side begins
     #[command(after_help = "Examples:\n  cutover switch loki")]
     Switch(phases::PhaseArgs),
@@ -117,9 +154,14 @@ Examples:
     /// Mark a phase that was finished before as complete, without proof
     #[command(after_help = "Examples:\n  cutover adopt alloy --reason \"moved in May, before phasegate\"")]
     Adopt(phases::ReasonArgs),
-    /// Return a phase to waiting; its soak and proofs are void
-    #[command(after_help = "Examples:\n  cutover rollback loki --reason \"history has a hole\"")]
-    Rollback(phases::ReasonArgs),
+    /// Undo the steps of a phase and return it to waiting; its soak and proofs are void
+    #[command(after_help = "Examples:
+  cutover rollback loki --reason \"history has a hole\"
+  cutover rollback loki --file migration.yaml --reason \"history has a hole\"   # a phase with steps")]
+    Rollback(run::RollbackArgs),
+    /// Show or end the lock that steps run under
+    #[command(subcommand)]
+    Lock(lock::LockVerb),
     /// Acknowledge regressions
     #[command(subcommand)]
     Regression(phases::RegressionVerb),
@@ -179,8 +221,17 @@ struct Context<'a, 'w> {
     io: &'a mut Io<'w>,
     request_timeout: Duration,
     yes: bool,
+    file: Option<PathBuf>,
+    /// Never shown, in no output of any step.
+    token: Option<String>,
     verify_dir: VerifyDir,
+    load: LoadDocument,
+    now: Wall,
+    stop: Stop,
 }
+
+/// Reads the wall clock.
+pub type Wall = fn() -> DateTime<Utc>;
 
 impl Context<'_, '_> {
     /// Has a person type a word before something that no gate guards.
@@ -188,6 +239,11 @@ impl Context<'_, '_> {
         if self.yes {
             return Ok(());
         }
+        self.type_name(deed, effect, word).await
+    }
+
+    /// The same, for what `--yes` alone is not enough for.
+    async fn type_name(&mut self, deed: &str, effect: &str, word: &str) -> Result<(), Trouble> {
         let question = format!("{deed}: {effect}.\nType `{word}` to go on:");
         match self.io.ask(&question).await {
             Some(answer) if answer == word => Ok(()),
@@ -205,11 +261,22 @@ impl Context<'_, '_> {
 struct Around {
     /// `$PHASEGATE_TOKEN`.
     token: Option<String>,
-    verify_dir: VerifyDir,
+    aids: Aids,
 }
 
-/// Runs the command line of this process. `verify_dir` verifies a state directory offline.
-pub fn main(verify_dir: VerifyDir) -> Exit {
+/// What the command needs of the rest of the product, given to it so that it can not reach for more.
+#[derive(Debug, Clone, Copy)]
+pub struct Aids {
+    /// Verifies a state directory offline.
+    pub verify_dir: VerifyDir,
+    /// Loads the operator's own document.
+    pub load: LoadDocument,
+    /// Reads the wall clock.
+    pub now: Wall,
+}
+
+/// Runs the command line of this process.
+pub fn main(aids: Aids) -> Exit {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -218,7 +285,7 @@ pub fn main(verify_dir: VerifyDir) -> Exit {
             return if error.use_stderr() { Exit::USAGE } else { Exit::OPEN };
         }
     };
-    let around = Around { token: std::env::var("PHASEGATE_TOKEN").ok().filter(|token| !token.is_empty()), verify_dir };
+    let around = Around { token: std::env::var("PHASEGATE_TOKEN").ok().filter(|token| !token.is_empty()), aids };
     let mut io = terminal(&cli.global);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -228,9 +295,14 @@ pub fn main(verify_dir: VerifyDir) -> Exit {
         }
     };
     let exit = runtime.block_on(async {
+        let stop = Stop::listen();
+        if cli.verb.runs_steps() {
+            return Some(run(cli, &around, stop, &mut io).await);
+        }
+        let mut asked = stop.clone();
         tokio::select! {
-            exit = run(cli, &around, &mut io) => Some(exit),
-            () = interrupted() => None,
+            exit = run(cli, &around, stop, &mut io) => Some(exit),
+            () = asked.once() => None,
         }
     });
     // A question that nobody answered must not hold the process.
@@ -241,9 +313,10 @@ pub fn main(verify_dir: VerifyDir) -> Exit {
     })
 }
 
-async fn interrupted() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
+impl Verb {
+    /// Whether an interruption ends it after the step in flight, and not at once.
+    const fn runs_steps(&self) -> bool {
+        matches!(self, Self::Advance(_) | Self::Begin(_) | Self::Resume(_) | Self::Abort(_) | Self::Rollback(_))
     }
 }
 
@@ -264,8 +337,8 @@ fn terminal(global: &Global) -> Io<'static> {
 }
 
 /// Runs one command line and says its exit code.
-async fn run(cli: Cli, around: &Around, io: &mut Io<'_>) -> Exit {
-    let exit = match Box::pin(dispatch(cli, around, io)).await {
+async fn run(cli: Cli, around: &Around, stop: Stop, io: &mut Io<'_>) -> Exit {
+    let exit = match Box::pin(dispatch(cli, around, stop, io)).await {
         Ok(exit) => exit,
         Err(trouble) => {
             io.trouble(&trouble);
@@ -275,7 +348,7 @@ async fn run(cli: Cli, around: &Around, io: &mut Io<'_>) -> Exit {
     io.settle(exit)
 }
 
-async fn dispatch(cli: Cli, around: &Around, io: &mut Io<'_>) -> Answer {
+async fn dispatch(cli: Cli, around: &Around, stop: Stop, io: &mut Io<'_>) -> Answer {
     let Cli { global, verb } = cli;
     if let Verb::Completion { shell } = verb {
         io.data(&version::completion(shell));
@@ -288,22 +361,28 @@ async fn dispatch(cli: Cli, around: &Around, io: &mut Io<'_>) -> Answer {
         io,
         request_timeout: global.request_timeout,
         yes: global.yes,
-        verify_dir: around.verify_dir,
+        file: global.file,
+        token,
+        verify_dir: around.aids.verify_dir,
+        load: around.aids.load,
+        now: around.aids.now,
+        stop,
     };
     match verb {
         Verb::Status(args) => status::run(cx, &args).await,
         Verb::Report => report::run(cx).await,
         Verb::Gate(verb) => gate::run(cx, verb).await,
-        Verb::Advance => advance::run(cx).await,
-        Verb::Begin(args) => phases::guarded(cx, "begin", &args).await,
-        Verb::Switch(args) => phases::guarded(cx, "switch", &args).await,
-        Verb::Complete(args) => phases::guarded(cx, "complete", &args).await,
-        Verb::Adopt(args) => {
-            phases::confirmed(cx, "adopt", "the phase counts as complete without its soak and proofs", args).await
-        }
-        Verb::Rollback(args) => {
-            phases::confirmed(cx, "rollback", "the phase returns to waiting, its soak and proofs are void", args).await
-        }
+        Verb::Plan(args) => plan::run(cx, args).await,
+        Verb::Approve(args) => plan::approve(cx, args).await,
+        Verb::Advance(args) => advance::run(cx, args).await,
+        Verb::Begin(args) => run::begin(cx, args).await,
+        Verb::Resume(args) => run::resume(cx, args).await,
+        Verb::Abort(args) => run::abort(cx, args).await,
+        Verb::Rollback(args) => run::rollback(cx, args).await,
+        Verb::Switch(args) => phases::guarded(cx, "switch", &args.phase, &TermsRequest::default()).await,
+        Verb::Complete(args) => phases::guarded(cx, "complete", &args.phase, &TermsRequest::default()).await,
+        Verb::Adopt(args) => phases::adopt(cx, args).await,
+        Verb::Lock(verb) => lock::run(cx, verb).await,
         Verb::Regression(verb) => phases::regression(cx, verb).await,
         Verb::Probes(verb) => probes::run(cx, verb).await,
         Verb::Override(verb) => overrides::run(cx, verb).await,

@@ -11,7 +11,8 @@ use crate::gate::{Blocker, Evaluation, evaluate};
 use crate::now::Now;
 use crate::phase;
 use crate::plan::{Plan, ProbePlan};
-use crate::state::{PhaseState, ProbeState, RunRecord, Stamp, State, Trust};
+use crate::state::{ProbeState, RunRecord, Stamp, State, Trust};
+use crate::steps::watched;
 
 /// The name under which the verifier itself acts.
 pub const VERIFIER: &str = "verifier";
@@ -204,9 +205,12 @@ fn probe_edges(state: &State, evaluation: &Evaluation, before: Option<&Evaluatio
     for (at, (view, (_, probe))) in evaluation.probes.iter().zip(plan.probes()).enumerate() {
         let last = before.filter(|_| state.shown(&view.name)).and_then(|e| e.probe_named(at, &view.name));
         let was = last.map_or(ProbeState::Unknown, |last| last.sight.state);
-        if was == view.sight.state {
+        let red = view.sight.state == ProbeState::Red;
+        let armed = red && state.durable.armed.contains(&view.name) && !state.excused(probe, evaluation.at);
+        if was == view.sight.state && !armed {
             continue;
         }
+        // A red that was excused until now is told once more: from here on it counts.
         events.push(Event::ProbeChanged {
             probe: view.name.clone(),
             at: evaluation.at,
@@ -216,10 +220,7 @@ fn probe_edges(state: &State, evaluation: &Evaluation, before: Option<&Evaluatio
             evidence: view.sight.evidence.clone(),
         });
         let Some(phase) = plan.phases.get(view.phase) else { continue };
-        let record = state.phase(&phase.name);
-        let required = probe.gate && !view.retired && !(probe.is_proof() && record.adopted.is_some());
-        let counts = required && record.state() == PhaseState::Complete && state.overridden(probe, evaluation.at.t).is_none();
-        if view.sight.state == ProbeState::Red && counts && state.durable.armed.contains(&view.name) {
+        if armed && watched(state, phase, probe, view, evaluation.at) {
             events.push(Event::RegressionLatched {
                 phase: phase.name.clone(),
                 probe: view.name.clone(),

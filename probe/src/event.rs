@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::gate::{Blocker, Evaluation, Verdict};
 use crate::now::{Millis, Now};
-use crate::plan::{PhaseName, Plan, ProbeName};
-use crate::state::{ProbeState, RunRecord, Stamp};
+use crate::plan::{PhaseName, Plan, ProbeName, StepName};
+use crate::state::{Lock, ProbeState, RunRecord, Stamp};
 
 /// What reaches the ledger.
 #[derive(Debug, Clone)]
@@ -72,6 +72,43 @@ pub struct Command {
     pub by: String,
     /// What.
     pub wish: Wish,
+    /// What it depends on.
+    pub terms: Terms,
+}
+
+/// What a command depends on, said with it so that it is looked at in the same moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// The id of the lock that its sender holds.
+    pub lock: Option<u64>,
+    /// The hash of the plan that its sender has seen: refused if anything has moved since.
+    pub plan: Option<String>,
+    /// The hash of the document that its sender has: refused if another one is in force.
+    pub document: Option<String>,
+    /// The name of the phase, typed once more by somebody who knows that nothing leads back.
+    pub confirm: Option<String>,
+}
+
+/// Which way a step goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Way {
+    /// Its `do`.
+    Do,
+    /// Its `undo`.
+    Undo,
+}
+
+/// How a step ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum StepEnd {
+    /// As it should.
+    Done,
+    /// It failed, or took too long.
+    Failed,
+    /// It was broken off: how far it came is not known.
+    Interrupted,
 }
 
 /// The only ways state changes from outside.
@@ -97,6 +134,49 @@ pub enum Wish {
     Record(String, serde_json::Value),
     /// A part is gone for good.
     Forget(ProbeName, PartId),
+    /// The right to run a phase's steps. `own` is the id of a lock that the same run held before.
+    Lock {
+        /// For which phase.
+        phase: PhaseName,
+        /// Where the holder works.
+        place: String,
+        /// For how long it holds without being renewed.
+        ttl: Duration,
+        /// The lock that this one goes on from.
+        own: Option<u64>,
+    },
+    /// The holder of this lock is still there.
+    Renew(u64),
+    /// The holder of this lock is done.
+    Release(u64),
+    /// Somebody else ends this lock, with a reason.
+    ForceRelease(u64, String),
+    /// A step starts. `checked`: its `check` has said that it is not done already, or a person has.
+    StartStep {
+        /// Of which phase.
+        phase: PhaseName,
+        /// Which.
+        step: StepName,
+        /// Do or undo.
+        way: Way,
+        /// Whether somebody has looked if it is done already.
+        checked: bool,
+    },
+    /// The `do` of a step is over; its probes must turn green yet.
+    StepWorked(PhaseName, StepName),
+    /// A step has ended, with a note.
+    EndStep {
+        /// Of which phase.
+        phase: PhaseName,
+        /// Which.
+        step: StepName,
+        /// How.
+        end: StepEnd,
+        /// In words.
+        note: String,
+    },
+    /// Somebody other than its runner finds this plan of a phase right.
+    Approve(PhaseName, String),
 }
 
 /// Why a command, run or document was not taken. Nothing changed.
@@ -121,6 +201,12 @@ pub enum RefusalKind {
     NotFound,
     /// The request itself is wrong.
     Invalid,
+    /// Somebody else holds the lock, or the sender's is not the newest.
+    Locked,
+    /// Something is not as the sender has seen it.
+    Moved,
+    /// It can not be taken back, and nobody has confirmed it.
+    Unconfirmed,
     /// It belongs to an earlier start of the probe.
     Outdated,
 }
@@ -328,6 +414,86 @@ pub enum Event {
         /// When, by whom.
         stamp: Stamp,
     },
+    /// Somebody holds the lock now; whoever held it before does not.
+    LockTaken {
+        /// Whose, for what, for how long.
+        lock: Lock,
+    },
+    /// The lock is free.
+    LockReleased {
+        /// Its id.
+        id: u64,
+        /// For which phase it was.
+        phase: PhaseName,
+        /// When, by whom.
+        stamp: Stamp,
+        /// Why, if it was not its holder.
+        forced: Option<String>,
+    },
+    /// A step starts.
+    StepStarted {
+        /// Of which phase.
+        phase: PhaseName,
+        /// Which.
+        step: StepName,
+        /// Do or undo.
+        way: Way,
+        /// When, by whom.
+        stamp: Stamp,
+        /// Under which lock.
+        lock: u64,
+        /// Whether somebody has looked if it is done already.
+        checked: bool,
+        /// Whether it is the switch of its phase.
+        switch: bool,
+        /// Whether nothing leads back from here.
+        ponr: bool,
+        /// Proofs that it seals.
+        seals: Vec<ProbeName>,
+    },
+    /// The `do` of a step is over.
+    StepWorked {
+        /// Of which phase.
+        phase: PhaseName,
+        /// Which.
+        step: StepName,
+        /// When, by whom.
+        stamp: Stamp,
+    },
+    /// A step has ended.
+    StepEnded {
+        /// Of which phase.
+        phase: PhaseName,
+        /// Which.
+        step: StepName,
+        /// Do or undo.
+        way: Way,
+        /// When, by whom.
+        stamp: Stamp,
+        /// How.
+        end: StepEnd,
+        /// Whether it is the switch of its phase.
+        switch: bool,
+        /// In words.
+        note: String,
+    },
+    /// The plan of a phase was approved.
+    PlanApproved {
+        /// Of which phase.
+        phase: PhaseName,
+        /// When, by whom.
+        stamp: Stamp,
+        /// Its hash.
+        plan: String,
+    },
+    /// The lock's holder was heard of. Not chained.
+    #[serde(skip)]
+    LockRenewed {
+        /// Its id.
+        id: u64,
+        /// When.
+        at: Millis,
+    },
     /// A Run was taken in. Not chained.
     #[serde(skip)]
     RunObserved {
@@ -368,6 +534,13 @@ pub enum Event {
 impl Event {
     /// Whether it is an edge that is kept, durable and hash-chained.
     pub const fn is_chained(&self) -> bool {
-        !matches!(self, Self::RunObserved { .. } | Self::ControlObserved { .. } | Self::Evaluated(_) | Self::StoreChanged { .. })
+        !matches!(
+            self,
+            Self::LockRenewed { .. }
+                | Self::RunObserved { .. }
+                | Self::ControlObserved { .. }
+                | Self::Evaluated(_)
+                | Self::StoreChanged { .. }
+        )
     }
 }

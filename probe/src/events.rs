@@ -1,7 +1,7 @@
 //! ONE vocabulary of what happens: each event is one log line, with the same field names everywhere, and its counters.
 //! `error` means that somebody must act.
 
-use crate::event::Event;
+use crate::event::{Event, StepEnd, Way};
 use crate::gate::Verdict;
 use crate::metrics::Metrics;
 use crate::plan::ProbeName;
@@ -83,6 +83,31 @@ pub fn emit(metrics: &Metrics, state: &State, event: &Event) {
         Event::PartForgotten { probe, part, stamp } => {
             tracing::info!(probe.name = &**probe, part = part.as_str(), actor = stamp.by, "part forgotten");
         }
+        Event::LockTaken { lock } => {
+            tracing::info!(lock.id, phase.name = &*lock.phase, actor = lock.stamp.by, place = lock.place, "lock taken");
+        }
+        Event::LockReleased { id, phase, stamp, forced: None } => {
+            tracing::info!(lock.id = id, phase.name = &**phase, actor = stamp.by, "lock released");
+        }
+        Event::LockReleased { id, phase, stamp, forced: Some(reason) } => {
+            tracing::warn!(lock.id = id, phase.name = &**phase, actor = stamp.by, reason, "lock ended by somebody else");
+        }
+        Event::LockRenewed { id, .. } => tracing::trace!(lock.id = id, "lock renewed"),
+        Event::StepStarted { phase, step, way, stamp, lock, ponr, .. } => {
+            let message = match way {
+                Way::Do if *ponr => "step starts: nothing leads back from here",
+                Way::Do => "step starts",
+                Way::Undo => "step is being undone",
+            };
+            tracing::info!(phase.name = &**phase, step.name = &**step, actor = stamp.by, lock.id = lock, "{message}");
+        }
+        Event::StepWorked { phase, step, stamp } => {
+            tracing::info!(phase.name = &**phase, step.name = &**step, actor = stamp.by, "the work of the step is over");
+        }
+        Event::StepEnded { phase, step, way, stamp, end, note, .. } => step_line((phase, step), *way, stamp, *end, note),
+        Event::PlanApproved { phase, stamp, plan } => {
+            tracing::info!(phase.name = &**phase, actor = stamp.by, plan.hash = plan, "plan approved");
+        }
         Event::RunObserved { probe, run, .. } => {
             metrics.run_observed(probe, run);
             run_line(state, probe, run);
@@ -96,6 +121,19 @@ pub fn emit(metrics: &Metrics, state: &State, event: &Event) {
             tracing::error!(cause, "the ledger can not be written: every gate is unknown until it can");
         }
         Event::StoreChanged { unwritable: None } => tracing::info!("the ledger can be written again"),
+    }
+}
+
+fn step_line((phase, step): (&str, &str), way: Way, stamp: &Stamp, end: StepEnd, note: &str) {
+    let actor = &stamp.by;
+    match (way, end) {
+        (Way::Do, StepEnd::Done) => tracing::info!(phase.name = phase, step.name = step, actor, "step done"),
+        (Way::Undo, StepEnd::Done) => tracing::warn!(phase.name = phase, step.name = step, actor, "step undone"),
+        (Way::Do, StepEnd::Failed) => tracing::warn!(phase.name = phase, step.name = step, actor, note, "step failed"),
+        (Way::Do, StepEnd::Interrupted) => tracing::warn!(phase.name = phase, step.name = step, actor, note, "step broken off"),
+        (Way::Undo, StepEnd::Failed | StepEnd::Interrupted) => {
+            tracing::error!(phase.name = phase, step.name = step, actor, note, "undo of a step failed: somebody must finish it");
+        }
     }
 }
 

@@ -29,7 +29,9 @@ exits! {
     AUTH = 4, "auth", "not authenticated, or not allowed";
     MOVED = 5, "moved", "the lock is held, or the state changed since the plan";
     PENDING = 8, "pending", "pending: nothing is wrong, the soak is not served yet";
+    ROLLED_BACK = 10, "rolled_back", "a step failed, everything was taken back";
     UNREACHABLE = 11, "unreachable", "the verifier can not be reached, or does not answer as one";
+    INCOMPLETE = 12, "incomplete", "a step failed, and it could not all be taken back: somebody must look";
     NOT_FOUND = 13, "not_found", "no such phase, probe or object";
     TIMEOUT = 124, "timeout", "`--timeout` ran out";
     INTERRUPTED = 130, "interrupted", "interrupted";

@@ -26,6 +26,7 @@ pub mod scheduler;
 mod shutdown;
 pub mod soak;
 pub mod state;
+pub mod steps;
 pub mod store;
 mod telemetry;
 #[cfg(test)]

@@ -1,13 +1,15 @@
-//! PURE. Phases: begin, switch, complete, roll back, adopt; and what a new document may change.
+//! PURE. Phases: begin, switch, complete, roll back, adopt; and what a new document may change. Their steps are in
+//! [`crate::steps`].
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::event::{Command, Event, Refusal, RefusalKind, Wish};
+use crate::event::{Command, Event, Refusal, RefusalKind, Terms, Wish};
 use crate::gate::{GateView, Verdict, evaluate};
 use crate::now::Now;
 use crate::plan::{NaturePlan, PhaseName, PhasePlan, Plan, SealAt};
 use crate::state::{PhaseState, ProbeState, Stamp, State};
+use crate::steps;
 
 /// Longest text of a reason given by a person, in characters.
 const MAX_REASON: usize = 500;
@@ -26,31 +28,30 @@ pub fn command(state: &State, command: &Command, now: Now) -> Result<Vec<Event>,
         .as_deref()
         .ok_or_else(|| Refusal::new(RefusalKind::Conflict, "no Migration document was ever loaded"))?;
     let stamp = Stamp { at: now, by: command.by.clone() };
-    let desk = Desk { state, plan, now, stamp };
+    let desk = Desk { state, plan, now, stamp, terms: &command.terms };
+    desk.keeps_document()?;
     let event = match &command.wish {
-        Wish::Begin(phase) => desk.begin(phase),
-        Wish::Switch(phase) => desk.switch(phase),
-        Wish::Complete(phase) => desk.complete(phase),
-        Wish::Rollback(phase, reason) => desk.rollback(phase, reason),
-        Wish::Adopt(phase, reason) => desk.adopt(phase, reason),
-        Wish::Acknowledge(phase, reason) => desk.acknowledge(phase, reason),
-        Wish::Override(probe, reason, ttl) => desk.exempt(probe, reason, *ttl),
-        Wish::Revoke(id) => desk.revoke(*id),
-        Wish::Record(name, value) => return desk.record(name, value),
-        Wish::Forget(probe, part) => desk.forget(probe, part),
+        Wish::Lock { phase, place, ttl, own } => steps::lock(&desk, phase, place, *ttl, *own),
+        Wish::Renew(id) => steps::renew(&desk, *id),
+        Wish::Release(id) => steps::release(&desk, *id),
+        Wish::ForceRelease(id, reason) => steps::force_release(&desk, *id, reason),
+        wish => {
+            desk.keeps_lock()?;
+            return desk.changes(wish);
+        }
     };
     event.map(|event| vec![event])
 }
 
-fn conflict(message: impl Into<String>) -> Refusal {
+pub(crate) fn conflict(message: impl Into<String>) -> Refusal {
     Refusal::new(RefusalKind::Conflict, message)
 }
 
-fn invalid(message: impl Into<String>) -> Refusal {
+pub(crate) fn invalid(message: impl Into<String>) -> Refusal {
     Refusal::new(RefusalKind::Invalid, message)
 }
 
-fn said(reason: &str) -> Result<String, Refusal> {
+pub(crate) fn said(reason: &str) -> Result<String, Refusal> {
     let reason = reason.trim();
     if reason.is_empty() {
         return Err(invalid("a reason is needed, for those who read the audit trail later"));
@@ -59,15 +60,67 @@ fn said(reason: &str) -> Result<String, Refusal> {
 }
 
 /// One command at one moment.
-struct Desk<'a> {
-    state: &'a State,
-    plan: &'a Plan,
-    now: Now,
-    stamp: Stamp,
+pub(crate) struct Desk<'a> {
+    pub(crate) state: &'a State,
+    pub(crate) plan: &'a Plan,
+    pub(crate) now: Now,
+    pub(crate) stamp: Stamp,
+    pub(crate) terms: &'a Terms,
 }
 
 impl<'a> Desk<'a> {
-    fn phase(&self, name: &str) -> Result<(usize, &'a PhasePlan), Refusal> {
+    fn changes(&self, wish: &Wish) -> Result<Vec<Event>, Refusal> {
+        let event = match wish {
+            Wish::Begin(phase) => self.alone().and_then(|()| self.begin(phase)),
+            Wish::Switch(phase) => self.alone().and_then(|()| self.switch(phase)),
+            Wish::Complete(phase) => self.alone().and_then(|()| self.complete(phase)),
+            Wish::Rollback(phase, reason) => self.alone().and_then(|()| self.rollback(phase, reason)),
+            Wish::Adopt(phase, reason) => self.alone().and_then(|()| self.adopt(phase, reason)),
+            Wish::StartStep { phase, step, way, checked } => steps::start(self, phase, step, *way, *checked),
+            Wish::StepWorked(phase, step) => steps::worked(self, phase, step),
+            Wish::EndStep { phase, step, end, note } => return steps::end(self, phase, step, *end, note),
+            Wish::Approve(phase, plan) => steps::approve(self, phase, plan),
+            Wish::Acknowledge(phase, reason) => self.acknowledge(phase, reason),
+            Wish::Override(probe, reason, ttl) => self.exempt(probe, reason, *ttl),
+            Wish::Revoke(id) => self.revoke(*id),
+            Wish::Record(name, value) => return self.record(name, value),
+            Wish::Forget(probe, part) => self.forget(probe, part),
+            // They do not depend on who holds the lock: `command` has taken them.
+            Wish::Lock { .. } | Wish::Renew(_) | Wish::Release(_) | Wish::ForceRelease(..) => return Ok(Vec::new()),
+        };
+        event.map(|event| vec![event])
+    }
+
+    /// The document that the sender has is the one in force.
+    fn keeps_document(&self) -> Result<(), Refusal> {
+        match &self.terms.document {
+            Some(hash) if *hash != self.plan.hash => Err(Refusal::new(
+                RefusalKind::Moved,
+                format!("your document has the hash {hash}, the one in force has {}", self.plan.hash),
+            )),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// The lock that the sender names is the newest.
+    fn keeps_lock(&self) -> Result<(), Refusal> {
+        match (self.terms.lock, &self.state.durable.lock) {
+            (None, _) => Ok(()),
+            (Some(id), Some(lock)) if lock.id == id => Ok(()),
+            (Some(id), Some(lock)) => Err(steps::held(lock, &format!("lock {id} is not in force any more"))),
+            (Some(id), None) => Err(Refusal::new(RefusalKind::Locked, format!("lock {id} was released"))),
+        }
+    }
+
+    /// Nobody else holds the lock.
+    fn alone(&self) -> Result<(), Refusal> {
+        match self.state.locked(self.now.t) {
+            Some(lock) if self.terms.lock != Some(lock.id) => Err(steps::held(lock, "somebody else is at work")),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    pub(crate) fn phase(&self, name: &str) -> Result<(usize, &'a PhasePlan), Refusal> {
         let known = || {
             let names: Vec<&str> = self.plan.phases.iter().map(|p| &*p.name).collect();
             Refusal::new(RefusalKind::NotFound, format!("no phase `{name}`; the document has {}", names.join(", ")))
@@ -81,6 +134,7 @@ impl<'a> Desk<'a> {
         if self.state.phase(name).state() == PhaseState::Active {
             return Err(conflict(format!("phase {name} is active already")));
         }
+        steps::keeps_plan(self, phase)?;
         open(evaluate(self.state, self.now).guards.get(at), "begin")?;
         Ok(Event::PhaseBegun { phase: phase.name.clone(), stamp: self.stamp.clone() })
     }
@@ -88,6 +142,9 @@ impl<'a> Desk<'a> {
     fn switch(&self, name: &PhaseName) -> Result<Event, Refusal> {
         let (at, phase) = self.phase(name)?;
         let record = self.state.phase(name);
+        if let Some(step) = phase.steps.iter().find(|step| step.switch) {
+            return Err(conflict(format!("phase {name} switches with its step {}: `cutover resume` runs it", step.name)));
+        }
         if record.state() != PhaseState::Active {
             return Err(conflict(format!("phase {name} is {}; only an active phase can switch", record.state().as_str())));
         }
@@ -120,7 +177,7 @@ impl<'a> Desk<'a> {
 
     /// The valid proofs of a phase that this event seals; `complete` also those that were proven again since the switch. One
     /// that was not needed, because it is overridden or retired, is not sealed: nobody has asked whether it is valid.
-    fn seals(&self, phase: &PhasePlan, event: SealAt) -> Vec<Arc<str>> {
+    pub(crate) fn seals(&self, phase: &PhasePlan, event: SealAt) -> Vec<Arc<str>> {
         let due = |probe: &&crate::plan::ProbePlan| match probe.nature {
             NaturePlan::Proof { seal_at, .. } => {
                 (seal_at == event || event == SealAt::Complete)
@@ -136,8 +193,28 @@ impl<'a> Desk<'a> {
     fn rollback(&self, name: &PhaseName, reason: &str) -> Result<Event, Refusal> {
         let (_, phase) = self.phase(name)?;
         let reason = said(reason)?;
-        can_roll_back(self.state, self.plan, name).map_err(conflict)?;
+        self.leads_back(phase)?;
+        let record = self.state.phase(name);
+        if let Some(step) = record.in_flight(phase).or_else(|| record.next_undo(phase)) {
+            let state = record.step(&step.name).map_or("", crate::state::StepState::as_str);
+            return Err(conflict(format!("step {} is {state}: `cutover rollback {name}` undoes it first", step.name)));
+        }
         Ok(Event::PhaseRolledBack { phase: phase.name.clone(), stamp: self.stamp.clone(), reason })
+    }
+
+    /// The phase can roll back, and if it has crossed its point of no return, somebody has confirmed what that costs.
+    pub(crate) fn leads_back(&self, phase: &PhasePlan) -> Result<(), Refusal> {
+        can_roll_back(self.state, self.plan, &phase.name).map_err(conflict)?;
+        match &self.state.phase(&phase.name).ponr {
+            Some(crossed) if self.terms.confirm.as_deref() != Some(&*phase.name) => Err(Refusal::new(
+                RefusalKind::Unconfirmed,
+                format!(
+                    "phase {} crossed its point of no return at {}: going back loses what the new side took since; `--confirm={}` says that this is meant",
+                    phase.name, crossed.at, phase.name
+                ),
+            )),
+            Some(_) | None => Ok(()),
+        }
     }
 
     fn adopt(&self, name: &PhaseName, reason: &str) -> Result<Event, Refusal> {
@@ -228,7 +305,7 @@ impl<'a> Desk<'a> {
 }
 
 /// Passes an open gate or guard on; any other is a refusal with its blockers.
-fn open<'g>(view: Option<&'g GateView>, verb: &str) -> Result<&'g GateView, Refusal> {
+pub(crate) fn open<'g>(view: Option<&'g GateView>, verb: &str) -> Result<&'g GateView, Refusal> {
     match view {
         Some(view) if view.verdict == Verdict::Open => Ok(view),
         Some(view) => Err(Refusal {
@@ -246,6 +323,9 @@ pub fn can_roll_back(state: &State, plan: &Plan, name: &str) -> Result<(), Strin
         PhaseState::Waiting => Err(format!("phase {name} is waiting; there is nothing to roll back")),
         PhaseState::Active => Ok(()),
         PhaseState::Complete => {
+            if let Some(crossed) = &state.phase(name).ponr {
+                return Err(format!("phase {name} is complete and crossed its point of no return at {}", crossed.at));
+            }
             let active = plan.phases.iter().find(|p| state.phase(&p.name).state() == PhaseState::Active);
             if let Some(active) = active {
                 return Err(format!("phase {} is active; roll it back first", active.name));
@@ -270,6 +350,7 @@ pub fn configure(state: &State, plan: &Arc<Plan>, now: Now) -> Result<Vec<Event>
         }
         keeps_history(state, old, plan)?;
         keeps_seals(state, old, plan)?;
+        steps::keeps_steps(state, old, plan)?;
         keeps_regressions(state, plan)?;
     }
     Ok(vec![Event::ConfigLoaded { at: now, plan: plan.clone() }])

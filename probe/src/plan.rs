@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 pub type ProbeName = Arc<str>;
 /// Name of a phase; unique per document.
 pub type PhaseName = Arc<str>;
+/// Name of a step; unique in its phase.
+pub type StepName = Arc<str>;
 
 /// The phases in their order, with their probes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,7 +47,7 @@ impl PartialEq for Index {
 
 impl Eq for Index {}
 
-/// One phase: its gate and its probes.
+/// One phase: its gate, its probes and its steps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PhasePlan {
@@ -55,6 +57,50 @@ pub struct PhasePlan {
     pub gate: GatePlan,
     /// In document order.
     pub probes: Vec<ProbePlan>,
+    /// In the order in which they run; none: the operator does the work by hand.
+    #[serde(default)]
+    pub steps: Vec<StepPlan>,
+    /// Whether somebody else must have approved its plan before it can begin.
+    #[serde(default)]
+    pub four_eyes: bool,
+}
+
+/// One step, as the verdict sees it: what it does is the operator's own business and not known here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StepPlan {
+    /// Unique in its phase.
+    pub name: StepName,
+    /// What carries it out.
+    pub kind: StepKind,
+    /// Whether it changes the authoritative side; one step of a phase does.
+    pub switch: bool,
+    /// Whether nothing leads back once it has started; at most one step of a phase.
+    pub ponr: bool,
+    /// Whether it can be undone.
+    pub undo: bool,
+    /// Whether it can tell that it was done already.
+    pub check: bool,
+    /// Probes that must be green before it is done.
+    pub verify: Vec<ProbeName>,
+    /// The phase whose gate must be open before it is done.
+    pub gate: Option<PhaseName>,
+    /// Probes whose red neither latches nor stops anything while it runs.
+    pub disturbs: Vec<ProbeName>,
+    /// How long it may take, its verification included.
+    pub timeout: Duration,
+}
+
+/// What carries a step out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum StepKind {
+    /// A command on the operator's machine.
+    Command,
+    /// A person, who confirms it.
+    Manual,
+    /// Nobody: it waits for probes or a gate.
+    Wait,
 }
 
 /// The numbers of a gate.
@@ -87,6 +133,9 @@ pub struct ProbePlan {
     pub gate: bool,
     /// Whether it counts for the entry guard at `begin`.
     pub preflight: bool,
+    /// Whether it counts for the entry guard before the point of no return.
+    #[serde(default)]
+    pub before_ponr: bool,
     /// The phase whose switch retires it.
     pub until: Option<PhaseName>,
     /// Consecutive Fails that make it red; at least 1.
@@ -129,6 +178,8 @@ pub enum NaturePlan {
 pub enum SealAt {
     /// The phase's switch.
     Switch,
+    /// The phase's point of no return.
+    Ponr,
     /// The phase's completion.
     Complete,
 }
@@ -161,6 +212,11 @@ impl Plan {
         self.phases.get(at).map(|phase| (&phase.gate, set))
     }
 
+    /// One phase by name.
+    pub fn phase(&self, name: &str) -> Option<&PhasePlan> {
+        self.phases.iter().find(|phase| &*phase.name == name)
+    }
+
     /// One probe by name.
     pub fn probe(&self, name: &str) -> Option<(usize, &ProbePlan)> {
         let place = self.index.0.get_or_init(|| self.places()).get(name).copied();
@@ -174,6 +230,13 @@ impl Plan {
             phase.probes.iter().enumerate().map(name).collect::<Vec<_>>()
         };
         self.phases.iter().enumerate().flat_map(of).collect()
+    }
+}
+
+impl PhasePlan {
+    /// One step by name.
+    pub fn step(&self, name: &str) -> Option<&StepPlan> {
+        self.steps.iter().find(|step| &*step.name == name)
     }
 }
 

@@ -12,12 +12,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::gate::Evaluation;
 use crate::now::{Millis, Now};
-use crate::plan::{PhaseName, Plan, ProbeName, ProbePlan};
+use crate::plan::{PhaseName, Plan, ProbeName, ProbePlan, StepName};
 use crate::soak::Soak;
 
 mod sight;
+mod steps;
 
 pub use sight::Sight;
+pub use steps::{Approval, Lock, StepRecord, StepState, Took};
 
 /// The window in which colour changes count as flapping.
 pub const FLAP_WINDOW: Duration = Duration::from_mins(10);
@@ -122,6 +124,18 @@ pub struct Durable {
     pub next_override: u64,
     /// Probes whose last green or red edge was to green: red would be a regression.
     pub armed: BTreeSet<ProbeName>,
+    /// Who may run steps. One that has expired stays until somebody else takes it.
+    #[serde(default)]
+    pub lock: Option<Lock>,
+    /// Ids of locks are never used twice, so that each tells the newest from all before it.
+    #[serde(default)]
+    pub next_lock: u64,
+    /// Approved plans that were not begun yet, by phase.
+    #[serde(default)]
+    pub approvals: BTreeMap<PhaseName, Approval>,
+    /// How long steps took when they were done last, by phase.
+    #[serde(default)]
+    pub took: BTreeMap<PhaseName, BTreeMap<StepName, Took>>,
 }
 
 /// What happened to a phase.
@@ -130,8 +144,17 @@ pub struct Durable {
 pub struct PhaseRecord {
     /// Made active.
     pub begun: Option<Stamp>,
-    /// The authoritative side changed, or re-pointing began.
+    /// Its switch step was started, or re-pointing was said to begin: what lasts until this phase is retired from here on.
+    #[serde(default)]
+    pub switching: Option<Stamp>,
+    /// All its steps are done, or re-pointing was said to begin: its soak starts here.
     pub switched: Option<Stamp>,
+    /// Its point of no return was crossed.
+    #[serde(default)]
+    pub ponr: Option<Stamp>,
+    /// What happened to its steps.
+    #[serde(default)]
+    pub steps: BTreeMap<StepName, StepRecord>,
     /// Completed.
     pub complete: Option<Stamp>,
     /// Adopted instead of proven: why.
@@ -143,6 +166,11 @@ pub struct PhaseRecord {
 }
 
 impl PhaseRecord {
+    /// Whether its switch has begun. Ledgers from before phases had steps know only of switches that are over.
+    pub const fn is_switching(&self) -> bool {
+        self.switching.is_some() || self.switched.is_some()
+    }
+
     /// Where it stands.
     pub const fn state(&self) -> PhaseState {
         match (&self.begun, &self.complete) {
@@ -219,6 +247,9 @@ pub struct Soft {
     pub reading: BTreeMap<ProbeName, BTreeMap<String, String>>,
     /// The last evaluation's number.
     pub epoch: u64,
+    /// Which lock was renewed last, and when.
+    #[serde(default)]
+    pub renewed: Option<(u64, Millis)>,
 }
 
 /// What this process has seen.
@@ -278,7 +309,7 @@ pub struct ProbeRecord {
     pub trouble: Option<Arc<RunRecord>>,
     /// The newest Pass.
     pub last_pass: Option<Now>,
-    /// When `base` changed, within [`FLAP_WINDOW`].
+    /// When `base` changed in a way that counts as flapping, within [`FLAP_WINDOW`].
     pub flips: VecDeque<Millis>,
     /// How often it began to flap.
     pub flaps: u64,
@@ -312,8 +343,9 @@ impl ProbeRecord {
         }
     }
 
-    /// Takes in one finished Run of a continuous probe and says which base colour it has now.
-    pub fn observe(&mut self, run: Arc<RunRecord>, plan: &ProbePlan) -> ProbeState {
+    /// Takes in one finished Run of a continuous probe and says which base colour it has now. `excused`: a step is known to
+    /// disturb it, so that a change says nothing about how steady it is.
+    pub fn observe(&mut self, run: Arc<RunRecord>, plan: &ProbePlan, excused: bool) -> ProbeState {
         let at = run.finished.t;
         let next = match &run.outcome {
             Outcome::Pass { .. } => {
@@ -346,16 +378,22 @@ impl ProbeRecord {
             self.trouble = None;
         }
         self.last = Some(run);
-        self.flip(next, at);
+        self.flip(next, at, excused);
         next
     }
 
-    fn flip(&mut self, next: ProbeState, at: Millis) {
+    fn flip(&mut self, next: ProbeState, at: Millis, excused: bool) {
         if next == self.base {
             return;
         }
         let before = self.flapping(at);
+        // Nothing is wrong in either: what is not due yet becomes due.
+        let calm = |colour| matches!(colour, ProbeState::Green | ProbeState::Waiting);
+        let counts = !excused && !(calm(self.base) && calm(next));
         self.base = next;
+        if !counts {
+            return;
+        }
         self.flips.push_back(at);
         if self.flips.len() > FLAP_LIMIT {
             self.flips.pop_front();
@@ -403,7 +441,10 @@ impl State {
     pub fn phase(&self, name: &str) -> &PhaseRecord {
         static UNTOUCHED: PhaseRecord = PhaseRecord {
             begun: None,
+            switching: None,
             switched: None,
+            ponr: None,
+            steps: BTreeMap::new(),
             complete: None,
             adopted: None,
             regressed: BTreeMap::new(),
@@ -412,9 +453,9 @@ impl State {
         self.durable.phases.get(name).unwrap_or(&UNTOUCHED)
     }
 
-    /// Whether a probe has left the required sets: the phase it lasts until has switched.
+    /// Whether a probe has left the required sets: the phase it lasts until is switching, or has switched.
     pub fn retired(&self, probe: &ProbePlan) -> bool {
-        probe.until.as_ref().is_some_and(|until| self.phase(until).switched.is_some())
+        probe.until.as_ref().is_some_and(|until| self.phase(until).is_switching())
     }
 
     /// Whether what the last evaluation showed of it belongs to its present start.

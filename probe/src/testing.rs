@@ -8,6 +8,8 @@ use chrono::{DateTime, TimeDelta};
 use crate::now::{Millis, Now};
 use crate::plan::{GatePlan, NaturePlan, PhasePlan, Plan, ProbePlan};
 
+pub(crate) mod disk;
+
 /// A moment, in seconds after the start of the test's timeline.
 pub(crate) fn at(seconds: u64) -> Now {
     let utc = DateTime::UNIX_EPOCH + TimeDelta::seconds(i64::try_from(seconds).unwrap());
@@ -23,6 +25,7 @@ pub(crate) fn probe(name: &str) -> ProbePlan {
         nature: NaturePlan::Continuous,
         gate: true,
         preflight: false,
+        before_ponr: false,
         until: None,
         fail_after: 2,
         recover_after: 2,
@@ -38,7 +41,7 @@ pub(crate) fn probe(name: &str) -> ProbePlan {
 /// A phase with a soak of a minute.
 pub(crate) fn phase(name: &str, probes: Vec<ProbePlan>) -> PhasePlan {
     let gate = GatePlan { soak: Duration::from_mins(1), min_samples: 3, unknown_budget: Duration::from_secs(5), max_wait: None };
-    PhasePlan { name: name.into(), gate, probes }
+    PhasePlan { name: name.into(), gate, probes, steps: Vec::new(), four_eyes: false }
 }
 
 /// A document.

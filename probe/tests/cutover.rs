@@ -62,7 +62,7 @@ fn wrong_usage_is_2_and_help_is_0() {
 
 #[test]
 fn a_confirmation_without_a_terminal_is_2_and_never_hangs() {
-    let output = cutover("rollback alloy --reason x --server http://127.0.0.1:1").output().unwrap();
+    let output = cutover("adopt alloy --reason x --server http://127.0.0.1:1").output().unwrap();
     assert_eq!(code(&output), Some(2));
     assert!(String::from_utf8(output.stderr).unwrap().contains("hint: add --yes"));
 }

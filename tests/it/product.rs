@@ -18,6 +18,7 @@ mod real_canary;
 mod real_faults;
 mod reload;
 mod restart;
+mod runs;
 mod shutdown;
 mod targets;
 

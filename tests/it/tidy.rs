@@ -14,6 +14,8 @@ const PURE: &[&str] = &[
     "gate/board.rs",
     "gate/phase_reasons.rs",
     "phase.rs",
+    "steps.rs",
+    "state/steps.rs",
     "event.rs",
     "decide.rs",
     "apply.rs",

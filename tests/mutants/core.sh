@@ -1,6 +1,6 @@
 # Sourced: the verdict core and its model tests, copied into a workspace of their own. Only what they are made of is compiled
 # there, so it is quick to build with optimisation and quick to break on purpose.
-pure=(plan now state soak gate phase event decide apply)
+pure=(plan now state soak gate phase steps event decide apply)
 
 # Puts it into $work, from $root.
 core_workspace() {
@@ -17,7 +17,7 @@ core_workspace() {
   : >"$work/tests/support/lib.rs"
   { cat "$root/Cargo.toml" && printf '\n[profile.dev.package.%s]\nopt-level = %s\n' probe "$1" tests "$1"; } >"$work/Cargo.toml"
   # Only what the pure modules and the model tests use, with the workspace's own versions.
-  core_manifest probe checks chrono humantime schemars serde serde_json utoipa >"$work/probe/Cargo.toml"
+  core_manifest probe checks chrono humantime schemars serde serde_json sha2 utoipa >"$work/probe/Cargo.toml"
   core_manifest tests checks chrono probe serde_json >"$work/tests/Cargo.toml"
 }
 

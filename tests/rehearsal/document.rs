@@ -3,7 +3,13 @@
 use crate::homelab::Pace;
 use crate::stack::Addresses;
 
-pub(crate) fn migration(at: &Addresses, old_postgres: u16, Pace { soak, budget, every, late, within }: Pace) -> String {
+/// `hands` is how a command of a step begins: the program, and where it asks.
+pub(crate) fn migration(
+    at: &Addresses,
+    old_postgres: u16,
+    Pace { soak, budget, every, late, within }: Pace,
+    hands: &str,
+) -> String {
     format!(
         r#"apiVersion: phasegate.dev/v1alpha1
 kind: Migration
@@ -36,7 +42,19 @@ spec:
           lateAfter: {late}
           lostAfter: 40s
           holdFor: 10s
+    steps:
+    - name: deploy-alloy
+      do: [{hands}, kubectl-apply-alloy]
+      verify: [alloy-health]
+      undo: [{hands}, kubectl-delete-alloy]
+      timeout: 2m
+    - name: retire-promtail
+      switch: true
+      do: [{hands}, compose-stop-promtail]
+      undo: [{hands}, compose-start-promtail]
+      timeout: 2m
   - name: loki
+    breaks: the old Grafana sees no new lines until phase grafana is complete
     gate: {{soak: {soak}, minSamples: 3, unknownBudget: {budget}}}
     probes:
     - {{name: k3s-loki-ready, use: [preflight, gate], check: {{lokiReady: {{loki: k3s-loki}}}}}}

@@ -1,9 +1,10 @@
 //! The stack that moves, whatever it is made of, and a verifier that watches it.
 
 use anyhow::{Context, Result};
-use tests::{Databases, Role, Verifier, World};
+use tests::{Databases, Role, Verifier, World, binary};
 
 use crate::document;
+use crate::hands::Hands;
 use crate::screen::Screen;
 use crate::stack::Stack;
 
@@ -43,6 +44,7 @@ pub(crate) struct Homelab<'w, S> {
     pub(crate) logs: S,
     pub(crate) databases: Databases,
     pub(crate) verifier: Verifier,
+    pub(crate) hands: Hands,
 }
 
 impl<'w, S: Stack> Homelab<'w, S> {
@@ -53,14 +55,21 @@ impl<'w, S: Stack> Homelab<'w, S> {
         Screen::say("starting all of it …");
         let (databases, logs) = tokio::try_join!(Databases::start(world), logs)?;
         let addresses = logs.addresses();
-        let document = document::migration(&addresses, databases.old.port(), pace);
+        let hands = Hands::start().await?;
+        let program = binary("hands")?;
+        let document = document::migration(
+            &addresses,
+            databases.old.port(),
+            pace,
+            &format!("{}, \"{}\"", program.display(), hands.address()),
+        );
         let file = world.write("migration.yaml", &document)?;
         Screen::say(&format!("the Migration document, {} lines: {}", document.lines().count(), file.display()));
         let secrets =
             [("PG_OLD_DSN", databases.old.dsn()), ("PG_NEW_DSN", databases.new.dsn()), ("GRAFANA_TOKEN", addresses.token)];
         let secrets = secrets.each_ref().map(|(name, secret)| (*name, secret.as_str()));
         let verifier = Verifier::start_with(world, &document, &secrets).await?;
-        let lab = Self { world, logs, databases, verifier };
+        let lab = Self { world, logs, databases, verifier, hands };
         lab.addresses();
         Ok(lab)
     }
@@ -74,30 +83,15 @@ impl<'w, S: Stack> Homelab<'w, S> {
         Screen::say(&format!("old      {old}"));
         let new = format!("loki {}  grafana {}  postgres 127.0.0.1:{}", at.new_loki, at.new_grafana, databases.new.port());
         Screen::say(&format!("new      alloy {}  {new}", at.alloy));
-        Screen::say(&format!("cutover  PHASEGATE_SERVER={url} PHASEGATE_TOKEN={}", self.verifier.token(Role::Operate)));
+        let file = self.verifier.document().display();
+        let token = self.verifier.token(Role::Operate);
+        Screen::say(&format!("cutover  PHASEGATE_SERVER={url} PHASEGATE_TOKEN={token} PHASEGATE_FILE={file}"));
         Screen::say(&format!("folder   {}", self.world.dir().display()));
-    }
-
-    /// Phase 4: writers stop, dump and restore, writers go on over there, the old server stops.
-    pub(crate) async fn move_the_database(&mut self) -> Result<()> {
-        let moved = self.databases.dump_and_restore(self.world).await?;
-        Screen::say(&format!(
-            "the application is stopped; pg_dump | psql: {} metrics and {} syncs are on the new side, as on the old one",
-            moved.metrics, moved.syncs
-        ));
-        let databases = &mut self.databases;
-        databases.new.connect_as_superuser().await?.batch_execute(&canary_table("server")?).await?;
-        Screen::say(
-            "the table for our own numbers is made on the new side, with the SQL that `probe check k3s-pg-commits` prints",
-        );
-        Screen::say("the application writes to the new side; docker compose stop postgres");
-        databases.application.point_at(&databases.new.dsn()).await?;
-        databases.old.stop().await.map(drop)
     }
 }
 
 /// The SQL that the check itself tells to run once on the new side, for this role.
-fn canary_table(role: &str) -> Result<String> {
+pub(crate) fn canary_table(role: &str) -> Result<String> {
     let registry = checks::registry();
     let reason = registry.get("postgresCanary").and_then(|entry| entry.meta.reasons().find(|reason| reason.name == "not_set_up"));
     let next = reason.context("postgresCanary does not say how it is set up")?.next;

@@ -3,6 +3,7 @@
 //! operator would type and see.
 
 mod document;
+mod hands;
 mod homelab;
 mod real;
 mod screen;

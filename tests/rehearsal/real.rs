@@ -39,8 +39,16 @@ impl Stack for Real<'_> {
         self.logs.deploy_alloy().await
     }
 
+    async fn remove_alloy(&self) -> Result<()> {
+        self.logs.remove_alloy().await
+    }
+
     async fn retire_promtail(&self) -> Result<()> {
         self.logs.retire_promtail().await
+    }
+
+    async fn restore_promtail(&self) -> Result<()> {
+        self.logs.promtail.start_again().await
     }
 
     async fn stop_shipping(&self) -> Result<()> {

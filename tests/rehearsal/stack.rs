@@ -27,8 +27,14 @@ pub(crate) trait Stack {
     /// Phase 1: Alloy begins to ship to the old Loki, and the agent begins to write.
     async fn deploy_alloy(&self) -> Result<()>;
 
+    /// Phase 1, the way back: Alloy and the agent stop.
+    async fn remove_alloy(&self) -> Result<()>;
+
     /// Phase 1: the old collector stops.
     async fn retire_promtail(&self) -> Result<()>;
+
+    /// Phase 1, the way back: the old collector starts again.
+    async fn restore_promtail(&self) -> Result<()>;
 
     /// Alloy stops shipping, and stays ready and healthy.
     async fn stop_shipping(&self) -> Result<()>;

@@ -75,6 +75,17 @@ impl Stack for Standins {
         self.alloy.set_mood(Mood::Fine).await
     }
 
+    async fn remove_alloy(&self) -> Result<()> {
+        self.agent.stop().await?;
+        self.alloy.set_flaws(ABSENT);
+        self.alloy.set_mood(Mood::Refuse).await
+    }
+
+    async fn restore_promtail(&self) -> Result<()> {
+        self.promtail.set_flaws(Flaws::default());
+        self.promtail.set_mood(Mood::Fine).await
+    }
+
     async fn retire_promtail(&self) -> Result<()> {
         self.promtail.set_flaws(ABSENT);
         self.promtail.set_mood(Mood::Refuse).await

@@ -12,7 +12,7 @@ use crate::screen::Screen;
 use crate::stack::Stack;
 
 /// How long any level may take to be reached, on a slow machine.
-const PATIENCE: Duration = Duration::from_mins(2);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 
 pub(crate) async fn tell<S: Stack>(lab: &mut Homelab<'_, S>, screen: &Screen) -> Result<()> {
     opening(lab, screen).await?;
@@ -31,17 +31,15 @@ async fn opening<S: Stack>(lab: &Homelab<'_, S>, screen: &Screen) -> Result<()> 
     cutover(lab, &["gate", "explain", "alloy"], Exit::CLOSED).await.map(drop)
 }
 
-async fn phase_alloy<S: Stack>(lab: &Homelab<'_, S>, screen: &Screen) -> Result<()> {
-    screen.title("Phase 1, alloy: its preflight is green, so it may begin");
+async fn phase_alloy<S: Stack>(lab: &mut Homelab<'_, S>, screen: &Screen) -> Result<()> {
+    screen.title("Phase 1, alloy: its preflight is green, so it may begin. Its last step fails, and everything is taken back");
     level(lab, "alloy/entry", "open").await?;
-    cutover(lab, &["advance"], Exit::OPEN).await?;
-    Screen::say(
-        "kubectl apply -k k3s/alloy: Alloy reads the journal and ships to the Loki on Docker; an agent writes numbered lines",
-    );
-    lab.logs.deploy_alloy().await?;
-    Screen::say("docker compose stop promtail");
-    lab.logs.retire_promtail().await?;
-    cutover(lab, &["switch", "alloy"], Exit::OPEN).await?;
+    cutover(lab, &["plan"], Exit::OPEN).await?;
+    lab.hands.break_once("compose-stop-promtail");
+    let refusal = run(lab, &["advance", "--yes"], Exit::ROLLED_BACK).await?;
+    refusal.names("permission denied")?;
+    Screen::say("the cause is mended, and it begins anew");
+    run(lab, &["advance", "--yes"], Exit::OPEN).await?;
     soaking(lab, "alloy").await?;
     Screen::say("each line that the agent writes arrives; but not for long enough yet:");
     cutover(lab, &["advance"], Exit::PENDING).await.map(drop)
@@ -62,15 +60,11 @@ async fn alloy_stops_shipping<S: Stack>(lab: &Homelab<'_, S>, screen: &Screen) -
     curl(lab, "alloy", 200).await
 }
 
-async fn phase_loki<S: Stack>(lab: &Homelab<'_, S>, screen: &Screen) -> Result<()> {
+async fn phase_loki<S: Stack>(lab: &mut Homelab<'_, S>, screen: &Screen) -> Result<()> {
     screen.title("Phase 2, loki: the log store moves");
     level(lab, "loki/entry", "closed").await?;
-    cutover(lab, &["advance"], Exit::OPEN).await?;
-    cutover(lab, &["switch", "loki"], Exit::OPEN).await?;
+    run(lab, &["advance", "--yes"], Exit::OPEN).await?;
     Screen::say("the probes that watched the old Loki are not required any more");
-    let moved = lab.logs.move_loki().await?;
-    Screen::say(&format!("the volume of the old Loki is copied: {moved}"));
-    Screen::say("kubectl apply -k k3s/alloy: its pipeline writes to the Loki in k3s");
     soaking(lab, "loki").await
 }
 
@@ -84,13 +78,10 @@ async fn the_verifier_dies<S: Stack>(lab: &Homelab<'_, S>, screen: &Screen) -> R
     waits(lab, "loki").await
 }
 
-async fn phase_grafana<S: Stack>(lab: &Homelab<'_, S>, screen: &Screen) -> Result<()> {
+async fn phase_grafana<S: Stack>(lab: &mut Homelab<'_, S>, screen: &Screen) -> Result<()> {
     screen.title("Phase 3, grafana. Fault 2: its datasource still leads to the old Loki, and every panel has data");
     level(lab, "grafana/entry", "closed").await?;
-    cutover(lab, &["advance"], Exit::OPEN).await?;
-    let moved = lab.logs.move_grafana().await?;
-    Screen::say(&format!("the volume of the old Grafana is copied: {moved}"));
-    cutover(lab, &["switch", "grafana"], Exit::OPEN).await?;
+    run(lab, &["advance", "--yes"], Exit::OPEN).await?;
     level(lab, "grafana", "closed").await?;
     let refusal = cutover(lab, &["advance"], Exit::CLOSED).await?;
     refusal.names("canary-through-grafana")?;
@@ -101,10 +92,9 @@ async fn phase_grafana<S: Stack>(lab: &Homelab<'_, S>, screen: &Screen) -> Resul
 }
 
 async fn phase_postgres<S: Stack>(lab: &mut Homelab<'_, S>, screen: &Screen) -> Result<()> {
-    screen.title("Phase 4, postgres: dump and restore");
-    cutover(lab, &["advance"], Exit::OPEN).await?;
-    cutover(lab, &["switch", "postgres"], Exit::OPEN).await?;
-    lab.move_the_database().await?;
+    screen.title("Phase 4, postgres: dump and restore, and a point of no return that wants to be named");
+    cutover(lab, &["advance", "--yes"], Exit::USAGE).await?.names("--confirm=postgres")?;
+    run(lab, &["advance", "--yes", "--confirm", "postgres"], Exit::OPEN).await?;
     soaking(lab, "postgres").await?;
     waits(lab, "postgres").await?;
     cutover(lab, &["advance"], Exit::OPEN).await.map(drop)
@@ -128,6 +118,10 @@ async fn waits<S: Stack>(lab: &Homelab<'_, S>, phase: &str) -> Result<()> {
 /// Runs `cutover` on the screen and insists on its exit code.
 async fn cutover<S: Stack>(lab: &Homelab<'_, S>, words: &[&str], expected: Exit) -> Result<Shown> {
     let output = lab.verifier.cutover(words).await?;
+    shown(words, output, expected)
+}
+
+fn shown(words: &[&str], output: Output, expected: Exit) -> Result<Shown> {
     let line = format!("cutover {}", words.join(" "));
     Screen::command(&line, &output);
     ensure!(
@@ -138,6 +132,12 @@ async fn cutover<S: Stack>(lab: &Homelab<'_, S>, words: &[&str], expected: Exit)
         expected.name
     );
     Ok(Shown(output))
+}
+
+/// The same, and does meanwhile what its steps ask for.
+async fn run<S: Stack>(lab: &mut Homelab<'_, S>, words: &[&str], expected: Exit) -> Result<Shown> {
+    let output = lab.runs(words).await?;
+    shown(words, output, expected)
 }
 
 /// Asks the gate as a script would.

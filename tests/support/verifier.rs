@@ -55,6 +55,7 @@ pub struct Verifier {
     supervisor: Arc<Supervisor>,
     http: reqwest::Client,
     process: Arc<Process>,
+    cutover: &'static str,
     document: PathBuf,
     state: PathBuf,
     url: String,
@@ -123,6 +124,7 @@ impl Verifier {
             supervisor: world.supervisor(),
             http: world.http().clone(),
             process,
+            cutover: if program == "probe" { "cutover" } else { "cutover-scripted" },
             document,
             state,
             url: format!("http://{address}"),
@@ -258,11 +260,22 @@ impl Verifier {
     /// # Errors
     /// As [`Verifier::cutover`].
     pub async fn cutover_as(&self, role: Role, args: &[&str]) -> Result<Output> {
-        let spec = Spec::new("cutover", binary("cutover")?)
+        self.supervisor.adopt(self.cutover_spec(role, args)?).run(COMMAND).await
+    }
+
+    /// `cutover` against this verifier, to be started: with this role's token, the verifier's own document and a journal beside
+    /// that.
+    ///
+    /// # Errors
+    /// The binary is missing or stale.
+    pub fn cutover_spec(&self, role: Role, args: &[&str]) -> Result<Spec> {
+        let home = self.document.parent().unwrap_or(&self.document);
+        Ok(Spec::new("cutover", binary(self.cutover)?)
             .args(args.iter().copied())
             .env("PHASEGATE_SERVER", self.url.as_str())
-            .env("PHASEGATE_TOKEN", role.token());
-        self.supervisor.adopt(spec).run(COMMAND).await
+            .env("PHASEGATE_TOKEN", role.token())
+            .env("PHASEGATE_FILE", self.document.display().to_string())
+            .env("XDG_STATE_HOME", home.join("journal").display().to_string()))
     }
 
     async fn answers(&self) -> Result<()> {

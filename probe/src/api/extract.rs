@@ -44,6 +44,17 @@ impl FromRequestParts<Shared> for Operator {
     }
 }
 
+/// The name of a token that may approve.
+pub(super) struct Approver(pub(super) String);
+
+impl FromRequestParts<Shared> for Approver {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &Shared) -> Result<Self, Problem> {
+        Ok(Self(state.app.auth.actor(&parts.headers, Role::Approve).await?))
+    }
+}
+
 /// The name of a token that may send heartbeats.
 pub(super) struct Sender(pub(super) String);
 

@@ -13,7 +13,7 @@ use super::problem::Problem;
 use super::render;
 use super::shared::{Shared, known_probe, plan_of};
 use super::types::{ErrorBody, HeartbeatRequest, ProbeBody, ProbesBody, Receipt, RunsBody};
-use crate::event::Wish;
+use crate::event::{Terms, Wish};
 
 /// The kind of check that heartbeats feed.
 const HEARTBEAT: &str = "heartbeat";
@@ -88,7 +88,7 @@ pub(super) async fn forget(
     In((probe, part)): In<(String, String)>,
 ) -> Result<Json<Receipt>, Problem> {
     let message = format!("part {part} of probe {probe} is forgotten");
-    shared.command(by, Wish::Forget(probe.into(), PartId::new(part))).await?;
+    shared.command(by, Wish::Forget(probe.into(), PartId::new(part)), Terms::default()).await?;
     Ok(Json(Receipt { message, phase: None, id: None }))
 }
 

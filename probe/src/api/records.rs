@@ -14,7 +14,7 @@ use super::render::stamp;
 use super::shared::Shared;
 use super::types::{ErrorBody, FactBody, OverrideRequest, OverridesBody, Receipt};
 use crate::audit::AuditPage;
-use crate::event::{Event, Wish};
+use crate::event::{Event, Terms, Wish};
 
 /// Frames of the audit trail in one page, unless asked for fewer.
 const PAGE: usize = 100;
@@ -40,7 +40,7 @@ pub(super) async fn create_override(
 ) -> Result<(StatusCode, Json<Receipt>), Problem> {
     let OverrideRequest { probe, reason, ttl_seconds } = said;
     let wish = Wish::Override(probe.as_str().into(), reason, Duration::from_secs(ttl_seconds));
-    let events = shared.command(by, wish).await?;
+    let events = shared.command(by, wish, Terms::default()).await?;
     let id = events.iter().find_map(|event| if let Event::OverrideCreated { id, .. } = event { Some(*id) } else { None });
     let message = format!("probe {probe} is overridden for {ttl_seconds} s");
     Ok((StatusCode::CREATED, Json(Receipt { message, phase: None, id })))
@@ -55,7 +55,7 @@ pub(super) async fn revoke_override(
     Operator(by): Operator,
     In(id): In<u64>,
 ) -> Result<Json<Receipt>, Problem> {
-    shared.command(by, Wish::Revoke(id)).await?;
+    shared.command(by, Wish::Revoke(id), Terms::default()).await?;
     Ok(Json(Receipt { message: format!("override {id} is ended"), phase: None, id: Some(id) }))
 }
 
@@ -84,7 +84,7 @@ pub(super) async fn record_fact(
     Said(value): Said<serde_json::Value>,
 ) -> Result<Json<Receipt>, Problem> {
     let message = format!("fact {name} is recorded");
-    shared.command(by, Wish::Record(name, value)).await?;
+    shared.command(by, Wish::Record(name, value), Terms::default()).await?;
     Ok(Json(Receipt { message, phase: None, id: None }))
 }
 

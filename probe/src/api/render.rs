@@ -19,6 +19,8 @@ use crate::phase::can_roll_back;
 use crate::plan::{PhasePlan, Plan, ProbePlan};
 use crate::state::{Override, PhaseState, ProbeState, Regression, RunRecord, Stamp, State, Trust};
 
+mod steps;
+
 /// Blockers that a phase lists; its gate lists more.
 const BLOCKERS_OF_A_PHASE: usize = 20;
 /// Most probes that the body of a gate lists.
@@ -56,7 +58,7 @@ impl<'a> View<'a> {
         let open = verdict == Verdict::Open;
         let next_step = match (open, kind) {
             (true, GateKind::Gate) => words::exit_step(phase, state),
-            (true, GateKind::Entry) => words::entry_step(phase, state),
+            (true, GateKind::Entry) => words::entry_step(plan, state),
             (false, _) => blockers.first().map_or_else(String::new, |blocker| blocker.next.clone()),
         };
         let counted = view.filter(|_| self.fresh);
@@ -289,7 +291,10 @@ impl<'a> View<'a> {
             name: name.to_owned(),
             state: record.state(),
             begun: record.begun.as_ref().map(stamp),
+            switching: record.switching.as_ref().map(stamp),
             switched: record.switched.as_ref().map(stamp),
+            ponr_crossed: record.ponr.as_ref().map(stamp),
+            steps: self.steps(plan),
             complete: record.complete.as_ref().map(stamp),
             adopted: record.adopted.clone(),
             regressed: regressions(&record.regressed),
@@ -327,7 +332,7 @@ impl<'a> View<'a> {
         let state = self.state.phase(&phase.name).state();
         match (verdict, kind, blockers.first()) {
             (Verdict::Open, GateKind::Gate, _) => words::exit_step(&phase.name, state),
-            (Verdict::Open, GateKind::Entry, _) => words::entry_step(&phase.name, state),
+            (Verdict::Open, GateKind::Entry, _) => words::entry_step(phase, state),
             (_, _, Some(blocker)) => blocker.next.clone(),
             (_, _, None) => String::new(),
         }

@@ -17,7 +17,7 @@ use super::reasons::ReasonBook;
 use super::render::{View, regressions};
 use super::types::{GateKind, RollbackBody};
 use crate::auth::Auth;
-use crate::event::{Command, Event, RefusalKind, Wish};
+use crate::event::{Command, Event, RefusalKind, Terms, Wish};
 use crate::gate::{Evaluation, MAX_EPOCH_GAP, Verdict, phase_reasons as why};
 use crate::ledger::{CommandError, Ledger, Reading};
 use crate::metrics::Metrics;
@@ -211,8 +211,8 @@ impl Shared {
     }
 
     /// Carries out a command.
-    pub(super) async fn command(&self, by: String, wish: Wish) -> Result<Vec<Event>, Problem> {
-        match self.app.ledger.command(Command { by, wish }).await {
+    pub(super) async fn command(&self, by: String, wish: Wish, terms: Terms) -> Result<Vec<Event>, Problem> {
+        match self.app.ledger.command(Command { by, wish, terms }).await {
             Ok(events) => Ok(events),
             Err(error) => Err(self.refused(error)),
         }
@@ -243,8 +243,16 @@ impl Shared {
             RefusalKind::Conflict | RefusalKind::Outdated => (StatusCode::CONFLICT, "conflict", None),
             RefusalKind::NotFound => (StatusCode::NOT_FOUND, "not_found", None),
             RefusalKind::Invalid => (StatusCode::UNPROCESSABLE_ENTITY, "invalid", None),
+            RefusalKind::Locked => (StatusCode::LOCKED, "locked", None),
+            RefusalKind::Moved => (StatusCode::CONFLICT, "moved", None),
+            RefusalKind::Unconfirmed => (StatusCode::PRECONDITION_REQUIRED, "unconfirmed", None),
         };
-        let hint = hint.unwrap_or_else(|| "GET /v1/status shows where everything stands".to_owned());
+        let otherwise = match refusal.kind {
+            RefusalKind::Locked => "wait for the holder, or end the lock: `cutover lock release ID --reason …`",
+            RefusalKind::Moved => "look at it anew: `cutover plan`",
+            _ => "GET /v1/status shows where everything stands",
+        };
+        let hint = hint.unwrap_or_else(|| otherwise.to_owned());
         Problem::new(status, code, refusal.message).because(verdict, blockers).hint(hint)
     }
 }

@@ -54,6 +54,7 @@ impl View<'_> {
             probes,
             left_out,
             overrides: self.overrides(),
+            lock: self.lock_body(),
             ledger_error: self.state.live.unwritable.clone(),
             config_error,
             next_step: self.next_step(),

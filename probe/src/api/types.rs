@@ -10,6 +10,13 @@ use utoipa::ToSchema;
 use crate::gate::Verdict;
 use crate::state::{PhaseState, ProbeState};
 
+mod steps;
+
+pub use steps::{
+    ApprovalRequest, LockAnswer, LockBody, LockRequest, PlanBody, ReleaseRequest, StepBody, StepEndRequest, StepStartRequest,
+    StepWorkedRequest, TermsRequest,
+};
+
 /// Version of this shape; grows with each addition.
 pub const SCHEMA_VERSION: u32 = 1;
 
@@ -207,8 +214,17 @@ pub struct PhaseBody {
     pub state: PhaseState,
     /// When it was begun.
     pub begun: Option<StampBody>,
+    /// When its switch began.
+    #[serde(default)]
+    pub switching: Option<StampBody>,
     /// When it switched.
     pub switched: Option<StampBody>,
+    /// When its point of no return was crossed.
+    #[serde(default)]
+    pub ponr_crossed: Option<StampBody>,
+    /// Its steps, with where they stand.
+    #[serde(default)]
+    pub steps: Vec<StepBody>,
     /// When it was completed.
     pub complete: Option<StampBody>,
     /// Why it was adopted instead of proven.
@@ -304,6 +320,9 @@ pub struct StatusBody {
     pub left_out: BTreeMap<String, usize>,
     /// The active overrides.
     pub overrides: Vec<OverrideBody>,
+    /// Who may run steps.
+    #[serde(default)]
+    pub lock: Option<LockBody>,
     /// Why the ledger can not be written, while it can not.
     pub ledger_error: Option<String>,
     /// Why the newest document was not taken, while that is so.
@@ -334,6 +353,12 @@ pub struct ProbesBody {
 pub struct ReasonRequest {
     /// Why, for those who read the audit trail later.
     pub reason: String,
+    /// The id of the lock that the sender holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock: Option<u64>,
+    /// The name of the phase, once more: it is known what going back behind its point of no return costs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm: Option<String>,
 }
 
 /// What creating an override wants.

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use super::types::BlockerBody;
 use crate::gate::{GateView, Verdict, phase_reasons as why};
 use crate::now::span;
+use crate::plan::PhasePlan;
 use crate::state::PhaseState;
 
 /// Longer evidence is cut inside a sentence; the blocker has it whole.
@@ -75,9 +76,11 @@ pub(super) fn exit_step(phase: &str, state: PhaseState) -> String {
 }
 
 /// What to do when nothing stands in the way of a phase's next step.
-pub(super) fn entry_step(phase: &str, state: PhaseState) -> String {
+pub(super) fn entry_step(phase: &PhasePlan, state: PhaseState) -> String {
+    let (steps, phase) = (!phase.steps.is_empty(), &phase.name);
     match state {
         PhaseState::Waiting => format!("begin phase {phase}: `cutover begin {phase}`"),
+        PhaseState::Active if steps => format!("run the rest of the steps of phase {phase}: `cutover resume`"),
         PhaseState::Active => {
             format!("do the work of phase {phase}, and say `cutover switch {phase}` when you begin to re-point")
         }

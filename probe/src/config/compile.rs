@@ -12,7 +12,10 @@ use super::duration::Lapse;
 use super::hash;
 use super::read::{Parts, PhasePart, ProbePart};
 use super::settings::{self, Settings};
-use crate::plan::{GatePlan, NaturePlan, PhasePlan, Plan, ProbeName, ProbePlan, SealAt};
+use super::steps::StepSpec;
+use crate::plan::{GatePlan, NaturePlan, PhaseName, PhasePlan, Plan, ProbeName, ProbePlan, SealAt};
+
+mod steps;
 
 const VALID_FOR: Duration = Duration::from_hours(24);
 
@@ -21,6 +24,8 @@ pub(super) struct Compiled {
     pub(super) plan: Plan,
     pub(super) targets: BTreeMap<String, Target>,
     pub(super) probes: BTreeMap<ProbeName, Arc<dyn DynCheck>>,
+    pub(super) steps: BTreeMap<PhaseName, Vec<StepSpec>>,
+    pub(super) breaks: BTreeMap<PhaseName, String>,
 }
 
 /// Compiles parts in which no rule is broken.
@@ -28,8 +33,10 @@ pub(super) fn compile(parts: Parts) -> Compiled {
     let Parts { migration, defaults, targets, phases, .. } = parts;
     let targets: BTreeMap<String, Target> = targets.into_iter().filter_map(|(name, target)| Some((name, target?))).collect();
     let mut probes = BTreeMap::new();
+    let (mut specs, mut breaks) = (BTreeMap::new(), BTreeMap::new());
     let (mut plans, mut canonical) = (Vec::new(), Vec::new());
-    for PhasePart { name, gate, probes: parts, .. } in phases {
+    for PhasePart { name, gate, probes: parts, steps, four_eyes, breaks: broken, .. } in phases {
+        let name = PhaseName::from(name);
         let gate = settings::gate(&gate.value);
         let (mut phase, mut forms) = (Vec::new(), Vec::new());
         for ProbePart { fit, check, .. } in parts {
@@ -52,6 +59,7 @@ pub(super) fn compile(parts: Parts) -> Compiled {
                 nature,
                 gate: uses.contains(&Use::Gate),
                 preflight: uses.contains(&Use::Preflight),
+                before_ponr: uses.contains(&Use::BeforePonr),
                 until: doc.until.map(Into::into),
                 fail_after: numbers.fail_after,
                 recover_after: numbers.recover_after,
@@ -74,11 +82,27 @@ pub(super) fn compile(parts: Parts) -> Compiled {
             probes.insert(plan.name.clone(), check);
             phase.push(plan);
         }
-        canonical.push(json!({ "name": name, "gate": canonical_gate(&gate), "probes": forms }));
-        plans.push(PhasePlan { name: name.into(), gate, probes: phase });
+        let mut form = json!({ "name": name, "gate": canonical_gate(&gate), "probes": forms });
+        let (mut own_steps, mut own_specs, mut step_forms) = (Vec::new(), Vec::new(), Vec::new());
+        for (plan, spec, form) in steps.into_iter().map(|step| steps::step(step.fit.value)) {
+            own_steps.push(plan);
+            own_specs.push(spec);
+            step_forms.push(form);
+        }
+        // What is not said is left out, so that a document from before phases had steps keeps its hash.
+        let broken = broken.map(|text| text.trim().to_owned());
+        if let Some(form) = form.as_object_mut() {
+            form.extend((!step_forms.is_empty()).then(|| ("steps".to_owned(), step_forms.into())));
+            form.extend(four_eyes.then(|| ("fourEyes".to_owned(), true.into())));
+            form.extend(broken.clone().map(|text| ("breaks".to_owned(), text.into())));
+        }
+        canonical.push(form);
+        specs.extend((!own_specs.is_empty()).then(|| (name.clone(), own_specs)));
+        breaks.extend(broken.map(|text| (name.clone(), text)));
+        plans.push(PhasePlan { name, gate, probes: phase, steps: own_steps, four_eyes });
     }
     let hash = hash::of(&json!({ "targets": targets, "phases": canonical }));
-    Compiled { plan: Plan::new(migration.unwrap_or_default(), hash, plans), targets, probes }
+    Compiled { plan: Plan::new(migration.unwrap_or_default(), hash, plans), targets, probes, steps: specs, breaks }
 }
 
 /// What a probe is, defaults applied, without its name and its place.

@@ -12,6 +12,10 @@ use serde_json::Value;
 use super::duration::Lapse;
 use crate::plan::SealAt;
 
+mod steps;
+
+pub(super) use self::steps::{Back, Step, Wait};
+
 /// The only version there is.
 pub(super) const API_VERSION: &str = "phasegate.dev/v1alpha1";
 /// The only kind there is.
@@ -85,7 +89,7 @@ pub(super) struct Defaults {
     pub(super) max_age: Option<Lapse>,
 }
 
-/// One phase: its probes, and what its gate asks of them.
+/// One phase: its probes, what its gate asks of them, and what is done in it.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Phase {
@@ -99,6 +103,14 @@ pub(super) struct Phase {
     /// What is checked. At least one of them counts for the gate for good.
     #[schemars(with = "Vec<Probe>", extend("minItems" = 1))]
     pub(super) probes: Vec<Value>,
+    /// What is done, in this order; exactly one step is the switch. Without steps the work is done by hand.
+    #[serde(default)]
+    #[schemars(with = "Vec<Step>", extend("minItems" = 1))]
+    pub(super) steps: Option<Vec<Value>>,
+    /// Whether somebody else must approve the plan of the phase before it can begin; `false` unless given.
+    pub(super) four_eyes: Option<bool>,
+    /// What this phase breaks for a while, in words. The plan shows it.
+    pub(super) breaks: Option<String>,
 }
 
 /// What the gate asks for before the phase can be complete.
@@ -160,6 +172,10 @@ pub(super) enum Use {
     Preflight,
     /// The gate of its phase, and of every later one.
     Gate,
+    /// The steps that name it. Alone, it does not count for the gate.
+    Verify,
+    /// The entry guard before the point of no return of its phase.
+    BeforePonr,
 }
 
 impl Use {
@@ -168,6 +184,8 @@ impl Use {
         match self {
             Self::Preflight => "preflight",
             Self::Gate => "gate",
+            Self::Verify => "verify",
+            Self::BeforePonr => "beforePonr",
         }
     }
 }

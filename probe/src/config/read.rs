@@ -6,7 +6,7 @@ use std::sync::Arc;
 use checks::{DynCheck, Entry, Registry, Target};
 use serde_json::Value;
 
-use super::document::{API_VERSION, Defaults, Document, Gate, KIND, Metadata, Phase, Probe, Spec};
+use super::document::{API_VERSION, Defaults, Document, Gate, KIND, Metadata, Phase, Probe, Spec, Step};
 use super::problem::Problems;
 use super::schema;
 use super::secrets;
@@ -29,7 +29,8 @@ impl Parts {
     /// Whether nothing is missing. Asked even when no problem was found: a part that is lost must never go unnoticed.
     pub(super) fn complete(&self) -> bool {
         let probe = |probe: &ProbePart| probe.fit.whole && probe.check.is_some();
-        let phase = |phase: &PhasePart| phase.gate.whole && phase.all_probes && phase.probes.iter().all(probe);
+        let steps = |phase: &PhasePart| phase.all_steps && phase.steps.iter().all(|step| step.fit.whole);
+        let phase = |phase: &PhasePart| phase.gate.whole && phase.all_probes && phase.probes.iter().all(probe) && steps(phase);
         let top = self.migration.is_some() && self.defaults.whole && self.targets.values().all(Option::is_some);
         top && self.all_phases && self.phases.iter().all(phase)
     }
@@ -43,6 +44,10 @@ pub(super) struct PhasePart {
     pub(super) gate: Fit<Gate>,
     pub(super) probes: Vec<ProbePart>,
     pub(super) all_probes: bool,
+    pub(super) steps: Vec<StepPart>,
+    pub(super) all_steps: bool,
+    pub(super) four_eyes: bool,
+    pub(super) breaks: Option<String>,
 }
 
 /// One probe.
@@ -50,6 +55,12 @@ pub(super) struct ProbePart {
     pub(super) path: Path,
     pub(super) fit: Fit<Probe>,
     pub(super) check: Option<(Entry, Arc<dyn DynCheck>)>,
+}
+
+/// One step.
+pub(super) struct StepPart {
+    pub(super) path: Path,
+    pub(super) fit: Fit<Step>,
 }
 
 /// Reads the parts; every part that does not fit is a problem.
@@ -106,12 +117,22 @@ fn phase(problems: &mut Problems<'_>, root: &Node, registry: &Registry, path: &P
     let probes = phase.probes.into_iter().enumerate();
     let probes: Vec<_> =
         probes.filter_map(|(n, value)| probe(problems, root, registry, &path.key("probes").index(n), value)).collect();
+    let all_probes = whole && probes.len() == count;
+    let steps = phase.steps.unwrap_or_default();
+    let count = steps.len();
+    let steps = steps.into_iter().enumerate().map(|(n, value)| (path.key("steps").index(n), value));
+    let steps: Vec<_> =
+        steps.filter_map(|(path, value)| Some(StepPart { fit: fit(problems, root, &path, value)?, path })).collect();
     Some(PhasePart {
         path: path.clone(),
         name: phase.name,
         gate: gate.unwrap_or(Fit { value: Gate::default(), whole: false }),
-        all_probes: whole && probes.len() == count,
+        all_probes,
         probes,
+        all_steps: whole && steps.len() == count,
+        steps,
+        four_eyes: phase.four_eyes == Some(true),
+        breaks: phase.breaks,
     })
 }
 
@@ -201,6 +222,9 @@ fn guard_secrets(problems: &mut Problems<'_>, root: &mut Node, registry: &Regist
     let mut schemas: BTreeMap<String, Option<Value>> = BTreeMap::new();
     let Some(Kind::List(phases)) = spec.get_mut("phases").map(|phases| &mut phases.kind) else { return };
     for phase in phases {
+        if let Some(Kind::List(steps)) = phase.get_mut("steps").map(|steps| &mut steps.kind) {
+            steps.iter_mut().filter_map(|step| step.get_mut("env")).for_each(|env| secrets::guard_env(problems, env));
+        }
         let Some(Kind::List(probes)) = phase.get_mut("probes").map(|probes| &mut probes.kind) else { continue };
         for probe in probes {
             let Some(Kind::Map(kinds)) = probe.get_mut("check").map(|check| &mut check.kind) else { continue };

@@ -11,6 +11,8 @@ use super::settings::{self, Settings};
 use super::tree::{Kind, Node, Path};
 use super::typed::instead;
 
+mod steps;
+
 /// Longest name.
 const LONGEST_NAME: usize = 63;
 /// What a name is made of.
@@ -35,9 +37,9 @@ pub(super) fn check(problems: &mut Problems<'_>, root: &Node, parts: &Parts) {
         problems.key(root, &spec.key("phases"), "a migration needs at least one phase", hint);
     }
     let numbers_hold = settings::check_defaults(problems, root, &parts.defaults.value) && parts.defaults.whole;
-    unique(problems, root, "phase", parts.phases.iter().map(|phase| (&phase.path, phase.name.as_str())));
+    unique(problems, root, "phase", "in the document", parts.phases.iter().map(|phase| (&phase.path, phase.name.as_str())));
     let probes = parts.phases.iter().flat_map(|phase| &phase.probes);
-    unique(problems, root, "probe", probes.map(|probe| (&probe.path, probe.fit.value.name.as_str())));
+    unique(problems, root, "probe", "in the document", probes.map(|probe| (&probe.path, probe.fit.value.name.as_str())));
     let mut used = BTreeSet::new();
     for (position, phase) in parts.phases.iter().enumerate() {
         name(problems, root, &phase.path.key("name"), &phase.name);
@@ -54,6 +56,7 @@ pub(super) fn check(problems: &mut Problems<'_>, root: &Node, parts: &Parts) {
         }
     }
     canaries(problems, root, parts);
+    steps::check(problems, root, parts);
     for target in parts.targets.keys().filter(|target| !used.contains(target.as_str())) {
         let message = format!("target `{target}` is not used by any probe");
         problems.warn(root, &spec.key("targets").key(target), message, "remove it, or name it in a check");
@@ -104,14 +107,19 @@ fn addresses(problems: &mut Problems<'_>, root: &Node, path: &Path, target: &Tar
     }
 }
 
-fn unique<'a>(problems: &mut Problems<'_>, root: &Node, what: &str, names: impl Iterator<Item = (&'a Path, &'a str)>) {
+fn unique<'a>(
+    problems: &mut Problems<'_>,
+    root: &Node,
+    what: &str,
+    within: &str,
+    names: impl Iterator<Item = (&'a Path, &'a str)>,
+) {
     let mut first = BTreeMap::new();
     for (path, name) in names.filter(|(_, name)| !name.is_empty()) {
         let path = path.key("name");
         let span = root.value_span(&path);
         if let Some(first) = first.get(name) {
-            let hint =
-                format!("the first one is on line {}: the names of {what}s are unique in the document", problems.line(*first));
+            let hint = format!("the first one is on line {}: the names of {what}s are unique {within}", problems.line(*first));
             problems.error(span, format!("another {what} is named `{name}`"), hint);
         } else {
             first.insert(name, span);

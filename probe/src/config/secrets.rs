@@ -86,7 +86,19 @@ fn guard_reference(problems: &mut Problems<'_>, node: &mut Node, ways: &[&str]) 
     node.kind = Kind::Map(vec![(key, value)]);
 }
 
-fn is_variable(name: &str) -> bool {
+/// Hides and replaces what is no reference in the environment of a command: what is given by a map, and what its name says is a
+/// secret. Any other value may be a text.
+pub(super) fn guard_env(problems: &mut Problems<'_>, env: &mut Node) {
+    let Kind::Map(entries) = &mut env.kind else { return };
+    for (key, value) in entries {
+        if sounds_secret(&key.name) || matches!(value.kind, Kind::Map(_)) {
+            guard_reference(problems, value, &["env", "file"]);
+        }
+    }
+}
+
+/// Whether it can be the name of an environment variable.
+pub(super) fn is_variable(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 

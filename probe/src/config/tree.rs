@@ -71,6 +71,11 @@ impl Path {
         Self(self.0.iter().cloned().chain(steps).collect())
     }
 
+    /// Whether it is an item of a list.
+    pub(super) fn is_item(&self) -> bool {
+        matches!(self.0.last(), Some(PathStep::Index(_)))
+    }
+
     /// The last key in it, for texts.
     pub(super) fn last_key(&self) -> Option<&str> {
         self.0.iter().rev().find_map(|step| match step {

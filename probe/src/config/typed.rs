@@ -168,9 +168,14 @@ fn reword(text: &str, path: &Path) -> (String, String) {
         };
     }
     let hint = match (expected_word(expected), words) {
+        (word, Some(text)) if word.starts_with("a command") => {
+            format!("write it word by word: `{key}: [{}]`", text.split_whitespace().collect::<Vec<_>>().join(", "))
+        }
+        (word, None) if word.starts_with("a command") => format!("write it word by word: `{key}: [program, argument]`"),
         ("a list", Some(text)) => format!("write `{key}: [{text}]`"),
         ("a list", None) => format!("write `{key}: […]`"),
         ("a map", _) => format!("give `{key}` its fields, one to a line"),
+        ("text", _) if path.is_item() && bare != found => format!("write `\"{bare}\"`, in quotes"),
         ("text", _) if !found.starts_with("null") && !matches!(found, "sequence" | "map") => format!("write `{key}: \"{bare}\"`"),
         ("a whole number", Some(text)) if text.parse::<u32>().is_ok() => format!("write `{key}: {text}`, without quotes"),
         (word, _) if found.starts_with("null") => format!("give `{key}` a value ({word}), or remove it"),

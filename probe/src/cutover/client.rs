@@ -21,7 +21,7 @@ use crate::gate::{MAX_EPOCH_GAP, Verdict};
 const MAX_BODY: usize = 16 * 1024 * 1024;
 
 /// Where the verifier is and how to talk to it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Client {
     http: reqwest::Client,
     base: Url,
@@ -85,12 +85,17 @@ impl Client {
         self.command(self.request(Method::POST, path).json(body)).await
     }
 
+    /// Gives a command whose answer is more than a receipt.
+    pub(crate) async fn create<B: Serialize + Sync, T: DeserializeOwned>(&self, path: &[&str], body: &B) -> Result<T, Trouble> {
+        self.command(self.request(Method::POST, path).json(body)).await
+    }
+
     /// Takes something away.
     pub(crate) async fn delete(&self, path: &[&str]) -> Result<Receipt, Trouble> {
         self.command(self.request(Method::DELETE, path)).await
     }
 
-    async fn command(&self, request: reqwest::RequestBuilder) -> Result<Receipt, Trouble> {
+    async fn command<T: DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> Result<T, Trouble> {
         let doubtful = |trouble: Trouble| {
             if trouble.exit != Exit::UNREACHABLE {
                 return trouble;
@@ -196,12 +201,12 @@ impl Client {
         match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => self.denied(told.message, told.hint),
             StatusCode::NOT_FOUND => Trouble::told(Exit::NOT_FOUND, told),
-            StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => Trouble::told(Exit::USAGE, told),
-            StatusCode::CONFLICT
-            | StatusCode::PRECONDITION_FAILED
-            | StatusCode::FAILED_DEPENDENCY
-            | StatusCode::TOO_EARLY
-            | StatusCode::LOCKED => {
+            StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY | StatusCode::PRECONDITION_REQUIRED => {
+                Trouble::told(Exit::USAGE, told)
+            }
+            StatusCode::LOCKED => Trouble::told(Exit::MOVED, told),
+            StatusCode::CONFLICT if told.code == "moved" => Trouble::told(Exit::MOVED, told),
+            StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED | StatusCode::FAILED_DEPENDENCY | StatusCode::TOO_EARLY => {
                 let exit = match told.verdict {
                     Some(verdict @ (Verdict::Closed | Verdict::Pending | Verdict::Unknown)) => exit_of(verdict),
                     Some(Verdict::Open) => Exit::UNKNOWN,

@@ -1,11 +1,10 @@
 //! The commands that move phases, and acknowledgements.
 
 use clap::{Args, Subcommand};
-use serde_json::json;
 
 use super::render::Done;
 use super::{Answer, Context, name, told};
-use crate::api::types::ReasonRequest;
+use crate::api::types::{ReasonRequest, TermsRequest};
 use crate::exit::Exit;
 
 /// A phase.
@@ -13,7 +12,7 @@ use crate::exit::Exit;
 pub(crate) struct PhaseArgs {
     /// The phase
     #[arg(value_parser = name)]
-    phase: String,
+    pub(crate) phase: String,
 }
 
 /// A phase, and why.
@@ -36,17 +35,32 @@ pub(crate) enum RegressionVerb {
 }
 
 /// Gives a command that a gate or guard protects.
-pub(crate) async fn guarded(cx: &mut Context<'_, '_>, verb: &str, args: &PhaseArgs) -> Answer {
-    let receipt = cx.client.post(&["phases", &args.phase, verb], &json!({})).await?;
+pub(crate) async fn guarded(cx: &mut Context<'_, '_>, verb: &str, phase: &str, terms: &TermsRequest) -> Answer {
+    let receipt = cx.client.post(&["phases", phase, verb], terms).await?;
     cx.io.show(&Done(&[receipt]));
     Ok(Exit::OPEN)
 }
 
-/// Gives a command that nothing protects but a person's certainty.
-pub(crate) async fn confirmed(cx: &mut Context<'_, '_>, verb: &str, effect: &str, args: ReasonArgs) -> Answer {
-    cx.confirm(&format!("{verb} {}", args.phase), effect, &args.phase).await?;
-    let request = ReasonRequest { reason: args.reason };
-    let receipt = cx.client.post(&["phases", &args.phase, verb], &request).await?;
+/// Runs `cutover adopt`.
+pub(crate) async fn adopt(cx: &mut Context<'_, '_>, args: ReasonArgs) -> Answer {
+    let effect = "the phase counts as complete without its soak and proofs";
+    cx.confirm(&format!("adopt {}", args.phase), effect, &args.phase).await?;
+    let request = ReasonRequest { reason: args.reason, ..ReasonRequest::default() };
+    let receipt = cx.client.post(&["phases", &args.phase, "adopt"], &request).await?;
+    cx.io.show(&Done(&[receipt]));
+    Ok(Exit::OPEN)
+}
+
+/// Returns a phase to waiting in which no step was run.
+pub(crate) async fn returned(
+    cx: &mut Context<'_, '_>,
+    phase: &str,
+    effect: &str,
+    reason: String,
+    confirm: Option<String>,
+) -> Answer {
+    cx.confirm(&format!("rollback {phase}"), effect, phase).await?;
+    let receipt = cx.client.post(&["phases", phase, "rollback"], &ReasonRequest { reason, lock: None, confirm }).await?;
     cx.io.show(&Done(&[receipt]));
     Ok(Exit::OPEN)
 }
@@ -54,7 +68,7 @@ pub(crate) async fn confirmed(cx: &mut Context<'_, '_>, verb: &str, effect: &str
 /// Runs a verb of `cutover regression`.
 pub(crate) async fn regression(cx: &mut Context<'_, '_>, verb: RegressionVerb) -> Answer {
     let RegressionVerb::Ack(args) = verb;
-    let request = ReasonRequest { reason: args.reason };
+    let request = ReasonRequest { reason: args.reason, ..ReasonRequest::default() };
     let receipt = cx.client.post(&["regressions", &args.phase, "ack"], &request).await?;
     cx.io.show(&Done(&[receipt]));
     Ok(Exit::OPEN)

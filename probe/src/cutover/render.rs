@@ -14,6 +14,7 @@ use crate::gate::Verdict;
 mod audit;
 mod ci;
 mod gate;
+mod plan;
 mod probes;
 mod report;
 mod status;
@@ -21,6 +22,7 @@ mod text;
 
 pub(crate) use audit::{Trail, Verified};
 pub(crate) use gate::{Brief, server_now, soak_left};
+pub(crate) use plan::{Held, Planned, shown};
 pub(crate) use probes::{History, Listing, grade};
 pub(crate) use report::Checklist;
 pub(crate) use status::{Done, Overrides, Screen};
@@ -162,7 +164,7 @@ impl Io<'_> {
             object
         };
         let grade = match trouble.exit {
-            Exit::CLOSED => Verdict::Closed,
+            Exit::CLOSED | Exit::ROLLED_BACK | Exit::INCOMPLETE => Verdict::Closed,
             Exit::PENDING => Verdict::Pending,
             _ => Verdict::Unknown,
         };
@@ -178,6 +180,11 @@ impl Io<'_> {
             }
             Format::Junit => self.data(&ci::junit("cutover", &case())),
         }
+    }
+
+    /// Whether somebody can be asked.
+    pub(crate) const fn can_ask(&self) -> bool {
+        !matches!(self.keyboard, Keyboard::None)
     }
 
     /// Asks a question at the terminal; none where nobody can be asked.

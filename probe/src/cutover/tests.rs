@@ -1,13 +1,15 @@
 use std::path::{Path, PathBuf};
 
+use chrono::{DateTime, Utc};
 use clap::Parser;
 use serde_json::{Value, json};
 use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::render::{Collected, Io, Keyboard};
-use super::{Around, Cli, run};
+use super::{Aids, Around, Cli, Stop, run};
 use crate::audit::Head;
+use crate::config::{Config, ConfigErrors};
 use crate::exit::Exit;
 
 mod answers;
@@ -37,6 +39,14 @@ fn no_dir(_: &Path) -> Result<Head, String> {
     Err("no such directory".to_owned())
 }
 
+fn noon() -> DateTime<Utc> {
+    fixtures::at(0)
+}
+
+fn no_document(file: &Path) -> Result<Config, ConfigErrors> {
+    crate::config::load(file, &checks::registry())
+}
+
 impl Shell {
     async fn run(&self, server: &str, line: &str) -> Ran {
         let args = ["cutover", "--server", server].into_iter().chain(line.split(' '));
@@ -54,8 +64,9 @@ impl Shell {
             },
             broken: None,
         };
-        let around = Around { token: self.token.map(str::to_owned), verify_dir: no_dir };
-        let exit = run(cli, &around, &mut io).await;
+        let aids = Aids { verify_dir: no_dir, load: no_document, now: noon };
+        let around = Around { token: self.token.map(str::to_owned), aids };
+        let exit = run(cli, &around, Stop::never(), &mut io).await;
         drop(io);
         let plain = |bytes: &[u8]| anstream::adapter::strip_str(std::str::from_utf8(bytes).unwrap()).to_string();
         Ran { exit, out: plain(&out), err: plain(&err) }

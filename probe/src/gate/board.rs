@@ -7,7 +7,7 @@ use super::{Blocker, Evaluation, GateView, MAX_BLOCKERS, ProbeView, SoakView, Ve
 use crate::now::{Now, span};
 use crate::plan::{GatePlan, NaturePlan, PhaseName, PhasePlan, Plan, ProbePlan, SealAt};
 use crate::soak::{Short, Soak};
-use crate::state::{PhaseState, ProbeState, State};
+use crate::state::{PhaseState, ProbeState, State, StepState};
 
 /// Everything a verdict is made of, at one moment.
 pub(super) struct Board<'a> {
@@ -59,6 +59,39 @@ impl<'a> Board<'a> {
         } else if record.switched.is_some() {
             tally.block(Verdict::Closed, why::NOTHING_LEFT, "the phase has switched; nothing is left but to complete it");
         }
+        self.steps_row(phase, &mut tally);
+        // Nothing leads back any more: whatever else has broken, to stop half-way would be worse.
+        if record.ponr.is_none() {
+            self.earlier_rows(at, &mut tally);
+        }
+        for (probe, view) in self.seen().filter(|(_, view)| view.phase == at && !view.retired) {
+            let needed = match record.state() {
+                PhaseState::Waiting => probe.preflight,
+                PhaseState::Active => self.guards_next(phase, probe),
+                PhaseState::Complete => false,
+            };
+            if needed && self.state.overridden(probe, self.now.t).is_none() {
+                self.probe_row(probe, view, &mut tally);
+            }
+        }
+        Some(tally.verdict(SoakView::default()))
+    }
+
+    /// Whether one of the phase's steps is in the way of the next.
+    fn steps_row(&self, phase: &PhasePlan, tally: &mut Tally) {
+        let record = self.state.phase(&phase.name);
+        if let Some(step) = record.in_flight(phase) {
+            let state = record.step(&step.name).map_or("", StepState::as_str);
+            let by = record.steps.get(&step.name).map(|own| format!(" since {}, by {}", own.stamp.at, own.stamp.by));
+            tally.block(Verdict::Closed, why::IN_FLIGHT, format!("step {} is {state}{}", step.name, by.unwrap_or_default()));
+        } else if record.going_back(phase) {
+            let next = record.next_undo(phase).map_or("", |step| &*step.name);
+            tally.block(Verdict::Closed, why::GOING_BACK, format!("step {next} is to be undone next"));
+        }
+    }
+
+    /// What earlier phases stand for: no regression, and their required probes green.
+    fn earlier_rows(&self, at: usize, tally: &mut Tally) {
         for regressed in &self.plan.phases {
             for (probe, regression) in &self.state.phase(&regressed.name).regressed {
                 tally.push(Blocker {
@@ -72,22 +105,25 @@ impl<'a> Board<'a> {
             }
         }
         if let Some(earlier) = at.checked_sub(1) {
-            for (probe, view) in self.required(earlier, &mut tally).collect::<Vec<_>>() {
-                self.probe_row(probe, view, &mut tally);
+            for (probe, view) in self.required(earlier, tally).collect::<Vec<_>>() {
+                self.probe_row(probe, view, tally);
             }
         }
-        for (probe, view) in self.seen().filter(|(_, view)| view.phase == at && !view.retired) {
-            let sealed_here = matches!(probe.nature, NaturePlan::Proof { seal_at: SealAt::Switch, .. });
-            let needed = match record.state() {
-                PhaseState::Waiting => probe.preflight,
-                PhaseState::Active => sealed_here,
-                PhaseState::Complete => false,
-            };
-            if needed && self.state.overridden(probe, self.now.t).is_none() {
-                self.probe_row(probe, view, &mut tally);
-            }
+    }
+
+    /// Whether the next step of an active phase waits for this probe of it.
+    fn guards_next(&self, phase: &PhasePlan, probe: &ProbePlan) -> bool {
+        let seal_at = match probe.nature {
+            NaturePlan::Proof { seal_at, .. } => Some(seal_at),
+            NaturePlan::Continuous => None,
+        };
+        if phase.steps.is_empty() {
+            return seal_at == Some(SealAt::Switch);
         }
-        Some(tally.verdict(SoakView::default()))
+        let next = self.state.phase(&phase.name).next_do(phase);
+        next.is_some_and(|step| {
+            step.switch && seal_at == Some(SealAt::Switch) || step.ponr && (seal_at == Some(SealAt::Ponr) || probe.before_ponr)
+        })
     }
 
     fn seen(&self) -> impl Iterator<Item = (&'a ProbePlan, &'a ProbeView)> {
@@ -139,7 +175,14 @@ impl<'a> Board<'a> {
         if record.state() == PhaseState::Waiting {
             tally.block(Verdict::Closed, why::NOT_BEGUN, "the phase is not begun");
         } else if record.switched.is_none() {
-            tally.block(Verdict::Closed, why::NOT_SWITCHED, "the phase has not switched to the new side");
+            match record.next_do(phase) {
+                Some(step) => {
+                    let done = phase.steps.iter().filter(|step| record.step(&step.name) == Some(StepState::Done)).count();
+                    let words = format!("{done} of {} steps are done; the next is {}", phase.steps.len(), step.name);
+                    tally.block(Verdict::Closed, why::STEPS_LEFT, words);
+                }
+                None => tally.block(Verdict::Closed, why::NOT_SWITCHED, "the phase has not switched to the new side"),
+            }
         }
     }
 

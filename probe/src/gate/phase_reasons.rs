@@ -21,6 +21,16 @@ pub const EARLIER: ReasonSpec =
 pub const NOT_BEGUN: ReasonSpec = ReasonSpec::fail("not_begun", "begin the phase: `cutover begin PHASE`, or `cutover advance`");
 /// Not switched.
 pub const NOT_SWITCHED: ReasonSpec = ReasonSpec::fail("not_switched", "say `cutover switch PHASE` when you begin to re-point");
+/// Its steps are not all done.
+pub const STEPS_LEFT: ReasonSpec = ReasonSpec::fail("steps_left", "run the rest of its steps: `cutover resume`");
+/// A step is being carried out.
+pub const IN_FLIGHT: ReasonSpec =
+    ReasonSpec::fail("step_in_flight", "wait for its end; if nobody works on it any more, `cutover resume` goes on from there");
+/// Its steps are being undone.
+pub const GOING_BACK: ReasonSpec = ReasonSpec::fail("going_back", "bring the way back to its end: `cutover rollback PHASE`");
+/// A probe has not looked since the step's work was over.
+pub const BEFORE_THE_STEP: ReasonSpec =
+    ReasonSpec::waiting("before_the_step", "wait for its next run: what it saw is older than the step");
 /// Another phase is active.
 pub const OTHER_ACTIVE: ReasonSpec = ReasonSpec::fail("other_phase_active", "complete or roll back the active phase first");
 /// Nothing is left to do in this phase.
@@ -41,6 +51,10 @@ pub const ALL: &[ReasonSpec] = &[
     EARLIER,
     NOT_BEGUN,
     NOT_SWITCHED,
+    STEPS_LEFT,
+    IN_FLIGHT,
+    GOING_BACK,
+    BEFORE_THE_STEP,
     OTHER_ACTIVE,
     NOTHING_LEFT,
     ALREADY_COMPLETE,

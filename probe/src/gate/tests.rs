@@ -6,7 +6,7 @@ use checks::{MAX_PARTS, Outcome, PartId, ReasonSpec, Step};
 use super::*;
 use crate::apply::apply;
 use crate::decide::decide;
-use crate::event::{Command, Control, Event, Input, Run, Wish};
+use crate::event::{Command, Control, Event, Input, Run, Terms, Wish};
 use crate::plan::{GatePlan, NaturePlan, PhasePlan, SealAt};
 
 const OWN: ReasonSpec = ReasonSpec::fail("broken", "mend it");
@@ -25,6 +25,7 @@ fn probe(name: &str) -> ProbePlan {
         nature: NaturePlan::Continuous,
         gate: true,
         preflight: false,
+        before_ponr: false,
         until: None,
         fail_after: 2,
         recover_after: 1,
@@ -43,7 +44,7 @@ fn proof(name: &str, seal_at: SealAt) -> ProbePlan {
 
 fn phase(name: &str, soak: u64, probes: Vec<ProbePlan>) -> PhasePlan {
     let gate = GatePlan { soak: s(soak), min_samples: 1, unknown_budget: s(0), max_wait: None };
-    PhasePlan { name: name.into(), gate, probes }
+    PhasePlan { name: name.into(), gate, probes, steps: Vec::new(), four_eyes: false }
 }
 
 /// A ledger with its clock.
@@ -85,7 +86,7 @@ impl World {
     }
 
     fn say(&mut self, wish: Wish) -> bool {
-        self.take(&Input::Command(Command { by: "tester".into(), wish })).is_some()
+        self.take(&Input::Command(Command { by: "tester".into(), wish, terms: Terms::default() })).is_some()
     }
 
     fn switch(&mut self, phase: &str) {

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::*;
-use crate::event::{RefusalKind, Wish};
+use crate::event::{RefusalKind, Terms, Wish};
 use crate::gate::Verdict;
 use crate::metrics::Metrics;
 use crate::store::MemoryStore;
@@ -41,7 +41,7 @@ fn bench_after(past: impl FnOnce(&mut Writer, &MemoryStore)) -> Bench {
 
 impl Bench {
     async fn wish(&self, wish: Wish) -> Result<Vec<Event>, CommandError> {
-        self.ledger.command(Command { by: "test".into(), wish }).await
+        self.ledger.command(Command { by: "test".into(), wish, terms: Terms::default() }).await
     }
 
     async fn run(&self, outcome: Outcome) -> bool {

@@ -160,11 +160,11 @@ impl Writer {
     fn transact(&mut self, input: &Input) -> Result<Vec<Event>, CommandError> {
         let now = self.clock.now();
         let events = decide(&self.state, input, now).map_err(CommandError::Refused)?;
-        if !events.is_empty() {
+        if events.iter().any(Event::is_chained) {
             self.flush().and_then(|()| self.append(&events)).map_err(|error| self.failed(&error))?;
-            for event in &events {
-                self.apply_one(event);
-            }
+        }
+        for event in &events {
+            self.apply_one(event);
         }
         self.epoch();
         Ok(events)

@@ -210,10 +210,18 @@ impl<'a> Board<'a> {
         sheet.gauge("phase_state_since_timestamp_seconds", "When a phase was begun or completed; 0 while it waits", since)?;
         let switched = phases.iter().map(|(phase, record)| (of(phase), at(record.switched.as_ref().map(|stamp| stamp.at))));
         sheet.gauge("phase_switched_timestamp_seconds", "When a phase switched to the new side; 0 if it has not", switched)?;
+        let crossed = phases.iter().map(|(phase, record)| (of(phase), u32::from(record.ponr.is_some())));
+        sheet.gauge("phase_ponr_crossed", "1 once nothing leads a phase back", crossed)?;
         let regressed = phases.iter().map(|(phase, record)| (of(phase), record.regressed.len()));
         sheet.gauge("phase_regressed", "Probes of a complete phase whose regression is latched", regressed)?;
         let regressions = phases.iter().map(|(phase, record)| (of(phase), record.regressions));
-        sheet.counter("regressions", "Regressions that were ever latched", regressions)
+        sheet.counter("regressions", "Regressions that were ever latched", regressions)?;
+        let lock = self.state.durable.lock.as_ref();
+        let live = lock.filter(|_| self.state.locked(self.scrape.reading.now.t).is_some());
+        let held = u32::from(live.is_some());
+        sheet.single("lock_held", "1 while somebody may run steps and keeps others out", &held)?;
+        let acquired = at(live.map(|lock| lock.stamp.at));
+        sheet.single("lock_acquired_timestamp_seconds", "When that lock was taken; 0 while there is none", &acquired)
     }
 }
 

@@ -29,6 +29,7 @@ fn probe(name: &str, nature: NaturePlan) -> ProbePlan {
         nature,
         gate: true,
         preflight: false,
+        before_ponr: false,
         until: None,
         fail_after: 1,
         recover_after: 1,
@@ -43,7 +44,13 @@ fn probe(name: &str, nature: NaturePlan) -> ProbePlan {
 
 fn phase(name: &str) -> PhasePlan {
     let gate = GatePlan { soak: s(0), min_samples: 1, unknown_budget: s(0), max_wait: None };
-    PhasePlan { name: name.into(), gate, probes: vec![probe(&format!("{name}-look"), NaturePlan::Continuous)] }
+    PhasePlan {
+        name: name.into(),
+        gate,
+        probes: vec![probe(&format!("{name}-look"), NaturePlan::Continuous)],
+        steps: Vec::new(),
+        four_eyes: false,
+    }
 }
 
 fn document(names: &[&str]) -> Plan {
@@ -65,7 +72,7 @@ fn take(state: &mut State, input: &Input, at: Now) -> Result<Vec<Event>, Refusal
 }
 
 fn say(state: &mut State, wish: Wish) -> Result<Vec<Event>, Refusal> {
-    take(state, &Input::Command(Command { by: "tester".into(), wish }), now(10))
+    take(state, &Input::Command(Command { by: "tester".into(), wish, terms: Terms::default() }), now(10))
 }
 
 fn refused(state: &mut State, wish: Wish) -> RefusalKind {

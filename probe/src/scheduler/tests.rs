@@ -107,6 +107,8 @@ async fn bench(fakes: Vec<Part>) -> Bench {
         plan,
         targets: Arc::new(BTreeMap::new()),
         probes,
+        steps: BTreeMap::new(),
+        breaks: BTreeMap::new(),
         source: crate::config::Source { file: "test".into(), digest: String::new() },
         warnings: Vec::new(),
     };
@@ -125,7 +127,7 @@ async fn bench(fakes: Vec<Part>) -> Bench {
         drop(configs);
     });
     for wish in [crate::event::Wish::Begin("one".into()), crate::event::Wish::Switch("one".into())] {
-        ledger.command(crate::event::Command { by: "test".into(), wish }).await.unwrap();
+        ledger.command(crate::event::Command { by: "test".into(), wish, terms: crate::event::Terms::default() }).await.unwrap();
     }
     Bench { ledger, stop, tracker }
 }

@@ -26,6 +26,7 @@ fn plan(nature: NaturePlan) -> ProbePlan {
         nature,
         gate: true,
         preflight: false,
+        before_ponr: false,
         until: None,
         fail_after: 2,
         recover_after: 2,
@@ -40,7 +41,7 @@ fn plan(nature: NaturePlan) -> ProbePlan {
 
 fn ledger(nature: NaturePlan) -> State {
     let gate = GatePlan { soak: s(60), min_samples: 1, unknown_budget: s(0), max_wait: None };
-    let phase = PhasePlan { name: "a".into(), gate, probes: vec![plan(nature)] };
+    let phase = PhasePlan { name: "a".into(), gate, probes: vec![plan(nature)], steps: Vec::new(), four_eyes: false };
     let plan = Plan::new("m", "h", vec![phase]);
     let mut state = State::default();
     take(&mut state, &Input::Configure(Arc::new(plan)), now(0));

@@ -36,6 +36,7 @@ fn probe(name: &str, nature: NaturePlan) -> ProbePlan {
         nature,
         gate: true,
         preflight: false,
+        before_ponr: false,
         until: None,
         fail_after: 2,
         recover_after: 2,
@@ -52,7 +53,7 @@ fn plan() -> Arc<Plan> {
     let proof = NaturePlan::Proof { valid_for: Duration::from_hours(1), seal_at: SealAt::Switch };
     let gate = GatePlan { soak: Duration::from_mins(1), min_samples: 3, unknown_budget: Duration::ZERO, max_wait: None };
     let probes = vec![probe("ready", NaturePlan::Continuous), probe("history", proof)];
-    let phases = vec![PhasePlan { name: "loki".into(), gate, probes }];
+    let phases = vec![PhasePlan { name: "loki".into(), gate, probes, steps: Vec::new(), four_eyes: false }];
     Arc::new(Plan::new("homelab", "c0ffee", phases))
 }
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use checks::{Evidence, Outcome, PartId, Progress, ReasonSpec, Step};
 use chrono::{DateTime, Utc};
-use probe::event::{Command, Control, Input, Run, Wish};
+use probe::event::{Command, Control, Input, Run, StepEnd, Terms, Way, Wish};
 use probe::now::{Millis, Now};
-use probe::plan::{GatePlan, NaturePlan, PhasePlan, Plan, ProbePlan, SealAt};
+use probe::plan::{GatePlan, NaturePlan, PhasePlan, Plan, ProbePlan, SealAt, StepKind, StepPlan};
 
 /// A document. All times are milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +25,29 @@ pub(crate) struct PhaseDoc {
     pub(crate) min_samples: u32,
     pub(crate) max_wait: Option<u64>,
     pub(crate) probes: Vec<ProbeDoc>,
+    pub(crate) steps: Vec<StepDoc>,
+    pub(crate) four_eyes: bool,
+}
+
+/// A step of a [`PhaseDoc`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StepDoc {
+    pub(crate) id: u8,
+    pub(crate) switch: bool,
+    pub(crate) ponr: bool,
+    pub(crate) undo: bool,
+    pub(crate) verify: Vec<u8>,
+    pub(crate) gate: Option<u8>,
+    pub(crate) disturbs: Vec<u8>,
+    pub(crate) timeout: u64,
+}
+
+/// What seals a proof.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Seal {
+    Switch,
+    Ponr,
+    Complete,
 }
 
 /// A probe of a [`Doc`]. `rev` stands for its hash.
@@ -32,10 +55,11 @@ pub(crate) struct PhaseDoc {
 pub(crate) struct ProbeDoc {
     pub(crate) id: u8,
     pub(crate) rev: u32,
-    /// `validFor`, and whether it is sealed by the switch (otherwise by `complete`).
-    pub(crate) proof: Option<(u64, bool)>,
+    /// `validFor`, and what seals it.
+    pub(crate) proof: Option<(u64, Seal)>,
     pub(crate) gate: bool,
     pub(crate) preflight: bool,
+    pub(crate) before_ponr: bool,
     pub(crate) until: Option<u8>,
     pub(crate) fail_after: u32,
     pub(crate) recover_after: u32,
@@ -89,6 +113,26 @@ pub(crate) enum Act {
     Revoke(u8),
     Record(u8, u8),
     Forget(u8, u8),
+    /// For so many milliseconds.
+    Lock {
+        phase: u8,
+        ttl: u64,
+        own: Option<Token>,
+    },
+    Renew(Token),
+    Release(Token),
+    ForceRelease(Token),
+    StartStep {
+        phase: u8,
+        step: u8,
+        way: Way,
+        checked: bool,
+    },
+    StepWorked(u8, u8),
+    EndStep(u8, u8, StepEnd),
+    Approve(u8, Hash),
+    /// Somebody looks at the plan of a phase, and may come back to it later.
+    Read(u8),
     Store(bool),
     /// Soft is saved.
     Checkpoint,
@@ -99,6 +143,35 @@ pub(crate) enum Act {
     },
 }
 
+/// A lock, counted back from the last that was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Token {
+    Newest,
+    Before,
+    Never,
+}
+
+/// The hash of a phase's plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hash {
+    /// As it is now.
+    Present,
+    /// As it was when somebody read it last.
+    Read,
+    Never,
+}
+
+/// Who says it, and what it depends on. What is not a command has none of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Said {
+    pub(crate) by: u8,
+    pub(crate) lock: Option<Token>,
+    pub(crate) plan: Option<Hash>,
+    /// Whether the document is the one in force, or another.
+    pub(crate) document: Option<bool>,
+    pub(crate) confirm: Option<u8>,
+}
+
 /// An [`Act`] and how far both clocks move before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Tick {
@@ -106,6 +179,30 @@ pub(crate) struct Tick {
     /// The wall clock is set by this much.
     pub(crate) jump: i64,
     pub(crate) act: Act,
+    pub(crate) said: Said,
+}
+
+impl Tick {
+    /// Something that depends on nothing.
+    pub(crate) fn new(after: u64, act: Act) -> Self {
+        Self { after, jump: 0, act, said: Said::default() }
+    }
+}
+
+/// What the numbers of a history stand for at this moment.
+#[derive(Debug)]
+pub(crate) struct Known<'a> {
+    pub(crate) plans: &'a [Arc<Plan>],
+    pub(crate) t: u64,
+    pub(crate) utc: i64,
+    /// The one that a Run or control carries.
+    pub(crate) generation: u64,
+    /// The core's ids by ordinal.
+    pub(crate) overrides: &'a [u64],
+    pub(crate) locks: &'a [u64],
+    pub(crate) terms: Terms,
+    /// The hash that an approval carries.
+    pub(crate) approved: String,
 }
 
 /// A whole history.
@@ -148,6 +245,16 @@ pub(crate) fn probe_name(id: u8) -> Arc<str> {
     Arc::clone(&NAMES[usize::from(id)])
 }
 
+pub(crate) fn step_name(id: u8) -> Arc<str> {
+    static NAMES: LazyLock<Vec<Arc<str>>> = LazyLock::new(|| names("step"));
+    Arc::clone(&NAMES[usize::from(id)])
+}
+
+/// The one who says something.
+pub(crate) fn person(id: u8) -> String {
+    format!("person{id}")
+}
+
 pub(crate) fn part_name(id: u8) -> PartId {
     if id == WHOLE { PartId::new(PartId::WHOLE) } else { PartId::new(format!("n{id}")) }
 }
@@ -170,12 +277,17 @@ impl ProbeDoc {
             name: probe_name(self.id),
             check: "scripted".into(),
             hash: format!("rev{}", self.rev),
-            nature: self.proof.map_or(NaturePlan::Continuous, |(valid_for, at_switch)| NaturePlan::Proof {
+            nature: self.proof.map_or(NaturePlan::Continuous, |(valid_for, seal)| NaturePlan::Proof {
                 valid_for: Duration::from_millis(valid_for),
-                seal_at: if at_switch { SealAt::Switch } else { SealAt::Complete },
+                seal_at: match seal {
+                    Seal::Switch => SealAt::Switch,
+                    Seal::Ponr => SealAt::Ponr,
+                    Seal::Complete => SealAt::Complete,
+                },
             }),
             gate: self.gate,
             preflight: self.preflight,
+            before_ponr: self.before_ponr,
             until: self.until.map(phase_name),
             fail_after: self.fail_after,
             recover_after: self.recover_after,
@@ -185,6 +297,40 @@ impl ProbeDoc {
             control_every: Duration::from_millis(self.control_every),
             control_reason: OWN.name.into(),
             waivable: self.waivable,
+        }
+    }
+}
+
+impl StepDoc {
+    fn plan(&self) -> StepPlan {
+        StepPlan {
+            name: step_name(self.id),
+            kind: StepKind::Command,
+            switch: self.switch,
+            ponr: self.ponr,
+            undo: self.undo,
+            check: true,
+            verify: self.verify.iter().copied().map(probe_name).collect(),
+            gate: self.gate.map(phase_name),
+            disturbs: self.disturbs.iter().copied().map(probe_name).collect(),
+            timeout: Duration::from_millis(self.timeout),
+        }
+    }
+}
+
+impl PhaseDoc {
+    pub(crate) fn step(&self, id: u8) -> Option<&StepDoc> {
+        self.steps.iter().find(|step| step.id == id)
+    }
+}
+
+impl Token {
+    /// The lock it means, of all that were ever taken.
+    pub(crate) fn of<T: Copy>(self, locks: &[T]) -> Option<T> {
+        match self {
+            Self::Newest => locks.last().copied(),
+            Self::Before => locks.iter().rev().nth(1).copied(),
+            Self::Never => None,
         }
     }
 }
@@ -201,6 +347,8 @@ impl Doc {
                 max_wait: phase.max_wait.map(Duration::from_millis),
             },
             probes: phase.probes.iter().map(ProbeDoc::plan).collect(),
+            steps: phase.steps.iter().map(StepDoc::plan).collect(),
+            four_eyes: phase.four_eyes,
         });
         Arc::new(Plan::new("model", format!("doc{index}"), phases.collect()))
     }
@@ -220,13 +368,13 @@ impl Doc {
 }
 
 impl Act {
-    /// The core's form. `generation` is the one a Run or control carries; `overrides` the core's ids by ordinal.
-    pub(crate) fn input(&self, plans: &[Arc<Plan>], t: u64, utc: i64, generation: u64, overrides: &[u64]) -> Option<Input> {
+    /// The core's form. None: it does not go through the front door.
+    pub(crate) fn input(&self, by: u8, known: &Known<'_>) -> Option<Input> {
+        let (t, utc, generation) = (known.t, known.utc, known.generation);
         let now = moment(t, utc);
         let began = |ago: u64| moment(t.saturating_sub(ago), utc - i64::try_from(ago).unwrap());
-        let wish = |wish| Some(Input::Command(Command { by: "tester".into(), wish }));
         match self {
-            Self::Configure(index) => Some(Input::Configure(Arc::clone(&plans[*index]))),
+            Self::Configure(index) => Some(Input::Configure(Arc::clone(&known.plans[*index]))),
             Self::Run { probe, began: ago, parts, target, .. } => Some(Input::Run(Run {
                 probe: probe_name(*probe),
                 generation,
@@ -250,20 +398,52 @@ impl Act {
                 outcome: look.outcome(utc),
             })),
             Self::Epoch => Some(Input::Epoch),
-            Self::Begin(phase) => wish(Wish::Begin(phase_name(*phase))),
-            Self::Switch(phase) => wish(Wish::Switch(phase_name(*phase))),
-            Self::Complete(phase) => wish(Wish::Complete(phase_name(*phase))),
-            Self::Rollback(phase) => wish(Wish::Rollback(phase_name(*phase), "because".into())),
-            Self::Adopt(phase) => wish(Wish::Adopt(phase_name(*phase), "because".into())),
-            Self::Acknowledge(phase) => wish(Wish::Acknowledge(phase_name(*phase), "because".into())),
-            Self::Override(probe, span) => {
-                wish(Wish::Override(probe_name(*probe), "because".into(), Duration::from_millis(*span)))
-            }
-            Self::Revoke(ordinal) => wish(Wish::Revoke(overrides.get(usize::from(*ordinal)).copied().unwrap_or(9_999))),
-            Self::Record(name, value) => wish(Wish::Record(format!("fact{name}"), serde_json::json!(value))),
-            Self::Forget(probe, part) => wish(Wish::Forget(probe_name(*probe), part_name(*part))),
             Self::Store(ok) => Some(Input::Store(if *ok { Ok(()) } else { Err("disk full".into()) })),
-            Self::Checkpoint | Self::Restart { .. } => None,
+            _ => Some(Input::Command(Command { by: person(by), wish: self.wish(known)?, terms: known.terms.clone() })),
+        }
+    }
+
+    /// What a command wishes; none: it is not a command.
+    fn wish(&self, known: &Known<'_>) -> Option<Wish> {
+        let why = || "because".to_owned();
+        let lock = |token: &Token| token.of(known.locks).unwrap_or(9_999);
+        Some(match self {
+            Self::Begin(phase) => Wish::Begin(phase_name(*phase)),
+            Self::Switch(phase) => Wish::Switch(phase_name(*phase)),
+            Self::Complete(phase) => Wish::Complete(phase_name(*phase)),
+            Self::Rollback(phase) => Wish::Rollback(phase_name(*phase), why()),
+            Self::Adopt(phase) => Wish::Adopt(phase_name(*phase), why()),
+            Self::Acknowledge(phase) => Wish::Acknowledge(phase_name(*phase), why()),
+            Self::Override(probe, span) => Wish::Override(probe_name(*probe), why(), Duration::from_millis(*span)),
+            Self::Revoke(ordinal) => Wish::Revoke(known.overrides.get(usize::from(*ordinal)).copied().unwrap_or(9_999)),
+            Self::Record(name, value) => Wish::Record(format!("fact{name}"), serde_json::json!(value)),
+            Self::Forget(probe, part) => Wish::Forget(probe_name(*probe), part_name(*part)),
+            Self::Lock { phase, ttl, own } => Wish::Lock {
+                phase: phase_name(*phase),
+                place: "host, process".into(),
+                ttl: Duration::from_millis(*ttl),
+                own: own.as_ref().map(lock),
+            },
+            Self::Renew(token) => Wish::Renew(lock(token)),
+            Self::Release(token) => Wish::Release(lock(token)),
+            Self::ForceRelease(token) => Wish::ForceRelease(lock(token), why()),
+            Self::StartStep { phase, step, way, checked } => {
+                Wish::StartStep { phase: phase_name(*phase), step: step_name(*step), way: *way, checked: *checked }
+            }
+            Self::StepWorked(phase, step) => Wish::StepWorked(phase_name(*phase), step_name(*step)),
+            Self::EndStep(phase, step, end) => {
+                Wish::EndStep { phase: phase_name(*phase), step: step_name(*step), end: *end, note: why() }
+            }
+            Self::Approve(phase, _) => Wish::Approve(phase_name(*phase), known.approved.clone()),
+            _ => return None,
+        })
+    }
+
+    /// The phase it is about, if it depends on that phase's plan.
+    pub(crate) const fn plans(&self) -> Option<u8> {
+        match self {
+            Self::Begin(phase) | Self::Approve(phase, _) | Self::Read(phase) => Some(*phase),
+            _ => None,
         }
     }
 }

@@ -1,20 +1,22 @@
 //! Lets the core live through a history, and compares it with the oracle after each thing that happens.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use probe::apply::apply;
 use probe::decide::decide;
-use probe::event::{Event, Input};
+use probe::event::{Event, Input, Refusal, Terms};
 use probe::gate::{Evaluation, evaluate};
 use probe::now::{Millis, Now};
 use probe::plan::{GatePlan, Plan};
 use probe::soak::Soak;
 use probe::state::{Durable, Soft, State};
+use probe::steps::plan_hash;
 
-use super::case::{Act, Case, Doc, Tick, moment, phase_name, probe_name};
+use super::case::{Act, Case, Doc, Hash, Known, Tick, moment, phase_name, probe_name, step_name};
 use super::generate::START;
 use super::invariants::Watch;
-use super::oracle::Oracle;
+use super::oracle::{Oracle, PlanSeen};
 
 /// The core with what the ledger would keep around it.
 #[derive(Debug)]
@@ -26,6 +28,11 @@ pub(crate) struct Core {
     plans: Vec<Arc<Plan>>,
     saved: (Durable, Soft, usize),
     overrides: Vec<u64>,
+    pub(crate) locks: Vec<u64>,
+    /// The hash of a phase's plan as somebody read it last.
+    read: BTreeMap<u8, Option<String>>,
+    /// Why the last thing was refused, if it was.
+    pub(crate) refusal: Option<Refusal>,
 }
 
 impl Core {
@@ -38,6 +45,9 @@ impl Core {
             plans: docs.iter().enumerate().map(|(index, doc)| doc.plan(index)).collect(),
             saved: (Durable::default(), Soft::default(), 0),
             overrides: Vec::new(),
+            locks: Vec::new(),
+            read: BTreeMap::new(),
+            refusal: None,
         }
     }
 
@@ -58,6 +68,10 @@ impl Core {
                 self.restart(*crash);
                 return if *boot { self.take(&Input::AnotherBoot) } else { Some(vec![]) };
             }
+            Act::Read(phase) => {
+                self.read.insert(*phase, plan_hash(&self.state, &phase_name(*phase)));
+                return Some(vec![]);
+            }
             _ => {}
         }
         let generation = match &tick.act {
@@ -67,16 +81,58 @@ impl Core {
             }
             _ => 0,
         };
-        let input = tick.act.input(&self.plans, self.t, self.utc, generation, &self.overrides).unwrap();
+        let known = Known {
+            plans: &self.plans,
+            t: self.t,
+            utc: self.utc,
+            generation,
+            overrides: &self.overrides,
+            locks: &self.locks,
+            terms: self.terms(tick),
+            approved: if let Act::Approve(phase, hash) = tick.act { self.hash(phase, hash) } else { String::new() },
+        };
+        let input = tick.act.input(tick.said.by, &known).unwrap();
         self.take(&input)
     }
 
+    fn hash(&self, phase: u8, hash: Hash) -> String {
+        let hash = match hash {
+            Hash::Present => plan_hash(&self.state, &phase_name(phase)),
+            Hash::Read => self.read.get(&phase).cloned().flatten(),
+            Hash::Never => None,
+        };
+        hash.unwrap_or_else(|| "none".into())
+    }
+
+    fn terms(&self, tick: &Tick) -> Terms {
+        let said = tick.said;
+        let document = |present| match &self.state.durable.plan {
+            Some(plan) if present => plan.hash.clone(),
+            _ => "another".into(),
+        };
+        Terms {
+            lock: said.lock.map(|token| token.of(&self.locks).unwrap_or(9_999)),
+            plan: said.plan.map(|hash| tick.act.plans().map_or_else(|| "none".into(), |phase| self.hash(phase, hash))),
+            document: said.document.map(document),
+            confirm: said.confirm.map(|phase| phase_name(phase).to_string()),
+        }
+    }
+
     fn take(&mut self, input: &Input) -> Option<Vec<Event>> {
-        let events = decide(&self.state, input, self.now()).ok()?;
+        let events = match decide(&self.state, input, self.now()) {
+            Ok(events) => events,
+            Err(refusal) => {
+                self.refusal = Some(refusal);
+                return None;
+            }
+        };
+        self.refusal = None;
         for event in &events {
             apply(&mut self.state, event);
-            if let Event::OverrideCreated { id, .. } = event {
-                self.overrides.push(*id);
+            match event {
+                Event::OverrideCreated { id, .. } => self.overrides.push(*id),
+                Event::LockTaken { lock } => self.locks.push(lock.id),
+                _ => {}
             }
             if event.is_chained() {
                 self.chain.push(event.clone());
@@ -117,6 +173,30 @@ pub(crate) struct Counts {
     pub(crate) open: u64,
     pub(crate) completed: u64,
     pub(crate) latched: u64,
+    pub(crate) locks: u64,
+    pub(crate) steps: u64,
+    pub(crate) undone: u64,
+    pub(crate) broken: u64,
+    pub(crate) ponrs: u64,
+    pub(crate) whole: u64,
+    pub(crate) excused: u64,
+}
+
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.inputs += other.inputs;
+        self.accepted += other.accepted;
+        self.open += other.open;
+        self.completed += other.completed;
+        self.latched += other.latched;
+        self.locks += other.locks;
+        self.steps += other.steps;
+        self.undone += other.undone;
+        self.broken += other.broken;
+        self.ponrs += other.ponrs;
+        self.whole += other.whole;
+        self.excused += other.excused;
+    }
 }
 
 /// Core and oracle side by side.
@@ -126,6 +206,7 @@ pub(crate) struct Pair<'a> {
     oracle: Oracle<'a>,
     watch: Watch,
     starts: Vec<(u8, usize, u64)>,
+    plans: BTreeMap<u8, (Option<PlanSeen>, Option<String>)>,
     pub(crate) counts: Counts,
 }
 
@@ -133,18 +214,18 @@ impl<'a> Pair<'a> {
     pub(crate) fn new(docs: &'a [Doc]) -> Self {
         let core = Core::new(docs);
         let oracle = Oracle::new(docs, core.t, core.utc);
-        Self { core, oracle, watch: Watch::default(), starts: Vec::new(), counts: Counts::default() }
+        Self { core, oracle, watch: Watch::default(), starts: Vec::new(), plans: BTreeMap::new(), counts: Counts::default() }
     }
 
     /// One thing happens to both. The first difference, in words.
     pub(crate) fn happen(&mut self, tick: &Tick) -> Result<(), String> {
         let before = Watch::before(&self.core, tick);
         let events = self.core.happen(tick);
-        let ok = self.oracle.happen(self.core.t, self.core.utc, &tick.act);
+        let ok = self.oracle.happen(self.core.t, self.core.utc, tick);
         self.counts.inputs += 1;
         self.counts.accepted += u64::from(ok);
         if ok != events.is_some() {
-            return Err(format!("{:?}: oracle accepts: {ok}, core: {}", tick.act, events.is_some()));
+            return Err(format!("{tick:?}: oracle accepts: {ok}, core: {:?}", self.core.refusal));
         }
         let evaluation = evaluate(&self.core.state, self.core.now());
         self.compare(tick, &evaluation)?;
@@ -186,6 +267,8 @@ impl<'a> Pair<'a> {
             }
         }
         self.compare_soaks()?;
+        self.compare_runs()?;
+        self.compare_plans()?;
         self.compare_starts(tick)
     }
 
@@ -205,6 +288,57 @@ impl<'a> Pair<'a> {
                 return Err(format!("soak of p{}: oracle {served:?}, core {green} of {soak:?}", probe.id));
             }
         }
+        Ok(())
+    }
+
+    /// Where each phase stands, its steps, and the lock.
+    fn compare_runs(&self) -> Result<(), String> {
+        let Some(doc) = self.oracle.doc() else { return Ok(()) };
+        for phase in &doc.phases {
+            let (stands, record) = (self.oracle.phase(phase.id), self.core.state.phase(&phase_name(phase.id)));
+            let own = (stands.begun, stands.switching, stands.switched, stands.ponr, stands.complete, stands.adopted);
+            let has = (
+                record.begun.is_some(),
+                record.is_switching(),
+                record.switched.is_some(),
+                record.ponr.is_some(),
+                record.complete.is_some(),
+                record.adopted.is_some(),
+            );
+            if own != has {
+                return Err(format!("phase{}: oracle {stands:?}, core {record:?}", phase.id));
+            }
+            let steps = self.oracle.steps(phase.id);
+            let same = steps.iter().all(|(id, step)| {
+                let record = record.steps.get(&step_name(*id));
+                record.is_some_and(|record| record.state == step.state && record.attempts == step.attempts)
+            });
+            if !same || steps.len() != record.steps.len() {
+                return Err(format!("steps of phase{}: oracle {steps:?}, core {:?}", phase.id, record.steps));
+            }
+        }
+        let lock = self.core.state.durable.lock.as_ref();
+        let ordinal = lock.and_then(|lock| self.core.locks.iter().position(|id| *id == lock.id));
+        let keeps = self.core.state.locked(Millis(self.core.t)).is_some();
+        let held = self.oracle.lock();
+        if (held.map(|held| held.ordinal), held.is_some_and(|held| self.oracle.live(held))) != (ordinal, keeps) {
+            return Err(format!("lock: oracle {held:?}, core {lock:?}, keeps others out: {keeps}"));
+        }
+        Ok(())
+    }
+
+    /// The hash of a plan changes exactly when the oracle sees something of what it covers change.
+    fn compare_plans(&mut self) -> Result<(), String> {
+        let Some(doc) = self.oracle.doc() else { return Ok(()) };
+        // One phase at a time is enough: what is covered is the same for all.
+        let Some(phase) = doc.phases.get(self.oracle.log.len() % doc.phases.len().max(1)) else { return Ok(()) };
+        let (seen, hash) = (self.oracle.plan(phase.id), plan_hash(&self.core.state, &phase_name(phase.id)));
+        if let Some((old, was)) = self.plans.get(&phase.id)
+            && (*old == seen) != (*was == hash)
+        {
+            return Err(format!("plan of phase{}: oracle {old:?} -> {seen:?}, core {was:?} -> {hash:?}", phase.id));
+        }
+        self.plans.insert(phase.id, (seen, hash));
         Ok(())
     }
 

@@ -1,10 +1,16 @@
 //! Random histories, realistic and adversarial: mostly a migration that goes well, with everything going wrong now and then.
 
+mod documents;
+mod operator;
+
 use std::collections::VecDeque;
 
-use probe::state::{PhaseState, State};
+use probe::event::{StepEnd, Way};
+use probe::state::State;
 
-use super::case::{Act, Doc, Look, PhaseDoc, ProbeDoc, Tick, WHOLE, phase_name};
+use documents::{document, mutate};
+
+use super::case::{Act, Doc, Hash, Look, ProbeDoc, Said, Tick, Token, WHOLE};
 use super::rng::Rng;
 
 /// Where every history starts on the ledger's timeline.
@@ -22,6 +28,10 @@ pub(crate) struct Generator {
     trouble: u64,
     /// How often, in a hundred, something wild happens between rounds.
     wild: u64,
+    /// How often, in a hundred, a step does not go as it should.
+    mess: u64,
+    /// How often, in a hundred, an operator does something between two rounds.
+    eager: u64,
 }
 
 impl Generator {
@@ -39,8 +49,9 @@ impl Generator {
             docs.push(doc);
         }
         let (trouble, wild) = (rng.pick(&[0, 1, 3, 10, 30]), rng.pick(&[2, 10, 25, 60]));
-        let queue = VecDeque::from([Tick { after: 0, jump: 0, act: Act::Configure(0) }]);
-        Self { rng, docs, queue, current: 0, trouble, wild }
+        let queue = VecDeque::from([Tick::new(0, Act::Configure(0))]);
+        let (mess, eager) = (rng.pick(&[0, 5, 15, 40]), rng.pick(&[25, 40, 70]));
+        Self { rng, docs, queue, current: 0, trouble, wild, mess, eager }
     }
 
     /// The next thing to happen.
@@ -54,7 +65,7 @@ impl Generator {
             }
             if self.rng.percent(self.wild) {
                 self.wild();
-            } else if self.rng.percent(25) {
+            } else if self.rng.percent(self.eager) {
                 self.advance(state);
             } else {
                 self.round();
@@ -63,9 +74,13 @@ impl Generator {
     }
 
     fn push(&mut self, after: u64, act: Act) {
+        self.push_with(after, act, Said::default());
+    }
+
+    fn push_with(&mut self, after: u64, act: Act, said: Said) {
         let jump = if self.rng.percent(1) { self.rng.pick(&[-3_600_000, -5_000, 5_000, 3_600_000]) } else { 0 };
         // Nothing happens twice in one millisecond: which came first would be a matter of taste.
-        self.queue.push_back(Tick { after: after.max(1), jump, act });
+        self.queue.push_back(Tick { after: after.max(1), jump, act, said });
     }
 
     fn any_probe(&mut self) -> ProbeDoc {
@@ -77,25 +92,6 @@ impl Generator {
     fn any_phase(&mut self) -> u8 {
         let ids: Vec<u8> = self.docs[self.current].phases.iter().map(|p| p.id).collect();
         self.rng.pick(&ids)
-    }
-
-    /// What an honest operator says next.
-    fn advance(&mut self, state: &State) {
-        let doc = &self.docs[self.current];
-        let stands = |phase: &&PhaseDoc| state.phase(&phase_name(phase.id)).state();
-        if let Some(active) = doc.phases.iter().find(|p| stands(p) == PhaseState::Active) {
-            let act = if state.phase(&phase_name(active.id)).switched.is_none() {
-                Act::Switch(active.id)
-            } else {
-                Act::Complete(active.id)
-            };
-            self.push(100, act);
-        } else if let Some(waiting) = doc.phases.iter().find(|p| stands(p) == PhaseState::Waiting) {
-            let act = if self.rng.percent(10) { Act::Adopt(waiting.id) } else { Act::Begin(waiting.id) };
-            self.push(100, act);
-        } else {
-            self.wild();
-        }
     }
 
     /// All probes look, some controls run, epochs pass.
@@ -141,12 +137,63 @@ impl Generator {
         Act::Run { probe: probe.id, old: self.rng.percent(5), began, parts: (!slice).then_some(parts), target }
     }
 
+    /// With or without manners.
+    fn wildly(&mut self, after: u64, act: Act) {
+        let said = if self.rng.percent(60) { Said::default() } else { self.wild_said() };
+        self.push_with(after, act, said);
+    }
+
+    fn wild_said(&mut self) -> Said {
+        Said {
+            by: u8::from(self.rng.percent(50)),
+            lock: self.rng.pick(&[None, Some(Token::Newest), Some(Token::Newest), Some(Token::Before), Some(Token::Never)]),
+            plan: self.rng.pick(&[None, None, Some(Hash::Present), Some(Hash::Read), Some(Hash::Never)]),
+            document: self.rng.pick(&[None, Some(true), Some(true), Some(true), Some(false)]),
+            confirm: if self.rng.percent(60) { Some(self.any_phase()) } else { None },
+        }
+    }
+
+    fn token(&mut self) -> Token {
+        self.rng.pick(&[Token::Newest, Token::Newest, Token::Newest, Token::Before, Token::Never])
+    }
+
+    /// Anything at all about steps, the lock and plans.
+    fn wild_step(&mut self, phase: u8, after: u64) {
+        let step = u8::try_from(self.rng.below(4)).unwrap();
+        let said = if self.rng.percent(50) { operator::MANNERS } else { self.wild_said() };
+        let said = if self.rng.percent(70) { Said { confirm: Some(phase), ..said } } else { said };
+        let act = match self.rng.below(14) {
+            0 | 1 => {
+                let own = self.rng.pick(&[None, None, Some(Token::Newest), Some(Token::Before)]);
+                Act::Lock { phase, ttl: self.rng.pick(&[999, 1_000, 1_000, 5_000, 60_000, 3_600_000, 3_600_001]), own }
+            }
+            2 => Act::Renew(self.token()),
+            3 => Act::Release(self.token()),
+            4 => Act::ForceRelease(self.token()),
+            5 | 6 => Act::StartStep { phase, step, way: Way::Do, checked: self.rng.percent(50) },
+            7 => Act::StartStep { phase, step, way: Way::Undo, checked: self.rng.percent(50) },
+            8 => Act::StepWorked(phase, step),
+            9 | 10 => {
+                let end = self.rng.pick(&[StepEnd::Done, StepEnd::Done, StepEnd::Failed, StepEnd::Interrupted]);
+                Act::EndStep(phase, step, end)
+            }
+            11 => Act::Read(phase),
+            12 => Act::Approve(phase, self.rng.pick(&[Hash::Present, Hash::Read, Hash::Never])),
+            // The lease runs out.
+            _ => {
+                let gap = self.rng.pick(&[999, 1_000, 1_001, 5_001]);
+                return self.push(gap, Act::Epoch);
+            }
+        };
+        self.push_with(after, act, said);
+    }
+
     /// Anything at all.
     fn wild(&mut self) {
         let after = self.rng.pick(&[0, 1, 20, 400, 1_000, 2_500]);
         let probe = self.any_probe();
         let phase = self.any_phase();
-        match self.rng.below(30) {
+        match self.rng.below(40) {
             0..=7 => {
                 let run = self.wild_run(&probe);
                 for _ in 0..self.rng.between(1, 3) {
@@ -158,15 +205,15 @@ impl Generator {
                 let old = self.rng.percent(10);
                 self.push(after, Act::Control { probe: probe.id, old, began, look });
             }
-            11 => self.push(after, Act::Begin(phase)),
-            12 => self.push(after, Act::Switch(phase)),
-            13 => self.push(after, Act::Complete(phase)),
-            14 => self.push(after, Act::Rollback(phase)),
-            15 => self.push(after, Act::Adopt(phase)),
-            16 => self.push(after, Act::Acknowledge(phase)),
+            11 => self.wildly(after, Act::Begin(phase)),
+            12 => self.wildly(after, Act::Switch(phase)),
+            13 => self.wildly(after, Act::Complete(phase)),
+            14 => self.wildly(after, Act::Rollback(phase)),
+            15 => self.wildly(after, Act::Adopt(phase)),
+            16 => self.wildly(after, Act::Acknowledge(phase)),
             17 | 18 => {
                 let span = self.rng.pick(&[0, 500, 4_000, 30_000]);
-                self.push(after, Act::Override(probe.id, span));
+                self.wildly(after, Act::Override(probe.id, span));
             }
             19 => {
                 let which = u8::try_from(self.rng.below(3)).unwrap();
@@ -201,6 +248,7 @@ impl Generator {
                 let index = usize::try_from(self.rng.below(u64::try_from(self.docs.len()).unwrap())).unwrap();
                 self.push(after, Act::Configure(index));
             }
+            30..=38 => self.wild_step(phase, after),
             _ => {
                 // A short blink: a suspicious look between two epochs, mended before the second.
                 let run = self.wild_run(&probe);
@@ -220,98 +268,4 @@ fn healthy_run(rng: &mut Rng, probe: &ProbeDoc) -> Act {
     let slice = probe.proof.is_some() && rng.percent(20);
     let target = probe.proof.is_some().then_some((probe.id % 2, 0));
     Act::Run { probe: probe.id, old: false, began: rng.below(60), parts: (!slice).then_some(parts), target }
-}
-
-fn new_probe(rng: &mut Rng, id: u8, rev: u32, later: &[u8]) -> ProbeDoc {
-    let proof = rng.percent(25).then(|| (rng.pick(&[6_000, 60_000, 86_400_000]), rng.percent(40)));
-    ProbeDoc {
-        id,
-        rev,
-        proof,
-        gate: rng.percent(90),
-        preflight: rng.percent(15),
-        until: (!later.is_empty() && rng.percent(20)).then(|| rng.pick(later)),
-        fail_after: u32::try_from(rng.between(1, 3)).unwrap(),
-        recover_after: u32::try_from(rng.between(1, 3)).unwrap(),
-        every: 2_000,
-        max_age: rng.pick(&[8_000, 20_000, 600_000]),
-        control_every: rng.pick(&[3_000, 10_000, 600_000]),
-        waivable: rng.percent(85),
-    }
-}
-
-fn new_phase(rng: &mut Rng, id: u8) -> PhaseDoc {
-    PhaseDoc {
-        id,
-        soak: rng.pick(&[0, 2_000, 4_000, 10_000]),
-        budget: rng.pick(&[0, 1_000, 3_000, 20_000]),
-        min_samples: rng.pick(&[0, 1, 3]),
-        max_wait: None,
-        probes: vec![],
-    }
-}
-
-fn document(rng: &mut Rng) -> Doc {
-    let count = u8::try_from(rng.between(2, 3)).unwrap();
-    let mut phases: Vec<PhaseDoc> = (0..count).map(|id| new_phase(rng, id)).collect();
-    let mut id = 0;
-    for at in 0..phases.len() {
-        let later: Vec<u8> = phases.iter().skip(at + 1).map(|p| p.id).collect();
-        for nth in 0..rng.between(1, 2) {
-            let mut probe = new_probe(rng, id, 0, &later);
-            if nth == 0 {
-                (probe.gate, probe.until) = (true, None);
-            }
-            phases[at].probes.push(probe);
-            id += 1;
-        }
-    }
-    Doc { phases }
-}
-
-/// Another document: mostly one that may follow, sometimes one that must be refused.
-fn mutate(rng: &mut Rng, doc: &mut Doc, rev: u32) {
-    let at = usize::try_from(rng.below(u64::try_from(doc.phases.len()).unwrap())).unwrap();
-    let unused = (0..9).find(|id| doc.probe(*id).is_none()).unwrap_or(0);
-    match rng.below(10) {
-        0 | 1 => {
-            if let Some(probe) = doc.phases[at].probes.first_mut() {
-                let waivable = probe.waivable && rng.percent(60);
-                *probe = ProbeDoc { rev, waivable, ..probe.clone() };
-            }
-        }
-        2 => {
-            let probe = new_probe(rng, unused, rev, &[]);
-            doc.phases[at].probes.push(probe);
-        }
-        3 => {
-            doc.phases[at].probes.pop();
-        }
-        4 => doc.phases[at].soak += 1_000,
-        5 => doc.phases[at].min_samples += 1,
-        6 => doc.phases.reverse(),
-        7 => {
-            let id = (0..9).find(|id| doc.position(*id).is_none()).unwrap_or(8);
-            let mut phase = new_phase(rng, id);
-            phase.probes.push(new_probe(rng, unused, rev, &[]));
-            let position = if rng.percent(50) { doc.phases.len() } else { at };
-            doc.phases.insert(position, phase);
-        }
-        8 => {
-            if let (Some(probe), true) = (doc.phases[at].probes.pop(), doc.phases.len() > 1) {
-                let to = (at + 1) % doc.phases.len();
-                doc.phases[to].probes.push(probe);
-            }
-        }
-        _ => {
-            if doc.phases.len() > 1 {
-                doc.phases.remove(at);
-            }
-        }
-    }
-    // A document without any probe has nothing to be random about.
-    if doc.probes().next().is_none() {
-        let probe = new_probe(rng, unused, rev, &[]);
-        doc.phases[0].probes.push(probe);
-    }
 }

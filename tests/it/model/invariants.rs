@@ -1,5 +1,7 @@
 //! What must hold whatever the oracle thinks: nothing here knows how a verdict is made.
 
+mod runs;
+
 use std::collections::BTreeMap;
 
 use probe::event::Event;
@@ -8,6 +10,7 @@ use probe::state::{PhaseState, ProbeState};
 
 use super::case::{Act, Look, Tick, probe_name};
 use super::drive::{Core, Counts};
+use runs::Runs;
 
 /// Keeps an eye on one history.
 #[derive(Debug, Default)]
@@ -18,6 +21,8 @@ pub(crate) struct Watch {
     saved: BTreeMap<String, u64>,
     /// When each phase switched, or was adopted.
     switched: BTreeMap<String, u64>,
+    /// What the runs of steps must keep to.
+    runs: Runs,
     /// The last epoch of this process.
     epoch: Option<u64>,
     /// The last epoch ever.
@@ -30,14 +35,22 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// The gate's verdict before a `complete`.
+    /// The gate's verdict before a `complete`, the guard's before a step.
     pub(crate) fn before(core: &Core, tick: &Tick) -> Option<Verdict> {
-        let Act::Complete(phase) = tick.act else { return None };
+        let phase = match tick.act {
+            Act::Complete(phase) | Act::StartStep { phase, .. } => phase,
+            _ => return None,
+        };
         let mut now = core.now();
         now.t.0 += tick.after;
         now.utc += std::time::Duration::from_millis(tick.after);
         let name = super::case::phase_name(phase);
-        Some(evaluate(&core.state, now).gate(&name).map_or(Verdict::Unknown, |gate| gate.verdict))
+        let evaluation = evaluate(&core.state, now);
+        let view = match tick.act {
+            Act::Complete(_) => evaluation.gate(&name),
+            _ => evaluation.guards.iter().find(|guard| guard.phase == name),
+        };
+        Some(view.map_or(Verdict::Unknown, |view| view.verdict))
     }
 
     pub(crate) fn after(
@@ -49,6 +62,7 @@ impl Watch {
         counts: &mut Counts,
     ) -> Result<(), String> {
         self.note(core, tick, events);
+        self.runs.after(core, tick, events, before, counts)?;
         for event in events {
             match event {
                 Event::PhaseCompleted { phase, .. } => {
@@ -139,7 +153,7 @@ impl Watch {
                 let adopted = core.state.phase(&plan.phases[of].name).adopted.is_some();
                 let waived =
                     probe.waivable && core.state.durable.overrides.values().any(|o| o.probe == probe.name && core.t < o.until.0);
-                let retired = probe.until.as_deref().is_some_and(|until| core.state.phase(until).switched.is_some());
+                let retired = probe.until.as_deref().is_some_and(|until| core.state.phase(until).is_switching());
                 if of > at || !probe.gate || waived || retired || probe.is_proof() && adopted {
                     continue;
                 }

@@ -4,6 +4,7 @@
 mod colour;
 mod phases;
 mod soak;
+mod steps;
 mod verdict;
 
 use std::cell::RefCell;
@@ -12,13 +13,16 @@ use std::collections::BTreeMap;
 use probe::gate::Verdict;
 use probe::state::ProbeState;
 
-use super::case::{Act, Doc, Look, ProbeDoc};
+pub(crate) use steps::PlanSeen;
+
+use super::case::{Act, Doc, Look, ProbeDoc, Said, Seal, Tick};
 
 /// One thing that happened, with what was to be seen at that moment.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
     pub(crate) t: u64,
     pub(crate) act: Act,
+    pub(crate) said: Said,
     /// Accepted.
     pub(crate) ok: bool,
     /// Number of the process.
@@ -41,8 +45,27 @@ pub(crate) struct Entry {
     pub(crate) identities: BTreeMap<u8, u8>,
     /// A Run: proofs, finished or not, that had read another identity.
     pub(crate) voided: Vec<u8>,
-    /// A switch or completion: proofs that were needed for it, and valid.
+    /// A Run: a step in flight had said that it disturbs the probe.
+    pub(crate) excused: bool,
+    /// A switch, start of a step or completion: proofs that were needed for it, and valid.
     pub(crate) seals: Vec<u8>,
+    /// What it does to its phase.
+    pub(crate) turns: Vec<Turn>,
+    /// Somebody reads or approves a plan: what there is to see.
+    pub(crate) plan: Option<PlanSeen>,
+}
+
+/// What a step does to its phase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// The switch step starts.
+    Switching,
+    /// The point of no return is crossed.
+    Ponr,
+    /// The last step is done.
+    Switched,
+    /// The switch step is undone.
+    Back,
 }
 
 /// One probe in one epoch.
@@ -52,8 +75,19 @@ pub(crate) struct Seen {
     pub(crate) colour: ProbeState,
     /// Its red would be a regression of this phase: complete, and the probe required.
     pub(crate) watched: Option<u8>,
-    /// The same process had shown it red in the epoch before, and it has not started afresh since.
+    /// The same process had shown it red in the epoch before, it has not started afresh since, and no excuse has ended: that
+    /// a red begins to count is as good as a new one.
     pub(crate) still: bool,
+    /// A step in flight has said that it disturbs it.
+    pub(crate) excused: bool,
+}
+
+/// Regressions.
+#[derive(Debug, Clone, Default)]
+struct Latches {
+    latched: Vec<(u8, u8)>,
+    ever: Vec<u8>,
+    armed: Vec<u8>,
 }
 
 /// What the oracle says at one moment.
@@ -87,12 +121,14 @@ impl<'a> Oracle<'a> {
     }
 
     /// Lets one thing happen, and says whether it was accepted.
-    pub(crate) fn happen(&mut self, t: u64, utc: i64, act: &Act) -> bool {
+    pub(crate) fn happen(&mut self, t: u64, utc: i64, tick: &Tick) -> bool {
         (self.t, self.utc) = (t, utc);
-        let ok = self.admits(act);
+        let (act, said) = (&tick.act, tick.said);
+        let ok = self.admits(act, said);
         let mut entry = Entry {
             t,
             act: act.clone(),
+            said,
             ok,
             process: self.process,
             lost: false,
@@ -104,19 +140,35 @@ impl<'a> Oracle<'a> {
             ignored: false,
             identities: BTreeMap::new(),
             voided: Vec::new(),
+            excused: false,
             seals: Vec::new(),
+            turns: Vec::new(),
+            plan: None,
         };
         match act {
             Act::Run { probe, parts, target, .. } if ok => {
                 entry.outcome = parts.as_ref().map(|parts| self.worst(*probe, parts));
                 entry.trusted = self.trusted(*probe);
                 entry.voided = self.voids(*probe, *target);
+                entry.excused = self.excused(*probe);
                 entry.ignored = self.sealed(*probe);
                 entry.identities = self.scan(*probe);
                 entry.identities.extend(*target);
             }
             Act::Control { probe, .. } if ok => entry.edge = !self.untrusted(*probe),
-            Act::Switch(phase) | Act::Complete(phase) if ok => entry.seals = self.needs(*phase, matches!(act, Act::Switch(_))),
+            Act::Switch(phase) if ok => entry.seals = self.needs(*phase, |seal| seal == Seal::Switch),
+            Act::Complete(phase) if ok => entry.seals = self.needs(*phase, |_| true),
+            Act::StartStep { phase, step, way, .. } if ok => {
+                entry.turns = self.turns_at_start(*phase, *step, *way);
+                let turns = entry.turns.clone();
+                entry.seals = self.needs(*phase, |seal| match seal {
+                    Seal::Switch => turns.contains(&Turn::Switching),
+                    Seal::Ponr => turns.contains(&Turn::Ponr),
+                    Seal::Complete => false,
+                });
+            }
+            Act::EndStep(phase, step, end) if ok => entry.turns = self.turns_at_end(*phase, *step, *end),
+            Act::Read(phase) | Act::Approve(phase, _) => entry.plan = self.plan(*phase),
             Act::Epoch => entry.seen = self.look(),
             Act::Checkpoint => self.saved = self.log.len(),
             Act::Restart { crash, .. } => {
@@ -130,7 +182,8 @@ impl<'a> Oracle<'a> {
             }
             _ => {}
         }
-        let common = matches!(act, Act::Run { .. } | Act::Control { .. } | Act::Epoch | Act::Checkpoint);
+        let common =
+            matches!(act, Act::Run { .. } | Act::Control { .. } | Act::Epoch | Act::Checkpoint | Act::Read(_) | Act::Renew(_));
         if ok && !common || !entry.voided.is_empty() {
             self.rare.push(self.log.len());
         }
@@ -184,35 +237,46 @@ impl<'a> Oracle<'a> {
                 same_start && e.seen.iter().any(|s| s.probe == id && s.colour == ProbeState::Red)
             })
         };
+        let armed = self.latches().armed;
         doc.probes()
             .map(|(at, probe)| {
                 let phase = doc.phases[at].id;
                 let watched = (self.phase(phase).complete && self.required(doc, at, probe)).then_some(phase);
-                Seen { probe: probe.id, colour: self.colour(probe), watched, still: red(probe.id) }
+                let (colour, excused) = (self.colour(probe), self.excused(probe.id));
+                let counts = !excused && armed.contains(&probe.id);
+                Seen { probe: probe.id, colour, watched, still: red(probe.id) && !counts, excused }
             })
             .collect()
     }
 
-    /// Latched regressions: a watched probe whose last green or red before was green is red.
+    /// Latched regressions: an armed probe that is watched is red, and nothing excuses it. It is armed when its last green or
+    /// red was green; a red that was excused does not count for that.
     pub(crate) fn latched(&self) -> Vec<(u8, u8)> {
-        let mut latched: Vec<(u8, u8)> = Vec::new();
-        let mut last: Vec<(u8, ProbeState)> = Vec::new();
+        let mut latched = self.latches().latched;
+        latched.sort_unstable();
+        latched.dedup();
+        latched
+    }
+
+    /// What is latched, the phase of each that ever was, and what would be latched if it were red.
+    fn latches(&self) -> Latches {
+        let Latches { mut latched, mut ever, mut armed } = Latches::default();
         let mut old: Option<&Doc> = None;
         for entry in self.log.iter().filter(|e| e.ok) {
             match entry.act {
                 Act::Epoch => {
                     for seen in &entry.seen {
-                        let edge = matches!(seen.colour, ProbeState::Green | ProbeState::Red);
-                        let was = last.iter().find(|(probe, _)| *probe == seen.probe).map(|(_, colour)| *colour);
-                        if let Some(phase) = seen.watched
-                            && seen.colour == ProbeState::Red
-                            && was == Some(ProbeState::Green)
-                        {
-                            latched.push((phase, seen.probe));
-                        }
-                        if edge {
-                            last.retain(|(probe, _)| *probe != seen.probe);
-                            last.push((seen.probe, seen.colour));
+                        let was_green = armed.contains(&seen.probe);
+                        match seen.colour {
+                            ProbeState::Green if !was_green => armed.push(seen.probe),
+                            ProbeState::Red if !seen.excused => {
+                                armed.retain(|probe| *probe != seen.probe);
+                                if let (Some(phase), true) = (seen.watched, was_green) {
+                                    latched.push((phase, seen.probe));
+                                    ever.push(phase);
+                                }
+                            }
+                            _ => {}
                         }
                     }
                 }
@@ -220,7 +284,7 @@ impl<'a> Oracle<'a> {
                 Act::Configure(index) => {
                     let doc = &self.docs[index];
                     latched.retain(|(_, probe)| doc.probe(*probe).is_some());
-                    last.retain(|(probe, _)| {
+                    armed.retain(|probe| {
                         let rev = |doc: &Doc| doc.probe(*probe).map(|(_, p)| p.rev);
                         rev(doc).is_some() && old.is_none_or(|old| rev(old) == rev(doc))
                     });
@@ -229,9 +293,7 @@ impl<'a> Oracle<'a> {
                 _ => {}
             }
         }
-        latched.sort_unstable();
-        latched.dedup();
-        latched
+        Latches { latched, ever, armed }
     }
 
     /// Whether the probe counts for gates now, seen from its own phase or a later one.
@@ -243,7 +305,7 @@ impl<'a> Oracle<'a> {
 
     /// Whether the phase it lasts until is switching or adopted.
     pub(crate) fn retired(&self, probe: &ProbeDoc) -> bool {
-        probe.until.is_some_and(|until| self.phase(until).switched)
+        probe.until.is_some_and(|until| self.phase(until).switching)
     }
 
     /// Whether an exception is in force for it.

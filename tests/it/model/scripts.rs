@@ -1,9 +1,15 @@
 //! Scripted histories that random ones seldom find.
 
+mod disturbs;
+mod lock;
+mod plans;
+mod ponr;
+mod steps;
+
 use probe::gate::Verdict;
 use probe::state::ProbeState;
 
-use super::case::{Act, Doc, Look, ProbeDoc};
+use super::case::{Act, Doc, Look, ProbeDoc, Seal};
 use super::script::{Script, phase, probe};
 
 #[test]
@@ -37,7 +43,7 @@ fn a_gate_without_a_budget_can_be_completed_between_two_epochs() {
 
 #[test]
 fn a_proof_that_nobody_needed_is_not_sealed_after_it_has_expired() {
-    let sum = ProbeDoc { proof: Some((6_000, false)), gate: false, ..probe(1) };
+    let sum = ProbeDoc { proof: Some((6_000, Seal::Complete)), gate: false, ..probe(1) };
     let mut script = Script::one(0, vec![probe(0), sum]);
     script.switch(0);
     script.healthy();
@@ -83,7 +89,7 @@ fn a_phase_is_not_rolled_back_from_under_one_that_has_retired_its_probes() {
 
 #[test]
 fn nothing_that_is_true_for_a_time_outlives_a_boot() {
-    let sum = ProbeDoc { proof: Some((600_000, false)), ..probe(2) };
+    let sum = ProbeDoc { proof: Some((600_000, Seal::Complete)), ..probe(2) };
     let mut script = Script::one(2_000, vec![probe(0), probe(1), sum]);
     script.switch(0);
     script.must(Act::Override(1, 600_000));
@@ -100,7 +106,7 @@ fn nothing_that_is_true_for_a_time_outlives_a_boot() {
 
 #[test]
 fn a_sealed_proof_outlives_a_boot() {
-    let sum = ProbeDoc { proof: Some((600_000, false)), ..probe(1) };
+    let sum = ProbeDoc { proof: Some((600_000, Seal::Complete)), ..probe(1) };
     let mut script = Script::one(0, vec![probe(0), sum]);
     script.switch(0);
     script.healthy();

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::case::{Case, Tick};
+use super::case::{Case, Said, Tick};
 use super::drive::run;
 
 /// The shortest history found that still fails, with its words.
@@ -50,16 +50,21 @@ pub(crate) fn print(case: &Case, words: &str) -> String {
         writeln!(text, "document {index}:").unwrap();
         for phase in &doc.phases {
             let numbers = (phase.soak, phase.budget, phase.min_samples);
-            writeln!(text, "  phase {} soak, budget, minSamples {numbers:?}", phase.id).unwrap();
+            let eyes = if phase.four_eyes { ", four eyes" } else { "" };
+            writeln!(text, "  phase {} soak, budget, minSamples {numbers:?}{eyes}", phase.id).unwrap();
             for probe in &phase.probes {
                 writeln!(text, "    {probe:?}").unwrap();
+            }
+            for step in &phase.steps {
+                writeln!(text, "    {step:?}").unwrap();
             }
         }
     }
     let mut t = super::generate::START;
     for (at, tick) in case.ticks.iter().enumerate() {
         t += tick.after;
-        writeln!(text, "  {at:3} at {t} (+{}, clock {:+}): {:?}", tick.after, tick.jump, tick.act).unwrap();
+        let said = if tick.said == Said::default() { String::new() } else { format!(" {:?}", tick.said) };
+        writeln!(text, "  {at:3} at {t} (+{}, clock {:+}): {:?}{said}", tick.after, tick.jump, tick.act).unwrap();
     }
     text
 }

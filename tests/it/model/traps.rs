@@ -188,7 +188,7 @@ fn t10_the_first_evaluation_is_never_open() {
 fn t11_without_rules_nothing_is_allowed() {
     let mut core = super::drive::Core::new(&[]);
     for act in [Act::Begin(0), Act::Switch(0), Act::Complete(0), Act::Adopt(0), Act::Record(0, 0)] {
-        let tick = super::case::Tick { after: 1, jump: 0, act };
+        let tick = super::case::Tick::new(1, act);
         assert!(core.happen(&tick).is_none(), "{tick:?}");
     }
     let evaluation = probe::gate::evaluate(&core.state, core.now());

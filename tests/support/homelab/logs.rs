@@ -70,6 +70,14 @@ impl LogPath {
         tokio::try_join!(self.agent.start_again(), self.alloy.start_again()).map(|_| ())
     }
 
+    /// Phase 1, the way back: Alloy and the agent stop.
+    ///
+    /// # Errors
+    /// One of them does not stop.
+    pub async fn remove_alloy(&self) -> Result<()> {
+        tokio::try_join!(self.agent.stop(), self.alloy.stop()).map(|_| ())
+    }
+
     /// Phase 1: the old collector stops.
     ///
     /// # Errors

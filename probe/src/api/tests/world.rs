@@ -24,7 +24,7 @@ use crate::api::shared::Shared;
 use crate::api::{AppState, Beats, ConfigStatus, app};
 use crate::auth::Auth;
 use crate::clock::Clock;
-use crate::event::{Command, Control, Run, Wish};
+use crate::event::{Command, Control, Run, Terms, Wish};
 use crate::ledger::{Ledger, Writer, WriterParts};
 use crate::metrics::Metrics;
 use crate::now::{Millis, Now};
@@ -84,6 +84,7 @@ pub(crate) fn probe(name: &str) -> ProbePlan {
         nature: NaturePlan::Continuous,
         gate: true,
         preflight: false,
+        before_ponr: false,
         until: None,
         fail_after: 2,
         recover_after: 1,
@@ -103,7 +104,7 @@ pub(crate) fn phase(name: &str, probes: Vec<ProbePlan>) -> PhasePlan {
         unknown_budget: Duration::from_secs(5),
         max_wait: Some(Duration::from_hours(1)),
     };
-    PhasePlan { name: name.into(), gate, probes }
+    PhasePlan { name: name.into(), gate, probes, steps: Vec::new(), four_eyes: false }
 }
 
 /// Phase `one` with `a` and the heartbeat `beat`; phase `two` with `c` and the proof `proof`.
@@ -223,7 +224,7 @@ impl World {
     }
 
     pub(crate) async fn wish(&self, wish: Wish) {
-        self.ledger.command(Command { by: "test".into(), wish }).await.unwrap();
+        self.ledger.command(Command { by: "test".into(), wish, terms: Terms::default() }).await.unwrap();
     }
 
     pub(crate) async fn pass(&self, probes: &[&str]) {

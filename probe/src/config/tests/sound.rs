@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::{FULL, SMALL, parse};
+use super::{FULL, SMALL, STEPS, parse};
 use crate::plan::{GatePlan, NaturePlan, SealAt};
 
 const fn secs(secs: u64) -> Duration {
@@ -99,12 +99,14 @@ fn a_merge_key_fills_in_what_is_not_said() {
 
 #[test]
 fn a_document_cut_anywhere_is_refused_or_has_its_own_meaning() {
-    let whole = parse(FULL).unwrap();
-    for end in (0..FULL.len()).filter(|end| FULL.is_char_boundary(*end)) {
-        let Ok(cut) = parse(&FULL[..end]) else { continue };
-        // What is left may be a sound document (a last probe without its last line), but never one that passes for the whole.
-        let tail = FULL[end..].trim();
-        assert!(tail.is_empty() || cut.plan.hash != whole.plan.hash, "cut at {end}");
+    for text in [FULL, STEPS] {
+        let whole = parse(text).unwrap();
+        for end in (0..text.len()).filter(|end| text.is_char_boundary(*end)) {
+            let Ok(cut) = parse(&text[..end]) else { continue };
+            // What is left may be a sound document (a last probe without its last line), but never one that passes for the whole.
+            let tail = text[end..].trim();
+            assert!(tail.is_empty() || cut.plan.hash != whole.plan.hash, "cut at {end}");
+        }
     }
 }
 
@@ -135,10 +137,12 @@ fn no_change_of_a_character_makes_the_reader_stumble() {
         "é",
         "\u{1f511}",
     ];
-    for (at, replacement) in (0..FULL.len()).flat_map(|at| replacements.iter().map(move |with| (at, with))).step_by(29) {
-        let text = format!("{}{replacement}{}", &FULL[..at], &FULL[at + 1..]);
-        if let Err(errors) = parse(&text) {
-            assert!(!errors.to_string().is_empty());
+    for whole in [FULL, STEPS] {
+        for (at, replacement) in (0..whole.len()).flat_map(|at| replacements.iter().map(move |with| (at, with))).step_by(29) {
+            let text = format!("{}{replacement}{}", &whole[..at], &whole[at + 1..]);
+            if let Err(errors) = parse(&text) {
+                assert!(!errors.to_string().is_empty());
+            }
         }
     }
     for end in 0..FULL.len() {

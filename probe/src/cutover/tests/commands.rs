@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use wiremock::matchers::{body_json, header};
 
-use super::fixtures::{at, blocker, exception, gate, phase, receipt, status};
+use super::fixtures::{at, blocker, exception, gate, phase, plan, receipt, status};
 use super::*;
 use crate::api::types::{ProbesBody, RunBody, RunsBody};
 use crate::gate::Verdict;
@@ -122,8 +122,8 @@ async fn a_refused_command_has_the_verdicts_exit_code() {
 async fn a_command_without_an_answer_may_have_been_taken() {
     let late = ok(&receipt("x")).set_delay(Duration::from_mins(1));
     for answer in [late, ResponseTemplate::new(200)] {
-        let server = serve("POST", "/v1/phases/alloy/begin", answer).await;
-        let ran = cutover(&server, "begin alloy --request-timeout 300ms").await;
+        let server = serve("POST", "/v1/phases/alloy/switch", answer).await;
+        let ran = cutover(&server, "switch alloy --request-timeout 300ms").await;
         assert_eq!(ran.exit, Exit::UNREACHABLE);
         assert!(ran.err.contains("may have been taken: look with `cutover status`"), "{}", ran.err);
     }
@@ -132,7 +132,6 @@ async fn a_command_without_an_answer_may_have_been_taken() {
 #[tokio::test]
 async fn what_no_gate_guards_wants_a_typed_name() {
     let lines = [
-        ("rollback alloy --reason x", "alloy", "/v1/phases/alloy/rollback"),
         ("adopt alloy --reason x", "alloy", "/v1/phases/alloy/adopt"),
         ("override create dns --ttl 5m --reason x", "dns", "/v1/overrides"),
     ];
@@ -248,4 +247,17 @@ async fn completions_need_no_server() {
         assert_eq!(ran.exit, Exit::OPEN);
         assert!(ran.out.contains("cutover"), "{shell}");
     }
+}
+
+#[tokio::test]
+async fn a_rollback_wants_a_typed_name() {
+    let server = serve("GET", "/v1/phases/alloy/plan", ok(&plan("alloy", vec![]))).await;
+    add(&server, "POST", "/v1/phases/alloy/rollback", ok(&receipt("done"))).await;
+    let line = "rollback alloy --reason x";
+    let nobody = cutover(&server, line).await;
+    assert_eq!(nobody.exit, Exit::USAGE);
+    assert!(nobody.err.contains("hint: add --yes"), "{}", nobody.err);
+    assert_eq!(asked(&server).await, ["GET /v1/phases/alloy/plan"]);
+    let typed = Shell { answer: Some("alloy"), ..PLAIN }.run(&server.uri(), line).await;
+    assert_eq!((typed.exit, typed.out.as_str()), (Exit::OPEN, "done\n"));
 }

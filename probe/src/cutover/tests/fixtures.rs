@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use crate::api::types::{
-    BlockerBody, GateBody, GateKind, OverrideBody, PhaseBody, ProbeBody, Receipt, RegressionBody, SoakBody, StampBody, StatusBody,
+    BlockerBody, GateBody, GateKind, OverrideBody, PhaseBody, PlanBody, ProbeBody, Receipt, RegressionBody, SoakBody, StampBody,
+    StatusBody, StepBody,
 };
 use crate::gate::Verdict;
 use crate::state::{PhaseState, ProbeState};
@@ -94,7 +95,10 @@ pub(crate) fn phase(name: &str, state: PhaseState, switched: bool, verdict: Verd
         name: name.to_owned(),
         state,
         begun: (!waiting).then(stamp),
+        switching: switched.then(stamp),
         switched: switched.then(stamp),
+        ponr_crossed: None,
+        steps: vec![],
         complete: (state == PhaseState::Complete).then(stamp),
         adopted: None,
         regressed: vec![],
@@ -126,6 +130,7 @@ pub(crate) fn status(phases: Vec<PhaseBody>) -> StatusBody {
         probes: vec![probe("alloy", "journal", ProbeState::Green), probe("loki", "ingest", ProbeState::Red)],
         left_out: BTreeMap::new(),
         overrides: vec![],
+        lock: None,
         ledger_error: None,
         config_error: None,
         next_step: "read Alloy's log on node-2".to_owned(),
@@ -162,4 +167,25 @@ pub(crate) fn exception() -> OverrideBody {
 
 pub(crate) fn receipt(message: &str) -> Receipt {
     Receipt { message: message.to_owned(), phase: None, id: None }
+}
+
+pub(crate) fn plan(phase: &str, steps: Vec<StepBody>) -> PlanBody {
+    PlanBody {
+        schema_version: 1,
+        migration: "homelab".to_owned(),
+        phase: phase.to_owned(),
+        hash: "7c31e0d2f4a5b6c7".to_owned(),
+        config_hash: "a91f03c2d4e5f60718293a4b5c6d7e8f".to_owned(),
+        phase_state: PhaseState::Active,
+        switching: None,
+        ponr_crossed: None,
+        going_back: false,
+        steps,
+        entry: Verdict::Open,
+        entry_reason: "open: the next step may run".to_owned(),
+        retires: vec![],
+        four_eyes: false,
+        approved: None,
+        lock: None,
+    }
 }

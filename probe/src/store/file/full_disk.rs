@@ -1,48 +1,15 @@
-//! A disk that is really full: a small file system in memory, which only root can mount.
-
-use std::process::Command;
-
-use tempfile::TempDir;
+//! A disk that is really full.
 
 use super::tests::open;
 use super::*;
 use crate::audit::verify;
 use crate::store::testing::{boot, fact, now, state_of};
-
-struct SmallDisk(TempDir);
-
-impl SmallDisk {
-    fn mount() -> Option<Self> {
-        let dir = TempDir::new().unwrap();
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=256k", "phasegate-test"]).arg(dir.path()).status();
-        mounted.is_ok_and(|status| status.success()).then_some(Self(dir))
-    }
-
-    fn fill(&self) -> PathBuf {
-        let path = self.0.path().join("filler");
-        let file = File::create(&path).unwrap();
-        let mut at = 0;
-        while let Ok(count) = file.write_at(&[b'x'; 512], at) {
-            at += u64::try_from(count).unwrap();
-        }
-        path
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        Command::new("umount").arg("--lazy").arg(self.0.path()).status().unwrap();
-    }
-}
+use crate::testing::disk::SmallDisk;
 
 #[test]
 fn a_full_disk_refuses_writes_and_takes_them_again_once_there_is_room() {
-    let Some(disk) = SmallDisk::mount() else {
-        assert!(std::env::var_os("CI").is_none(), "a small file system can not be mounted, and under CI nothing is skipped");
-        eprintln!("not tested: only root can mount a small file system");
-        return;
-    };
-    let dir = disk.0.path().join("state");
+    let Some(disk) = SmallDisk::mount() else { return };
+    let dir = disk.path().join("state");
     let (mut store, _) = open(&dir);
     let mut kept = vec![fact("first", 1.into())];
     store.append(&kept, now(1), &boot(1)).unwrap();

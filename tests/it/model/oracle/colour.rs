@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use probe::event::Way;
 use probe::state::ProbeState;
 
-use super::{Entry, Oracle};
-use crate::model::case::{Act, Doc, Look, ProbeDoc, WHOLE};
+use super::{Entry, Oracle, Turn};
+use crate::model::case::{Act, Doc, Look, ProbeDoc, Seal, WHOLE};
 
 const FLAP_WINDOW: u64 = 10 * 60 * 1000;
 
@@ -32,7 +33,7 @@ impl Oracle<'_> {
     /// phase (a proof) or of the phase it lasts until, another identity (a proof).
     pub(super) fn starts(&self, id: u8) -> impl Iterator<Item = (usize, &Entry)> {
         let mut plan: Option<(u8, &ProbeDoc)> = None;
-        let mut switched: Vec<u8> = Vec::new();
+        let mut switching: Vec<u8> = Vec::new();
         self.rare().filter(move |(_, entry)| match &entry.act {
             Act::Configure(index) => {
                 let doc = &self.docs[*index];
@@ -42,12 +43,26 @@ impl Oracle<'_> {
                 changed
             }
             Act::Switch(phase) | Act::Adopt(phase) => {
-                switched.push(*phase);
+                switching.push(*phase);
                 false
             }
+            Act::StartStep { phase, way: Way::Do, .. } => {
+                if entry.turns.contains(&Turn::Switching) {
+                    switching.push(*phase);
+                }
+                false
+            }
+            Act::StartStep { phase, way: Way::Undo, .. } => {
+                plan.is_some_and(|(home, probe)| home == *phase && probe.proof.is_some())
+            }
+            Act::EndStep(phase, ..) if entry.turns.contains(&Turn::Back) => {
+                let retired = switching.contains(phase);
+                switching.retain(|s| s != phase);
+                plan.is_some_and(|(_, probe)| retired && probe.until == Some(*phase))
+            }
             Act::Rollback(phase) => {
-                let retired = switched.contains(phase);
-                switched.retain(|s| s != phase);
+                let retired = switching.contains(phase);
+                switching.retain(|s| s != phase);
                 plan.is_some_and(|(home, probe)| {
                     retired && probe.until == Some(*phase) || home == *phase && probe.proof.is_some()
                 })
@@ -73,7 +88,7 @@ impl Oracle<'_> {
     }
 
     /// Runs of this probe's present start that were taken in, oldest first.
-    fn runs(&self, id: u8) -> impl Iterator<Item = (&Entry, u64)> {
+    pub(super) fn runs(&self, id: u8) -> impl Iterator<Item = (&Entry, u64)> {
         self.log.iter().skip(self.fresh(id)).filter_map(move |entry| match entry.act {
             Act::Run { probe, began, .. } if probe == id && entry.ok => Some((entry, entry.t - began)),
             _ => None,
@@ -154,7 +169,7 @@ impl Oracle<'_> {
                     Some(Look::Fail) => read.clear(),
                     _ => {}
                 },
-                Act::Switch(_) | Act::Complete(_) if entry.seals.contains(&id) => read.clear(),
+                Act::Switch(_) | Act::StartStep { .. } | Act::Complete(_) if entry.seals.contains(&id) => read.clear(),
                 _ => {}
             }
         }
@@ -216,7 +231,7 @@ impl Oracle<'_> {
                 Act::Restart { boot: true, .. } if matches!(proof, Proof::Passed { sealed: false, .. }) => {
                     proof = Proof::Unfinished;
                 }
-                Act::Switch(_) | Act::Complete(_) if entry.seals.contains(&id) => {
+                Act::Switch(_) | Act::StartStep { .. } | Act::Complete(_) if entry.seals.contains(&id) => {
                     if let Proof::Passed { sealed, .. } = &mut proof {
                         *sealed = true;
                     }
@@ -227,11 +242,11 @@ impl Oracle<'_> {
         proof
     }
 
-    /// The proofs of a phase that its switch or completion needs: valid ones, and no exception in force.
-    pub(super) fn needs(&self, phase: u8, switch: bool) -> Vec<u8> {
+    /// The proofs of a phase that are sealed by what happens now: valid ones, and no exception in force.
+    pub(super) fn needs(&self, phase: u8, now: impl Fn(Seal) -> bool) -> Vec<u8> {
         let Some(doc) = self.doc() else { return vec![] };
         let own = doc.probes().filter(|(at, _)| doc.phases[*at].id == phase).map(|(_, probe)| probe);
-        own.filter(|probe| probe.proof.is_some_and(|(_, at_switch)| at_switch || !switch))
+        own.filter(|probe| probe.proof.is_some_and(|(_, seal)| now(seal)))
             .filter(|probe| !self.overridden(probe) && !self.retired(probe) && self.colour(probe) == ProbeState::Green)
             .map(|probe| probe.id)
             .collect()
@@ -247,7 +262,7 @@ impl Oracle<'_> {
         self.outcomes(probe).0
     }
 
-    /// The base colour, when it changed, and the newest Run: its start and what it saw.
+    /// The base colour, when it changed without excuse, and the newest Run: its start and what it saw.
     fn outcomes(&self, probe: &ProbeDoc) -> (ProbeState, Vec<u64>, Option<LastRun>) {
         let (mut base, mut fails, mut passes) = (ProbeState::Unknown, 0, 0);
         let mut changed: Vec<u64> = Vec::new();
@@ -282,7 +297,9 @@ impl Oracle<'_> {
                     base = ProbeState::Waiting;
                 }
             }
-            if base != before {
+            let calm =
+                matches!((before, base), (ProbeState::Green, ProbeState::Waiting) | (ProbeState::Waiting, ProbeState::Green));
+            if base != before && !calm && !entry.excused {
                 changed.push(entry.t);
             }
             last = Some((started, entry.outcome));

@@ -2,7 +2,7 @@
 
 use probe::state::ProbeState;
 
-use super::{Entry, Oracle};
+use super::{Entry, Oracle, Turn};
 use crate::model::case::{Act, Look, PhaseDoc, ProbeDoc};
 
 /// Epochs further apart than this were not watched.
@@ -29,6 +29,7 @@ impl Oracle<'_> {
         match entry.act {
             Act::Restart { boot, .. } => boot,
             Act::Switch(id) | Act::Rollback(id) | Act::Adopt(id) => id == phase.id,
+            Act::EndStep(id, ..) => id == phase.id && entry.turns.contains(&Turn::Switched),
             Act::Configure(index) => {
                 let gate = |index: usize| {
                     let doc = &self.docs[index];

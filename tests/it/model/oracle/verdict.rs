@@ -4,7 +4,8 @@ use probe::gate::Verdict;
 use probe::state::ProbeState;
 
 use super::Oracle;
-use crate::model::case::{Doc, ProbeDoc};
+use super::steps::{going_back, in_flight, next_do};
+use crate::model::case::{Doc, ProbeDoc, Seal};
 
 impl Oracle<'_> {
     pub(super) fn gate_now(&self, phase: u8) -> Verdict {
@@ -50,14 +51,27 @@ impl Oracle<'_> {
         Verdict::Open
     }
 
-    /// The entry guard of the phase at this position: at begin with `preflight`, later without.
+    /// The entry guard of the phase at this position: at begin with `preflight`, later with what the next step needs.
     pub(super) fn guard(&self, doc: &Doc, at: usize, colours: &[(u8, ProbeState)], regressed: bool) -> Verdict {
-        let stands = self.phase(doc.phases[at].id);
+        let phase = &doc.phases[at];
+        let stands = self.phase(phase.id);
+        let steps = self.steps(phase.id);
+        let next = next_do(phase, &steps);
+        // Without steps the next thing is the switch.
+        let switch_next = stands.active() && (phase.steps.is_empty() || next.is_some_and(|step| step.switch));
+        let ponr_next = stands.active() && next.is_some_and(|step| step.ponr);
+        let busy = stands.active() && !phase.steps.is_empty() && (in_flight(&steps).is_some() || going_back(phase, &steps));
         let needed = doc.probes().filter(|(of, probe)| {
             let own = *of == at && !self.overridden(probe) && !self.retired(probe);
             let preflight = own && probe.preflight && stands.waiting();
-            let seal = own && stands.active() && probe.proof.is_some_and(|(_, switch)| switch);
-            (*of < at && self.required(doc, *of, probe)) || preflight || seal
+            let before = own
+                && match probe.proof {
+                    Some((_, Seal::Switch)) => switch_next,
+                    Some((_, Seal::Ponr)) => ponr_next,
+                    _ => false,
+                };
+            let earlier = *of < at && !stands.ponr && self.required(doc, *of, probe);
+            earlier || preflight || before || own && probe.before_ponr && ponr_next
         });
         let needed: Vec<&ProbeDoc> = needed.map(|(_, probe)| probe).collect();
         let shows = |wanted: ProbeState, proofs: bool| {
@@ -68,8 +82,9 @@ impl Oracle<'_> {
         let never_ran = needed.iter().any(|probe| probe.proof.is_none() && !self.has_run(probe.id));
         if !self.writable() || never_ran {
             Verdict::Unknown
-        } else if regressed
+        } else if regressed && !stands.ponr
             || other
+            || busy
             || stands.switched
             || !doc.phases.iter().take(at).all(|p| self.phase(p.id).complete)
             || shows(ProbeState::Red, true)

@@ -1,0 +1,11 @@
+//! `cutover` runs a phase of four steps, and everything goes wrong: what it was told is broken, killed, cut off or taken away
+//! before, during and after each step. What must come of each is written down beforehand: exit code, what was done in which
+//! order, where phase and steps stand.
+
+mod bench;
+mod commands;
+mod failures;
+mod kills;
+mod rivals;
+
+use bench::{Bench, STEPS};

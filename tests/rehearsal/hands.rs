@@ -1,0 +1,120 @@
+//! What the steps of the rehearsal do: their commands ask this process, which does it with the servers it has.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result, bail, ensure};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::homelab::{Homelab, canary_table};
+use crate::stack::Stack;
+
+/// Where the commands of steps ask.
+pub(crate) struct Hands {
+    listener: TcpListener,
+    address: SocketAddr,
+    /// The deed that goes wrong the next time it is asked for.
+    broken: Option<&'static str>,
+}
+
+/// One command's question.
+pub(crate) struct Asked {
+    deed: String,
+    stream: BufReader<TcpStream>,
+}
+
+impl Hands {
+    pub(crate) async fn start() -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        Ok(Self { address: listener.local_addr()?, listener, broken: None })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// This deed goes wrong once.
+    pub(crate) fn break_once(&mut self, deed: &'static str) {
+        self.broken = Some(deed);
+    }
+
+    /// The next question.
+    pub(crate) async fn asked(&self) -> Result<Asked> {
+        let (stream, _) = self.listener.accept().await?;
+        let mut stream = BufReader::new(stream);
+        let mut deed = String::new();
+        stream.read_line(&mut deed).await?;
+        Ok(Asked { deed: deed.trim().to_owned(), stream })
+    }
+}
+
+impl<S: Stack> Homelab<'_, S> {
+    /// Does what a command asked for, and answers it.
+    pub(crate) async fn answer(&mut self, mut asked: Asked) -> Result<()> {
+        let answer = match self.does(&asked.deed).await {
+            Ok(words) => format!("done {words}\n"),
+            Err(error) => format!("failed {error:#}\n"),
+        };
+        // A command that was killed meanwhile hears no answer.
+        drop(asked.stream.write_all(answer.as_bytes()).await);
+        Ok(())
+    }
+
+    async fn does(&mut self, deed: &str) -> Result<String> {
+        if self.hands.broken.is_some_and(|broken| broken == deed) {
+            self.hands.broken = None;
+            bail!("permission denied");
+        }
+        let plain = |words: &str| Ok(words.to_owned());
+        match deed {
+            "kubectl-apply-alloy" => self.logs.deploy_alloy().await.and(plain("daemonset alloy and the agent run")),
+            "kubectl-delete-alloy" => self.logs.remove_alloy().await.and(plain("daemonset alloy and the agent are gone")),
+            "compose-stop-promtail" => self.logs.retire_promtail().await.and(plain("container promtail stopped")),
+            "compose-start-promtail" => self.logs.restore_promtail().await.and(plain("container promtail started")),
+            "copy-loki" => self.logs.move_loki().await.map(|moved| format!("the volume of the old Loki is copied: {moved}")),
+            "copy-grafana" => {
+                self.logs.move_grafana().await.map(|moved| format!("the volume of the old Grafana is copied: {moved}"))
+            }
+            "stop-application" => {
+                self.databases.application.stop().await;
+                plain("the application is stopped")
+            }
+            "start-application" => {
+                let old = self.databases.old.dsn();
+                self.databases.application.point_at(&old).await.and(plain("the application writes to the old side"))
+            }
+            "dump-and-restore" => {
+                let moved = self.databases.dump_and_restore(self.world).await?;
+                Ok(format!("pg_dump | psql: {} metrics and {} syncs are on both sides", moved.metrics, moved.syncs))
+            }
+            "canary-table" => {
+                let session = self.databases.new.connect_as_superuser().await?;
+                session.batch_execute(&canary_table("server")?).await?;
+                plain("the table for our own numbers is made on the new side")
+            }
+            "go-over" => {
+                let new = self.databases.new.dsn();
+                self.databases.application.point_at(&new).await.and(plain("the application writes to the new side"))
+            }
+            "compose-stop-postgres" => self.databases.old.stop().await.map(|_| "container postgres stopped".to_owned()),
+            other => bail!("nobody knows how to {other}"),
+        }
+    }
+
+    /// Runs `cutover` to its end, and does meanwhile what its steps ask for.
+    pub(crate) async fn runs(&mut self, words: &[&str]) -> Result<tests::Output> {
+        let spec = self.verifier.cutover_spec(tests::Role::Operate, words)?;
+        let process = self.world.start(spec)?;
+        loop {
+            let asked = tokio::select! {
+                asked = self.hands.asked() => asked?,
+                status = process.wait(super::story::PATIENCE) => {
+                    let code = status?.code().context("cutover was killed")?;
+                    ensure!(process.ended()?.is_some(), "cutover still runs");
+                    return Ok(tests::Output { code, stdout: process.stdout(), stderr: process.stderr() });
+                }
+            };
+            self.answer(asked).await?;
+        }
+    }
+}
