@@ -275,7 +275,7 @@ fn move_step(state: &mut State, phase: &PhaseName, step: &StepName, to: StepStat
     });
     record.state = to;
     record.stamp = stamp.clone();
-    record.note = note.to_owned();
+    note.clone_into(&mut record.note);
     if matches!(to, StepState::Running | StepState::Undoing) {
         record.started = stamp.at;
     }

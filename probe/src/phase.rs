@@ -30,17 +30,11 @@ pub fn command(state: &State, command: &Command, now: Now) -> Result<Vec<Event>,
     let stamp = Stamp { at: now, by: command.by.clone() };
     let desk = Desk { state, plan, now, stamp, terms: &command.terms };
     desk.keeps_document()?;
-    let event = match &command.wish {
-        Wish::Lock { phase, place, ttl, own } => steps::lock(&desk, phase, place, *ttl, *own),
-        Wish::Renew(id) => steps::renew(&desk, *id),
-        Wish::Release(id) => steps::release(&desk, *id),
-        Wish::ForceRelease(id, reason) => steps::force_release(&desk, *id, reason),
-        wish => {
-            desk.keeps_lock()?;
-            return desk.changes(wish);
-        }
-    };
-    event.map(|event| vec![event])
+    let about_the_lock = matches!(command.wish, Wish::Lock { .. } | Wish::Renew(_) | Wish::Release(_) | Wish::ForceRelease(..));
+    if !about_the_lock {
+        desk.keeps_lock()?;
+    }
+    desk.carry_out(&command.wish)
 }
 
 pub(crate) fn conflict(message: impl Into<String>) -> Refusal {
@@ -69,7 +63,7 @@ pub(crate) struct Desk<'a> {
 }
 
 impl<'a> Desk<'a> {
-    fn changes(&self, wish: &Wish) -> Result<Vec<Event>, Refusal> {
+    fn carry_out(&self, wish: &Wish) -> Result<Vec<Event>, Refusal> {
         let event = match wish {
             Wish::Begin(phase) => self.alone().and_then(|()| self.begin(phase)),
             Wish::Switch(phase) => self.alone().and_then(|()| self.switch(phase)),
@@ -85,8 +79,10 @@ impl<'a> Desk<'a> {
             Wish::Revoke(id) => self.revoke(*id),
             Wish::Record(name, value) => return self.record(name, value),
             Wish::Forget(probe, part) => self.forget(probe, part),
-            // They do not depend on who holds the lock: `command` has taken them.
-            Wish::Lock { .. } | Wish::Renew(_) | Wish::Release(_) | Wish::ForceRelease(..) => return Ok(Vec::new()),
+            Wish::Lock { phase, place, ttl, own } => steps::lock(self, phase, place, *ttl, *own),
+            Wish::Renew(id) => steps::renew(self, *id),
+            Wish::Release(id) => steps::release(self, *id),
+            Wish::ForceRelease(id, reason) => steps::force_release(self, *id, reason),
         };
         event.map(|event| vec![event])
     }

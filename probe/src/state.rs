@@ -389,7 +389,7 @@ impl ProbeRecord {
         let before = self.flapping(at);
         // Nothing is wrong in either: what is not due yet becomes due.
         let calm = |colour| matches!(colour, ProbeState::Green | ProbeState::Waiting);
-        let counts = !excused && !(calm(self.base) && calm(next));
+        let counts = !(excused || calm(self.base) && calm(next));
         self.base = next;
         if !counts {
             return;

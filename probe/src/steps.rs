@@ -368,7 +368,7 @@ pub fn plan_hash(state: &State, phase: &str) -> Option<String> {
         overrides: state.durable.overrides.keys().copied().collect(),
     };
     let json = serde_json::to_vec(&seen).ok()?;
-    Some(Sha256::digest(json).iter().map(|byte| format!("{byte:02x}")).collect())
+    Some(Sha256::digest(json).iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}")))
 }
 
 /// The steps of a phase that has begun to run them keep their order and their marks.

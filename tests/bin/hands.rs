@@ -1,4 +1,4 @@
-//! `hands ADDRESS DEED`: does in the homelab of the rehearsal what an operator does there with kubectl, docker compose and pg_dump.
+//! `hands ADDRESS DEED`: does in the homelab of the rehearsal what an operator does there with `kubectl`, `docker compose` and `pg_dump`.
 //! The homelab itself lives in the rehearsal's process; this asks it, prints what it says, and exits as it went.
 
 use std::io::{BufRead, BufReader, Write};

@@ -61,12 +61,25 @@ spec:
     - {{name: k3s-loki-ingest, check: {{lokiIngest: {{loki: k3s-loki, within: {within}}}}}}}
     - name: journal-to-k3s-loki
       check: {{logCanary: {{agents: agents, loki: k3s-loki, lateAfter: {late}, lostAfter: 40s, holdFor: 10s}}}}
+    steps:
+    - name: copy-loki
+      switch: true
+      disturbs: [alloy-health]
+      do: [{hands}, copy-loki]
+      undo: {{manual: point Alloy at the old Loki again}}
+      timeout: 3m
   - name: grafana
     gate: {{soak: {soak}, minSamples: 3, unknownBudget: {budget}}}
     probes:
     - {{name: k3s-grafana-health, use: [preflight, gate], check: {{grafanaHealth: {{grafana: k3s-grafana}}}}}}
     - name: canary-through-grafana
       check: {{grafanaQuery: {{grafana: k3s-grafana, datasource: {datasource}, loki: k3s-loki, oldLoki: docker-loki, agents: agents, within: {within}}}}}
+    steps:
+    - name: copy-grafana
+      switch: true
+      do: [{hands}, copy-grafana]
+      undo: {{manual: open the old Grafana again; the new one has taken nothing from it}}
+      timeout: 2m
   - name: postgres
     gate: {{soak: {soak}, minSamples: 3, unknownBudget: {budget}}}
     probes:
@@ -74,6 +87,25 @@ spec:
     - {{name: k3s-pg-ready, use: [preflight, gate], check: {{postgresReady: {{postgres: k3s-pg}}}}}}
     - {{name: k3s-pg-commits, check: {{postgresCanary: {{postgres: k3s-pg}}}}}}
     - {{name: docker-pg-gone, failAfter: 1, check: {{tcp: {{address: "127.0.0.1:{old_postgres}", expect: refused}}}}}}
+    steps:
+    - name: stop-application
+      do: [{hands}, stop-application]
+      undo: [{hands}, start-application]
+      timeout: 1m
+    - name: dump-and-restore
+      do: [{hands}, dump-and-restore]
+      timeout: 5m
+    - name: canary-table
+      do: [{hands}, canary-table]
+      timeout: 1m
+    - name: go-over
+      switch: true
+      ponr: true
+      do: [{hands}, go-over]
+      timeout: 1m
+    - name: stop-old
+      do: [{hands}, compose-stop-postgres]
+      timeout: 1m
 "#,
         agent = at.agent,
         alloy = at.alloy,

@@ -250,7 +250,12 @@ impl Shared {
         let otherwise = match refusal.kind {
             RefusalKind::Locked => "wait for the holder, or end the lock: `cutover lock release ID --reason …`",
             RefusalKind::Moved => "look at it anew: `cutover plan`",
-            _ => "GET /v1/status shows where everything stands",
+            RefusalKind::Gate(_)
+            | RefusalKind::Conflict
+            | RefusalKind::NotFound
+            | RefusalKind::Invalid
+            | RefusalKind::Unconfirmed
+            | RefusalKind::Outdated => "GET /v1/status shows where everything stands",
         };
         let hint = hint.unwrap_or_else(|| otherwise.to_owned());
         Problem::new(status, code, refusal.message).because(verdict, blockers).hint(hint)

@@ -58,13 +58,12 @@ pub(crate) fn at_hand(status: &StatusBody) -> Result<String, Trouble> {
 
 /// Runs `cutover plan`.
 pub(crate) async fn run(cx: &mut Context<'_, '_>, args: PlanArgs) -> Answer {
-    let phase = match args.phase {
-        Some(phase) => phase,
-        None => {
-            let (status, trusted) = status::read(cx.client).await?;
-            trusted?;
-            at_hand(&status)?
-        }
+    let phase = if let Some(phase) = args.phase {
+        phase
+    } else {
+        let (status, trusted) = status::read(cx.client).await?;
+        trusted?;
+        at_hand(&status)?
     };
     let plan = fetch(cx, &phase).await?;
     let own = cx.file.is_some().then(|| Own::load(cx)).transpose()?;

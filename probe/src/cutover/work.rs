@@ -93,6 +93,11 @@ pub(crate) struct Worked {
 }
 
 impl End {
+    /// Why it did not end as it should, in words; none: it did.
+    pub(crate) fn trouble(&self, timeout: Duration) -> Option<String> {
+        (*self != Self::Exited(0)).then(|| self.words(timeout))
+    }
+
     /// In words: how it ended, after this time.
     pub(crate) fn words(&self, timeout: Duration) -> String {
         match self {
@@ -180,7 +185,7 @@ async fn stop(child: &mut Child, group: Pid) -> Option<String> {
     // What was suspended would never see that it is to end.
     for signal in [Signal::TERM, Signal::CONT] {
         // A group that is gone already has ended, too.
-        kill_process_group(group, signal).ok();
+        let _gone = kill_process_group(group, signal);
     }
     let gone = async {
         drop(child.wait().await);

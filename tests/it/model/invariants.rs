@@ -37,10 +37,7 @@ pub(crate) struct Watch {
 impl Watch {
     /// The gate's verdict before a `complete`, the guard's before a step.
     pub(crate) fn before(core: &Core, tick: &Tick) -> Option<Verdict> {
-        let phase = match tick.act {
-            Act::Complete(phase) | Act::StartStep { phase, .. } => phase,
-            _ => return None,
-        };
+        let (Act::Complete(phase) | Act::StartStep { phase, .. }) = tick.act else { return None };
         let mut now = core.now();
         now.t.0 += tick.after;
         now.utc += std::time::Duration::from_millis(tick.after);

@@ -73,7 +73,7 @@ fn a_journal_is_read_again_as_it_was_written() {
     let place = place(dir.path());
     let mut journal = Journal::open(&place, time(1)).unwrap();
     assert_eq!(journal.story(), None);
-    assert_eq!(fs::exists(place.path()).unwrap(), false, "a look leaves no journal");
+    assert!(!fs::exists(place.path()).unwrap(), "a look leaves no journal");
     assert!(matches!(journal.write(over()), Err(JournalError::NotBegun(_))));
     journal.begin("http://gate:9470", "sha256:abc", time(2)).unwrap();
     for (entry, number) in entries().into_iter().zip(2..) {

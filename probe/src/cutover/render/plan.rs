@@ -40,9 +40,8 @@ impl Planned<'_> {
         match self.spec(step).map(|spec| &spec.undo) {
             Some(Some(Undo::Command(words))) => shown(words),
             Some(Some(Undo::Manual(text))) => format!("by hand: {text}"),
-            Some(None) => "none".to_owned(),
             None if step.undo => "yes".to_owned(),
-            None => "none".to_owned(),
+            Some(None) | None => "none".to_owned(),
         }
     }
 

@@ -11,7 +11,6 @@ use crate::cutover::Answer;
 use crate::cutover::journal::Entry;
 use crate::cutover::render::{Done, shown, trouble_lines};
 use crate::cutover::trouble::Trouble;
-use crate::cutover::work::End;
 use crate::event::{StepEnd, Way};
 use crate::exit::Exit;
 use crate::gate::Verdict;
@@ -129,10 +128,8 @@ impl Runner<'_, '_, '_> {
             Some(Undo::Command(words)) => {
                 self.cx.io.say(format!("undo of step {}: {}", step.name, shown(words)));
                 let worked = self.command(words, spec, spec.timeout).await?;
-                Ok(match worked.end {
-                    End::Exited(0) => Ok(()),
-                    end => Err(format!("{}{}", end.words(spec.timeout), super::forward::quoted(&worked.tail))),
-                })
+                let trouble = worked.end.trouble(spec.timeout);
+                Ok(trouble.map_or(Ok(()), |why| Err(format!("{why}{}", super::forward::quoted(&worked.tail)))))
             }
             Some(Undo::Manual(text)) => {
                 let text = text.clone();
@@ -233,7 +230,9 @@ impl Runner<'_, '_, '_> {
             if said.as_ref() != Some(&trouble.message) {
                 said = Some(trouble.message.clone());
                 self.cx.io.say("looking whether the old side is well");
-                trouble_lines(&trouble).iter().for_each(|line| self.cx.io.say(format!("  {line}")));
+                for line in trouble_lines(&trouble) {
+                    self.cx.io.say(format!("  {line}"));
+                }
             }
             tokio::select! {
                 () = sleep_until(next) => {}

@@ -99,14 +99,11 @@ impl Runner<'_, '_, '_> {
         match &spec.work {
             Work::Command(words) => {
                 let worked = self.command(words, spec, spec.timeout).await?;
-                match worked.end {
-                    End::Exited(0) => Ok(None),
-                    End::Cancelled => {
-                        self.end(step, StepEnd::Interrupted, "broken off by its operator").await?;
-                        Err(self.interrupted())
-                    }
-                    end => Ok(Some(format!("{}{}", end.words(spec.timeout), quoted(&worked.tail)))),
+                if worked.end == End::Cancelled {
+                    self.end(step, StepEnd::Interrupted, "broken off by its operator").await?;
+                    return Err(self.interrupted());
                 }
+                Ok(worked.end.trouble(spec.timeout).map(|why| format!("{why}{}", quoted(&worked.tail))))
             }
             Work::Manual(text) => {
                 let text = text.clone();
@@ -120,13 +117,11 @@ impl Runner<'_, '_, '_> {
     pub(super) async fn check(&mut self, step: &StepBody, spec: &StepSpec) -> Result<Option<bool>, Trouble> {
         let Some(words) = &spec.check else { return Ok(None) };
         let worked = self.command(words, spec, spec.timeout.min(Duration::from_mins(1))).await?;
-        match worked.end {
-            End::Exited(code) => Ok(Some(code == 0)),
-            end => {
-                let message = format!("the check of step {} gives no answer: {}", step.name, end.words(spec.timeout));
-                Err(Trouble::new(Exit::UNKNOWN, message).hint(format!("mend it: {}", shown(words))))
-            }
+        if let End::Exited(code) = worked.end {
+            return Ok(Some(code == 0));
         }
+        let message = format!("the check of step {} gives no answer: {}", step.name, worked.end.words(spec.timeout));
+        Err(Trouble::new(Exit::UNKNOWN, message).hint(format!("mend it: {}", shown(words))))
     }
 
     /// A step that failed or was broken off, and that can not tell itself whether it is done.

@@ -62,10 +62,7 @@ impl Runner<'_, '_, '_> {
         let mut unanswered = false;
         loop {
             let next = Instant::now() + PACE;
-            let trouble = match self.put(ask).await {
-                Ok(_) => break,
-                Err(trouble) => trouble,
-            };
+            let Err(trouble) = self.put(ask).await else { break };
             // An answer got lost, and what was asked for has happened.
             if unanswered && trouble.exit == Exit::CLOSED && self.refresh().await.is_ok() && self.stands_as(ask) {
                 break;
@@ -82,7 +79,9 @@ impl Runner<'_, '_, '_> {
             if said.as_ref() != Some(&trouble.message) {
                 said = Some(trouble.message.clone());
                 self.cx.io.say(format!("step {}: waiting, at most {}", ask.step(), crate::now::span(patience - began)));
-                trouble_lines(&trouble).iter().for_each(|line| self.cx.io.say(format!("  {line}")));
+                for line in trouble_lines(&trouble) {
+                    self.cx.io.say(format!("  {line}"));
+                }
             }
             let starts = matches!(ask, Ask::Start { .. });
             let mut stop = self.stop.clone();

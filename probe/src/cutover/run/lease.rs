@@ -32,6 +32,7 @@ impl Lease {
         let lock: LockBody = client.create(&["lock"], &request).await?;
         let (say, lost) = watch::channel(None);
         let (client, id) = (client.clone(), lock.id);
+        #[expect(clippy::disallowed_methods, reason = "the lease owns it, and ends it when it is dropped")]
         let renewing = tokio::spawn(async move {
             loop {
                 tokio::time::sleep(RENEW).await;

@@ -10,6 +10,7 @@ impl Stop {
     /// Listens to the process's signals from now on. What listens ends with the process.
     pub(crate) fn listen() -> Self {
         let (count, asked) = watch::channel(0);
+        #[expect(clippy::disallowed_methods, reason = "it listens for as long as the process lives, and holds nothing")]
         tokio::spawn(async move {
             use tokio::signal::unix::{SignalKind, signal};
             let open = |kind| signal(kind).ok();

@@ -63,10 +63,8 @@ fn runs(pid: &str) -> bool {
 
 fn not_started(worked: &Worked) -> &str {
     assert_eq!(worked.tail, "", "nothing was run");
-    match &worked.end {
-        End::NotStarted(why) => why,
-        end => panic!("{end:?}"),
-    }
+    let End::NotStarted(why) = &worked.end else { panic!("{:?}", worked.end) };
+    why
 }
 
 #[tokio::test]
@@ -117,7 +115,7 @@ async fn what_can_not_be_run_says_what_to_do() {
     file("orphan", "#!/no/such/interpreter\n", 0o755);
     file("text", "no program\n", 0o755);
     for (words, expected) in [
-        (&[] as &[&str], "name a program for the step"),
+        ([].as_slice(), "name a program for the step"),
         (&[""], "name a program for the step"),
         (&["no-such-program"], "`no-such-program` is not found in PATH: install it"),
         (&["./missing"], "/./missing` does not exist: correct the command"),

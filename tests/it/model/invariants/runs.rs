@@ -110,11 +110,11 @@ impl Runs {
                 return Err(format!("{tick:?} was accepted, the newest lock is {:?}, held is {held:?}", self.newest));
             }
         }
-        self.stands(core, counts)
+        Self::stands(core, counts)
     }
 
     /// What must hold at any moment.
-    fn stands(&self, core: &Core, counts: &mut Counts) -> Result<(), String> {
+    fn stands(core: &Core, counts: &mut Counts) -> Result<(), String> {
         let Some(plan) = core.state.durable.plan.as_deref() else { return Ok(()) };
         for phase in plan.phases.iter().filter(|phase| !phase.steps.is_empty()) {
             let record = core.state.phase(&phase.name);

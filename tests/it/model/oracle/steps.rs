@@ -68,7 +68,7 @@ pub(super) fn next_do<'d>(phase: &'d PhaseDoc, steps: &Steps) -> Option<&'d Step
 /// The next on the way back.
 fn next_undo<'d>(phase: &'d PhaseDoc, steps: &Steps) -> Option<&'d StepDoc> {
     let touched = phase.steps.iter().filter(|step| steps.get(&step.id).is_some_and(|now| now.state != StepState::Undone));
-    touched.filter(|step| step.undo).last()
+    touched.rev().find(|step| step.undo)
 }
 
 /// Whether the way back was begun and is not over.
@@ -204,7 +204,7 @@ impl Oracle<'_> {
     /// Whether the lock keeps others out.
     pub(crate) fn live(&self, held: Held) -> bool {
         let since = self.log.iter().skip(held.at).filter(|e| e.ok);
-        let heard = since.filter(|e| matches!(e.act, Act::Renew(_)) && !e.lost).map(|e| e.t).last();
+        let heard = since.filter(|e| matches!(e.act, Act::Renew(_)) && !e.lost).map(|e| e.t).next_back();
         self.t - heard.unwrap_or(self.log[held.at].t) <= held.ttl || self.half_way(held.phase)
     }
 
@@ -341,7 +341,7 @@ impl Oracle<'_> {
             marks: self.marks(phase.id),
             steps: self.steps(phase.id).into_iter().map(|(id, s)| (id, s.state, s.attempts, s.changed)).collect(),
             latched: latched.iter().filter(|(of, _)| *of == phase.id).map(|(_, probe)| *probe).collect(),
-            ever: ever.iter().filter(|of| **of == phase.id).count(),
+            ever: ever.iter().fold(0, |count, of| count + usize::from(*of == phase.id)),
         };
         Some(PlanSeen {
             document,

@@ -42,13 +42,16 @@ fn another_document_is_refused_by_everything() {
     assert!(script.say_with(Act::EndStep(1, 0, StepEnd::Failed), without).is_some());
 }
 
+/// Something that moves a plan.
+type Move = (&'static str, fn(&mut Script));
+
 #[test]
 fn a_plan_that_has_moved_is_not_begun() {
     let doc = stepped(vec![step(0), switch(1)]);
     let mut other = doc.clone();
     other.phases[1].steps[0].timeout = 1_000;
     let twice = [doc, other];
-    let moves: [(&str, fn(&mut Script)); 3] = [
+    let moves: [Move; 3] = [
         ("an override", |script| script.must(Act::Override(1, 60_000))),
         ("the end of an override", |script| {
             script.must(Act::Override(1, 60_000));

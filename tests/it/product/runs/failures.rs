@@ -93,9 +93,8 @@ async fn an_undo_that_fails_leaves_word_for_word_what_is_left() {
         let output = bench.runs(&["begin", "move"]).await;
         assert_eq!(output.code, 12, "{row}: {}", output.stderr);
         let first = if broken == "two" { "done" } else { states[0] };
-        let second = if broken == "two" { states[1] } else { states[1] };
         let trace = [vec!["do one", "do two"], back.clone()].concat();
-        bench.stands(&row, "active", [first, second, "-", "-"], &trace).await;
+        bench.stands(&row, "active", [first, states[1], "-", "-"], &trace).await;
         let left = format!("1. {broken}: sh step.sh undo {broken}");
         assert!(output.stderr.contains(&left), "{row}: {}", output.stderr);
         let forward = bench.runs(&["resume"]).await;

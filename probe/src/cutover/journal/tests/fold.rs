@@ -89,7 +89,7 @@ fn what_the_ledger_was_not_told_is_kept_in_its_order() {
     assert_eq!(numbers(with(&[Entry::Told { up_to: 2 }])), [3, 4, 5]);
     assert_eq!(numbers(with(&[Entry::Told { up_to: 4 }])), [5]);
     assert_eq!(numbers(with(&[Entry::Told { up_to: 5 }, worked("copy", false)])), [7]);
-    assert_eq!(numbers(with(&[over(), Entry::Told { up_to: 5 }])), [] as [u64; 0], "also after the run is over");
+    assert_eq!(numbers(with(&[over(), Entry::Told { up_to: 5 }])), Vec::<u64>::new(), "also after the run is over");
 }
 
 #[test]
