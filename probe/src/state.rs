@@ -166,11 +166,6 @@ pub struct PhaseRecord {
 }
 
 impl PhaseRecord {
-    /// Whether its switch has begun. Ledgers from before phases had steps know only of switches that are over.
-    pub const fn is_switching(&self) -> bool {
-        self.switching.is_some() || self.switched.is_some()
-    }
-
     /// Where it stands.
     pub const fn state(&self) -> PhaseState {
         match (&self.begun, &self.complete) {

@@ -86,7 +86,7 @@ impl Desk {
 async fn every_command_of_the_readme_does_what_it_says() {
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
     let blocks = blocks(&readme, "sh");
-    let [see, prepare, agent, look, migrate, ask, test] = blocks.as_slice() else {
+    let [see, prepare, agent, look, migrate, steps, ask, test] = blocks.as_slice() else {
         panic!("{} blocks of commands", blocks.len())
     };
     let desk = Desk::new();
@@ -118,6 +118,9 @@ async fn every_command_of_the_readme_does_what_it_says() {
     // `explain` speaks of phase loki, which has not switched: closed.
     assert_eq!(codes, [0, 0, 0, 0, 0, 0, 1, 0, 0], "{migrate}{output:?}");
     assert!(fs::read_to_string(desk.world.dir().join("checklist.md")).unwrap().contains("- [x] old (lokiReady): GREEN"));
+    // The edited document has no steps; what each of these commands does with some is shown by `product::runs`.
+    let (codes, output) = desk.run(steps).await;
+    assert_eq!(codes, [0, 0, 1, 13, 13], "{steps}{output:?}");
     let (codes, output) = desk.run(ask).await;
     assert_eq!(codes, [0, 0, 0], "{ask}{output:?}");
     assert!(fs::read_to_string(desk.world.dir().join("gate.json")).unwrap().contains("\"verdict\":\"open\""));

@@ -17,6 +17,7 @@ const PURE: &[&str] = &[
     "steps.rs",
     "state/steps.rs",
     "event.rs",
+    "event/command.rs",
     "decide.rs",
     "apply.rs",
 ];

@@ -108,6 +108,11 @@ pub struct Approval {
 }
 
 impl PhaseRecord {
+    /// Whether its switch has begun. Ledgers from before phases had steps know only of switches that are over.
+    pub const fn is_switching(&self) -> bool {
+        self.switching.is_some() || self.switched.is_some()
+    }
+
     /// Where a step stands.
     pub fn step(&self, name: &str) -> Option<StepState> {
         self.steps.get(name).map(|record| record.state)
