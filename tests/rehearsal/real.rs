@@ -48,7 +48,11 @@ impl Stack for Real<'_> {
     }
 
     async fn restore_promtail(&self) -> Result<()> {
-        self.logs.promtail.start_again().await
+        // Like `docker compose start`: nothing to do for one that runs.
+        match self.logs.promtail.process().ended()? {
+            Some(_) => self.logs.promtail.start_again().await,
+            None => Ok(()),
+        }
     }
 
     async fn stop_shipping(&self) -> Result<()> {
