@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use checks::{MAX_PARTS, Outcome, PartId};
 
-use crate::event::{Event, StepEnd, Way};
+use crate::event::{Event, Way};
 use crate::gate::Evaluation;
 use crate::now::{Millis, Now};
 use crate::plan::{PhaseName, Plan, ProbeName, StepName};
@@ -126,13 +126,7 @@ pub fn apply(state: &mut State, event: &Event) {
         },
         Event::StepWorked { phase, step, stamp } => move_step(state, phase, step, StepState::Verifying, stamp, ""),
         Event::StepEnded { phase, step, way, stamp, end, switch, note } => {
-            let to = match (way, end) {
-                (Way::Do, StepEnd::Done) => StepState::Done,
-                (Way::Do, StepEnd::Failed) => StepState::Failed,
-                (Way::Do, StepEnd::Interrupted) => StepState::Interrupted,
-                (Way::Undo, StepEnd::Done) => StepState::Undone,
-                (Way::Undo, StepEnd::Failed | StepEnd::Interrupted) => StepState::UndoFailed,
-            };
+            let to = StepState::after(*way, *end);
             move_step(state, phase, step, to, stamp, note);
             if to == StepState::Done {
                 remember_span(state, phase, step, stamp.at);

@@ -100,12 +100,7 @@ impl<'a> Desk<'a> {
 
     /// The lock that the sender names is the newest.
     fn keeps_lock(&self) -> Result<(), Refusal> {
-        match (self.terms.lock, &self.state.durable.lock) {
-            (None, _) => Ok(()),
-            (Some(id), Some(lock)) if lock.id == id => Ok(()),
-            (Some(id), Some(lock)) => Err(steps::held(lock, &format!("lock {id} is not in force any more"))),
-            (Some(id), None) => Err(Refusal::new(RefusalKind::Locked, format!("lock {id} was released"))),
-        }
+        self.terms.lock.map_or(Ok(()), |id| steps::own(self, id).map(drop))
     }
 
     /// Nobody else holds the lock.

@@ -14,8 +14,10 @@ use crate::state::{Lock, PhaseRecord, PhaseState, ProbeState, State, StepState};
 
 /// Shortest and longest lease: a shorter one is lost by one slow answer, a longer one keeps others out for no reason.
 pub const TTL: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(1);
-/// Longest note of a step's end, and longest name of a place, in characters.
+/// Longest note of a step's end, in characters.
 const MAX_NOTE: usize = 2_000;
+/// Longest name of a place, in characters.
+const MAX_PLACE: usize = 200;
 
 /// Why the lock is not to be had.
 pub(crate) fn held(lock: &Lock, why: &str) -> Refusal {
@@ -70,7 +72,7 @@ pub(crate) fn force_release(desk: &Desk<'_>, id: u64, reason: &str) -> Result<Ev
 }
 
 /// The lock with this id, if it is the newest.
-fn own<'a>(desk: &Desk<'a>, id: u64) -> Result<&'a Lock, Refusal> {
+pub(crate) fn own<'a>(desk: &Desk<'a>, id: u64) -> Result<&'a Lock, Refusal> {
     match &desk.state.durable.lock {
         Some(lock) if lock.id == id => Ok(lock),
         Some(lock) => Err(held(lock, &format!("lock {id} is not in force any more"))),
@@ -386,5 +388,5 @@ pub(crate) fn keeps_steps(state: &State, old: &Plan, new: &Plan) -> Result<(), R
 }
 
 fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_NOTE.min(200)).collect()
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_PLACE).collect()
 }

@@ -120,23 +120,5 @@ fn crossed(local: &Local) -> Option<StampBody> {
 }
 
 fn step_from(step: &StepPlan, story: &Story) -> StepBody {
-    let names = |names: &[crate::plan::ProbeName]| names.iter().map(ToString::to_string).collect();
-    StepBody {
-        name: step.name.to_string(),
-        kind: step.kind,
-        switch: step.switch,
-        ponr: step.ponr,
-        undo: step.undo,
-        check: step.check,
-        verify: names(&step.verify),
-        gate: step.gate.as_ref().map(ToString::to_string),
-        disturbs: names(&step.disturbs),
-        timeout_seconds: step.timeout.as_secs_f64(),
-        took_seconds: None,
-        rehearsed: false,
-        state: story.steps.get(&step.name).map(|local| local.state),
-        since: None,
-        attempts: 0,
-        note: String::new(),
-    }
+    StepBody { state: story.steps.get(&step.name).map(|local| local.state), ..StepBody::from(step) }
 }

@@ -67,6 +67,11 @@ enum Told {
     Later,
 }
 
+/// Whether something that a step did may still be there.
+fn stands(step: &StepBody) -> bool {
+    step.state.is_some_and(|state| state != StepState::Undone)
+}
+
 impl Runner<'_, '_, '_> {
     fn terms(&self) -> TermsRequest {
         TermsRequest {
@@ -105,13 +110,17 @@ impl Runner<'_, '_, '_> {
 
     /// The last step that something happened to, and that can be undone and is not.
     fn next_undo(&self) -> Option<&StepBody> {
-        let due = |step: &&StepBody| step.undo && step.state.is_some_and(|state| state != StepState::Undone);
-        self.plan.steps.iter().rev().find(due)
+        self.left_to_undo().next()
+    }
+
+    /// What is left to undo, in the order in which it is undone.
+    fn left_to_undo(&self) -> impl Iterator<Item = &StepBody> {
+        self.plan.steps.iter().rev().filter(|step| step.undo && stands(step))
     }
 
     /// Whether a step of this phase was started, so that there is something to take back.
     fn has_begun(&self) -> bool {
-        self.plan.steps.iter().any(|step| step.state.is_some_and(|state| state != StepState::Undone))
+        self.plan.steps.iter().any(stands)
     }
 
     async fn tell<B: serde::Serialize + Sync>(&self, step: &str, what: &str, body: &B) -> Result<Receipt, Trouble> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{PhaseRecord, Stamp, State};
+use crate::event::{StepEnd, Way};
 use crate::now::{Millis, Now};
 use crate::plan::{PhaseName, PhasePlan, ProbePlan, StepPlan};
 
@@ -31,6 +32,17 @@ pub enum StepState {
 }
 
 impl StepState {
+    /// Where a step stands that has gone this way and ended like this.
+    pub const fn after(way: Way, end: StepEnd) -> Self {
+        match (way, end) {
+            (Way::Do, StepEnd::Done) => Self::Done,
+            (Way::Do, StepEnd::Failed) => Self::Failed,
+            (Way::Do, StepEnd::Interrupted) => Self::Interrupted,
+            (Way::Undo, StepEnd::Done) => Self::Undone,
+            (Way::Undo, StepEnd::Failed | StepEnd::Interrupted) => Self::UndoFailed,
+        }
+    }
+
     /// Whether something may be running now.
     pub const fn in_flight(self) -> bool {
         matches!(self, Self::Running | Self::Verifying | Self::Undoing)

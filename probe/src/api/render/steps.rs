@@ -29,24 +29,14 @@ impl View<'_> {
     fn step(&self, phase: &PhasePlan, step: &StepPlan) -> StepBody {
         let record = self.state.phase(&phase.name).steps.get(&step.name);
         let took = self.state.durable.took.get(&phase.name).and_then(|took| took.get(&step.name));
-        let names = |names: &[crate::plan::ProbeName]| names.iter().map(ToString::to_string).collect();
         StepBody {
-            name: step.name.to_string(),
-            kind: step.kind,
-            switch: step.switch,
-            ponr: step.ponr,
-            undo: step.undo,
-            check: step.check,
-            verify: names(&step.verify),
-            gate: step.gate.as_ref().map(ToString::to_string),
-            disturbs: names(&step.disturbs),
-            timeout_seconds: step.timeout.as_secs_f64(),
             took_seconds: took.map(|took| took.span.as_secs_f64()),
             rehearsed: took.is_some_and(|took| took.rehearsed),
             state: record.map(|record| record.state),
             since: record.map(|record| stamp(&record.stamp)),
             attempts: record.map_or(0, |record| record.attempts),
             note: record.map(|record| record.note.clone()).unwrap_or_default(),
+            ..StepBody::from(step)
         }
     }
 

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use super::StampBody;
 use crate::event::{StepEnd, Terms, Way};
 use crate::gate::Verdict;
-use crate::plan::StepKind;
+use crate::plan::{ProbeName, StepKind, StepPlan};
 use crate::state::{PhaseState, StepState};
 
 /// One step of a phase.
@@ -46,6 +46,31 @@ pub struct StepBody {
     pub attempts: u32,
     /// What was said of its end.
     pub note: String,
+}
+
+impl From<&StepPlan> for StepBody {
+    /// As it is planned; nothing has happened to it.
+    fn from(step: &StepPlan) -> Self {
+        let names = |names: &[ProbeName]| names.iter().map(ToString::to_string).collect();
+        Self {
+            name: step.name.to_string(),
+            kind: step.kind,
+            switch: step.switch,
+            ponr: step.ponr,
+            undo: step.undo,
+            check: step.check,
+            verify: names(&step.verify),
+            gate: step.gate.as_ref().map(ToString::to_string),
+            disturbs: names(&step.disturbs),
+            timeout_seconds: step.timeout.as_secs_f64(),
+            took_seconds: None,
+            rehearsed: false,
+            state: None,
+            since: None,
+            attempts: 0,
+            note: String::new(),
+        }
+    }
 }
 
 /// Who may run the steps of a phase.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use super::{Entry, JournalError, Opened, Place, read};
-use crate::event::{StepEnd, Way};
+use crate::event::Way;
 use crate::plan::StepName;
 use crate::state::StepState;
 
@@ -65,7 +65,7 @@ impl Story {
                 self.stand(step, StepState::Verifying, "");
             }
             Entry::End { step, way, end, note, .. } => {
-                self.stand(step, ended(*way, *end), note);
+                self.stand(step, StepState::after(*way, *end), note);
             }
             Entry::Told { up_to } => self.untold.retain(|(number, _)| number > up_to),
             Entry::Over { how } => self.over = Some(how.clone()),
@@ -81,15 +81,5 @@ impl Story {
         (local.state, local.entry) = (state, self.entries);
         note.clone_into(&mut local.note);
         local
-    }
-}
-
-const fn ended(way: Way, end: StepEnd) -> StepState {
-    match (way, end) {
-        (Way::Do, StepEnd::Done) => StepState::Done,
-        (Way::Do, StepEnd::Failed) => StepState::Failed,
-        (Way::Do, StepEnd::Interrupted) => StepState::Interrupted,
-        (Way::Undo, StepEnd::Done) => StepState::Undone,
-        (Way::Undo, StepEnd::Failed | StepEnd::Interrupted) => StepState::UndoFailed,
     }
 }

@@ -150,9 +150,8 @@ impl Runner<'_, '_, '_> {
     async fn stuck(mut self, step: &StepBody, why: &str) -> Answer {
         self.cx.io.say(format!("the undo of step {} failed: {why}", step.name));
         self.cx.io.say("what is left to undo, in this order:");
-        let left: Vec<StepBody> = self.plan.steps.iter().rev().filter(|step| step.undo).cloned().collect();
-        let due = |step: &&StepBody| step.state.is_some_and(|state| state != StepState::Undone);
-        for (nth, step) in left.iter().filter(due).enumerate() {
+        let left: Vec<StepBody> = self.left_to_undo().cloned().collect();
+        for (nth, step) in left.iter().enumerate() {
             let how = match self.own.step(&self.phase, &step.name).ok().and_then(|spec| spec.undo.as_ref()) {
                 Some(Undo::Command(words)) => shown(words),
                 Some(Undo::Manual(text)) => text.clone(),
