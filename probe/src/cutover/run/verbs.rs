@@ -8,7 +8,7 @@ use super::lease::Lease;
 use super::{InFlight, Orders, Runner};
 use crate::api::types::{PlanBody, Receipt, TermsRequest};
 use crate::cutover::journal::{Entry, Journal, JournalError, Place, Story, root};
-use crate::cutover::render::{Planned, Show};
+use crate::cutover::render::{Planned, Show, moment};
 use crate::cutover::trouble::Trouble;
 use crate::cutover::{Answer, Context, Own, name, phases, plan, status, told};
 use crate::exit::Exit;
@@ -179,6 +179,12 @@ pub(crate) async fn rollback(cx: &mut Context<'_, '_>, args: RollbackArgs) -> An
 async fn take_back(cx: &mut Context<'_, '_>, own: Own, plan: PlanBody, verb: &str, reason: String, args: BackArgs) -> Answer {
     own.must_be(&plan)?;
     let phase = plan.phase.clone();
+    // The ledger asks for it too, but it may be out of reach.
+    if let Some(crossed) = plan.ponr_crossed.as_ref().filter(|_| args.ponr.confirm.as_deref() != Some(&*phase)) {
+        let message = format!("phase {phase} crossed its point of no return at {}", moment(crossed.at));
+        return Err(Trouble::new(Exit::USAGE, message)
+            .hint(format!("going back loses what the new side took since: add --confirm={phase} if that is meant")));
+    }
     let effect = "its steps are undone in reverse order, and it returns to waiting";
     cx.confirm(&format!("{verb} {phase}"), effect, &phase).await?;
     let orders = Orders { confirm: args.ponr.confirm, did: args.did, in_flight: None };

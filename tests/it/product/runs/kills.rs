@@ -123,6 +123,20 @@ async fn without_a_verifier_behind_the_point_of_no_return_nothing_is_taken_back(
 }
 
 #[tokio::test]
+async fn without_a_verifier_too_nobody_goes_back_behind_the_point_of_no_return_unasked() {
+    let bench = Bench::new().await;
+    let process = bench.held_in("four").await;
+    bench.orphan(&process).await;
+    bench.go("do", "four");
+    bench.is_done("four").await;
+    bench.verifier.kill9().await.unwrap();
+    let output = bench.cutover(&["abort", "--yes"]).await;
+    assert_eq!(output.code, 2, "{}", output.stderr);
+    assert!(output.stderr.contains("--confirm=move"), "{}", output.stderr);
+    assert_eq!(bench.trace(), FORWARD, "nothing was taken back");
+}
+
+#[tokio::test]
 async fn a_cut_network_that_heals_goes_unnoticed() {
     let rows = STEPS.map(async |step| {
         let (bench, row) = (Bench::new().await, format!("the network is cut in step {step}"));
