@@ -268,7 +268,10 @@ impl<'a> Pair<'a> {
         }
         self.compare_soaks()?;
         self.compare_runs()?;
-        self.compare_plans()?;
+        // To hash a plan is slow, and looks move it seldom: what they move is seen a little later.
+        if !matches!(tick.act, Act::Run { .. } | Act::Control { .. } | Act::Epoch) || self.oracle.log.len().is_multiple_of(8) {
+            self.compare_plans()?;
+        }
         self.compare_starts(tick)
     }
 

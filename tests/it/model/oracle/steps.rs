@@ -67,7 +67,11 @@ pub(super) fn next_do<'d>(phase: &'d PhaseDoc, steps: &Steps) -> Option<&'d Step
 
 /// The next on the way back.
 fn next_undo<'d>(phase: &'d PhaseDoc, steps: &Steps) -> Option<&'d StepDoc> {
-    let touched = phase.steps.iter().filter(|step| steps.get(&step.id).is_some_and(|now| now.state != StepState::Undone));
+    last_to_undo(&phase.steps, steps)
+}
+
+fn last_to_undo<'d>(order: &'d [StepDoc], steps: &Steps) -> Option<&'d StepDoc> {
+    let touched = order.iter().filter(|step| steps.get(&step.id).is_some_and(|now| now.state != StepState::Undone));
     touched.rev().find(|step| step.undo)
 }
 
@@ -88,10 +92,9 @@ impl Oracle<'_> {
                     order = self.docs[index].phases.iter().find(|p| p.id == id).map_or(&[], |phase| &phase.steps);
                 }
                 Act::StartStep { phase, step, way: Way::Do, .. } if phase == id => {
-                    // Nothing is left to be undone: the way back is over, and forgotten.
-                    let due = |s: &StepDoc| s.undo && steps.get(&s.id).is_some_and(|now| now.state != StepState::Undone);
-                    if !order.iter().any(due) {
-                        steps.retain(|_, now| now.state != StepState::Undone);
+                    // Once all is undone, the way back is over, and forward it goes from the beginning.
+                    if last_to_undo(order, &steps).is_none() {
+                        steps.retain(|_, own| own.state != StepState::Undone);
                     }
                     let attempts = steps.get(&step).map_or(0, |before| before.attempts) + 1;
                     steps.insert(step, Step { state: StepState::Running, attempts, changed: at, started: entry.t });

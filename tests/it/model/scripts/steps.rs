@@ -232,7 +232,10 @@ fn the_way_back_is_gone_in_reverse_and_to_its_end() {
     script.healthy();
     assert_eq!((script.stands(1), script.guard(1)), (PhaseState::Active, Verdict::Open), "forward again, if somebody wants to");
     script.holder(start(1, 0, Way::Do));
+    assert_eq!((script.step(1, 0), script.step(1, 1), script.step(1, 2)), (Some(StepState::Running), None, None));
     script.holder(Act::EndStep(1, 0, StepEnd::Done));
+    script.holder(start(1, 1, Way::Do));
+    script.holder(Act::EndStep(1, 1, StepEnd::Failed));
     script.undone(1, 0);
     script.holder(Act::Rollback(1));
     assert_eq!(script.stands(1), PhaseState::Waiting);
@@ -357,6 +360,7 @@ fn steps_that_something_happened_to_stay_what_they_are() {
         with(vec![switch(0), step(1)]),
         with(vec![step(0), StepDoc { ponr: true, ..switch(1) }]),
         with(vec![step(0), switch(1), step(2)]),
+        with(vec![step(7), switch(1)]),
         with(vec![]),
         with(vec![StepDoc { timeout: 1_000, undo: false, ..step(0) }, StepDoc { verify: vec![1], ..switch(1) }]),
     ];
