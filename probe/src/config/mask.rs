@@ -30,6 +30,11 @@ impl Mask {
         self.hidden.push(at.start..at.start + at.len);
     }
 
+    /// Whether a span is hidden.
+    pub(super) fn hides(&self, at: Span) -> bool {
+        self.hidden.iter().any(|range| range.contains(&at.start))
+    }
+
     /// Hides all but keys and punctuation.
     pub(super) fn outline(&mut self) {
         self.outline = true;

@@ -125,6 +125,11 @@ impl<'a> Problems<'a> {
         self.mask.hide(Span { len, ..at });
     }
 
+    /// Whether what stands there is never shown.
+    pub(super) fn hides(&self, at: Span) -> bool {
+        self.mask.hides(at)
+    }
+
     /// Shows the shape of lines only, because nothing is known of what their words mean.
     pub(super) fn outline(&mut self) {
         self.mask.outline();

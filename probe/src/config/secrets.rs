@@ -132,12 +132,17 @@ fn hide(problems: &mut Problems<'_>, node: &Node) {
     }
 }
 
-/// Everywhere in the document: no password in a URL, and nothing shown of a value whose key says that it is a secret.
+/// Everywhere in the document: no password in a URL, and nothing shown of a value whose key, flag or own text says that it is a
+/// secret.
 pub(super) fn sweep(problems: &mut Problems<'_>, root: &Node) {
     let mut open = vec![root];
     while let Some(node) = open.pop() {
         match &node.kind {
-            Kind::List(items) => open.extend(items),
+            Kind::List(items) => {
+                let flagged = items.iter().zip(items.iter().skip(1)).filter(|(word, _)| is_secret_flag(word));
+                flagged.for_each(|(_, value)| hide(problems, value));
+                open.extend(items);
+            }
             Kind::Map(entries) => {
                 for (key, value) in entries {
                     if sounds_secret(&key.name) {
@@ -155,9 +160,25 @@ pub(super) fn sweep(problems: &mut Problems<'_>, root: &Node) {
                     "a secret may not stand in the document: take `user:password@` out",
                 );
             }
+            Kind::Text(text) if assigns_secret(text) => hide(problems, node),
             Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::Text(_) => {}
         }
     }
+}
+
+/// Whether the next word of a command is a secret, as after `--password`.
+fn is_secret_flag(word: &Node) -> bool {
+    matches!(&word.kind, Kind::Text(text) if text.starts_with('-') && !text.contains('=') && sounds_secret(text))
+}
+
+/// Whether a text says that a part of it is a secret, as `--password=…`, `PGPASSWORD=…` and `Authorization: …` do.
+fn assigns_secret(text: &str) -> bool {
+    text.match_indices(['=', ':']).any(|(at, sign)| {
+        let (before, after) = (text.get(..at).unwrap_or_default(), text.get(at + sign.len()..).unwrap_or_default());
+        let before = before.trim_end_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\''));
+        let word = before.rsplit(|c: char| !(c.is_alphanumeric() || matches!(c, '-' | '_'))).next().unwrap_or_default();
+        sounds_secret(word) && !after.trim().is_empty()
+    })
 }
 
 fn has_password(text: &str) -> bool {

@@ -51,13 +51,23 @@ pub enum Undo {
 }
 
 /// The value of an environment variable: a text, or where a secret is found when the command starts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum EnvValue {
     /// The value itself, which is no secret.
     Text(String),
     /// Where the secret is found: on the operator's machine.
     Secret(SecretRef),
+}
+
+impl fmt::Debug for EnvValue {
+    /// Where a secret is found, but never a value: a text may hold one that the name of its variable does not tell of.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(_) => f.write_str("Text(***)"),
+            Self::Secret(source) => f.debug_tuple("Secret").field(source).finish(),
+        }
+    }
 }
 
 impl<'de> Deserialize<'de> for EnvValue {

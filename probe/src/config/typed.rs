@@ -12,6 +12,8 @@ use super::tree::{Node, Path};
 
 /// Most errors that are looked for in one part.
 const MOST: usize = 32;
+/// What is said of a value that may not be shown.
+const UNSHOWN: &str = "another value";
 
 /// A part that fits its type, perhaps without some fields.
 #[derive(Debug)]
@@ -135,6 +137,7 @@ fn report(problems: &mut Problems<'_>, root: &Node, part: &Path, error: &SpecErr
         let hint = format!("`probe config schema` says what `{key}` can be");
         return problems.value(root, &path, format!("`{key}` is not what it should be"), hint);
     }
+    let text = if root.find(&path).is_some_and(|node| problems.hides(node.at)) { &unquoted(text) } else { text };
     let (message, hint) = reword(text, &path);
     problems.value(root, &path, message, hint);
 }
@@ -144,6 +147,13 @@ fn unknown<'a>(text: &'a str, what: &str) -> Option<(&'a str, Vec<&'a str>)> {
     let rest = text.strip_prefix(what)?.strip_prefix('`')?;
     let (name, rest) = rest.split_once("`, ")?;
     Some((name, rest.split('`').skip(1).step_by(2).collect()))
+}
+
+/// Serde's words without the value that they are about.
+fn unquoted(text: &str) -> String {
+    let found = if text.starts_with("invalid type: string ") { "text" } else { UNSHOWN };
+    let expected = text.rsplit_once(", expected ").map(|(_, expected)| format!("invalid type: {found}, expected {expected}"));
+    expected.unwrap_or_else(|| "not what it should be".to_owned())
 }
 
 /// Serde's words for a value of the wrong type, without Rust's words in them.
@@ -176,7 +186,9 @@ fn reword(text: &str, path: &Path) -> (String, String) {
         ("a list", None) => format!("write `{key}: […]`"),
         ("a map", _) => format!("give `{key}` its fields, one to a line"),
         ("text", _) if path.is_item() && bare != found => format!("write `\"{bare}\"`, in quotes"),
-        ("text", _) if !found.starts_with("null") && !matches!(found, "sequence" | "map") => format!("write `{key}: \"{bare}\"`"),
+        ("text", _) if !found.starts_with("null") && !matches!(found, "sequence" | "map" | UNSHOWN) => {
+            format!("write `{key}: \"{bare}\"`")
+        }
         ("a whole number", Some(text)) if text.parse::<u32>().is_ok() => format!("write `{key}: {text}`, without quotes"),
         (word, _) if found.starts_with("null") => format!("give `{key}` a value ({word}), or remove it"),
         (word, _) => format!("give `{key}` {word}"),

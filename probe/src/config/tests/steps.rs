@@ -200,11 +200,17 @@ fn nothing_shows_a_secret_of_a_step() {
         ("PGPASSWORD: {env: PG_PASSWORD}", "PGPASSWORD: {value: hunter2}"),
         ("[docker, compose, stop, promtail]", "[curl, \"http://me:hunter2@192.0.2.10/stop\"]"),
         ("Tell them that it is off", "Open http://me:hunter2@192.0.2.10/"),
+        ("[docker, compose, stop, promtail]", "psql --password=hunter2"),
+        ("[docker, compose, stop, promtail]", "curl http://me:hunter2@192.0.2.10/stop"),
+        ("timeout: 15m", "timeout: token=hunter2"),
+        ("[docker, compose, stop, promtail]", "[mysql, --password, 40427]"),
     ] {
         assert!(STEPS.contains(from), "{from}");
         let errors = parse(&STEPS.replacen(from, to, 1)).unwrap_err();
-        assert!(!format!("{errors}{errors:?}").contains("hunter2"), "{errors}");
+        let shown = format!("{errors}{errors:?}");
+        assert!(!shown.contains("hunter2") && !shown.contains("40427"), "{errors}");
     }
     let config = sound(STEPS);
-    assert!(format!("{:?}", config.steps).contains("PG_PASSWORD"));
+    let shown = format!("{:?}", config.steps);
+    assert!(shown.contains("PG_PASSWORD") && !shown.contains("/etc/k.yaml"), "{shown}");
 }
