@@ -135,6 +135,11 @@ pub trait Check: DeserializeOwned + Serialize + JsonSchema + Send + Sync + 'stat
         false
     }
 
+    /// Whether it looks that a decommissioned target stays gone. Until that is decommissioned it counts for nothing.
+    fn is_tripwire(&self) -> bool {
+        false
+    }
+
     /// The time within which something must have moved from one look to another, and its field. Looks that are farther apart
     /// never see that, so the document's rules keep `every` well below it.
     fn moves_within(&self) -> Option<(&'static str, Duration)> {
@@ -178,6 +183,10 @@ pub trait DynCheck: Send + Sync {
     fn writes(&self) -> bool {
         false
     }
+    /// See [`Check::is_tripwire`].
+    fn is_tripwire(&self) -> bool {
+        false
+    }
     /// See [`Check::moves_within`].
     fn moves_within(&self) -> Option<(&'static str, Duration)> {
         None
@@ -218,6 +227,10 @@ impl<C: Check> DynCheck for C {
 
     fn writes(&self) -> bool {
         Check::writes(self)
+    }
+
+    fn is_tripwire(&self) -> bool {
+        Check::is_tripwire(self)
     }
 
     fn moves_within(&self) -> Option<(&'static str, Duration)> {

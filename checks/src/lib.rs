@@ -113,6 +113,7 @@ pub fn registry() -> Registry {
         Entry::of::<postgres::ready::PostgresReady>(),
         Entry::of::<prometheus::promql::Promql>(),
         Entry::of::<net::tcp::Tcp>(),
+        Entry::of::<net::tripwire::Tripwire>(),
     ])
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod fetch;
 pub mod http;
 pub(crate) mod names;
 pub mod tcp;
+pub mod tripwire;
 
 use std::error::Error;
 use std::io;

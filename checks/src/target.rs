@@ -193,8 +193,8 @@ one_kind!(
 pub struct TargetUse {
     /// The check's own field, e.g. `loki`.
     pub field: &'static str,
-    /// What it must be.
-    pub kind: TargetKind,
+    /// What it must be; none: anything.
+    pub kind: Option<TargetKind>,
     /// The target's name in the document.
     pub name: String,
 }

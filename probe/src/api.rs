@@ -19,6 +19,7 @@ mod serve;
 mod shared;
 mod status;
 mod steps;
+mod targets;
 pub mod types;
 mod words;
 
@@ -79,7 +80,10 @@ pub fn app(state: AppState) -> (Router, OpenApi) {
         .routes(routes!(steps::start))
         .routes(routes!(steps::worked))
         .routes(routes!(steps::end))
+        .routes(routes!(steps::rehearsal))
         .routes(routes!(steps::approve))
+        .routes(routes!(targets::decommission))
+        .routes(routes!(targets::recommission))
         .routes(routes!(records::overrides, records::create_override))
         .routes(routes!(records::revoke_override))
         .routes(routes!(records::fact, records::record_fact))

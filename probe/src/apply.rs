@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use checks::{MAX_PARTS, Outcome, PartId};
 
@@ -10,8 +11,8 @@ use crate::gate::Evaluation;
 use crate::now::{Millis, Now};
 use crate::plan::{PhaseName, Plan, ProbeName, StepName};
 use crate::state::{
-    Approval, Fact, Override, ProbeRecord, ProbeState, ProofRecord, Regression, RunRecord, Soft, Stamp, State, StepRecord,
-    StepState, Took, Trust,
+    Approval, Fact, Override, ProbeRecord, ProbeState, ProofRecord, Regression, Removal, RunRecord, Soft, Stamp, State,
+    StepRecord, StepState, Took, Trust,
 };
 
 /// Changes the state.
@@ -90,8 +91,14 @@ pub fn apply(state: &mut State, event: &Event) {
         Event::FactRecorded { name, stamp, value } => {
             state.durable.facts.insert(name.clone(), Fact { stamp: stamp.clone(), value: value.clone() });
         }
-        Event::OverrideCreated { id, probe, stamp, reason, until } => {
-            let exception = Override { probe: probe.clone(), reason: reason.clone(), stamp: stamp.clone(), until: *until };
+        Event::OverrideCreated { id, probe, stamp, reason, ticket, until } => {
+            let exception = Override {
+                probe: probe.clone(),
+                reason: reason.clone(),
+                ticket: ticket.clone(),
+                stamp: stamp.clone(),
+                until: *until,
+            };
             state.durable.overrides.insert(*id, exception);
             state.durable.next_override = id.saturating_add(1);
         }
@@ -139,6 +146,22 @@ pub fn apply(state: &mut State, event: &Event) {
         Event::PlanApproved { phase, stamp, plan } => {
             state.durable.approvals.insert(phase.clone(), Approval { stamp: stamp.clone(), plan: plan.clone() });
         }
+        Event::PonrDetected { phase, stamp, .. } => {
+            state.durable.phases.entry(phase.clone()).or_default().ponr.get_or_insert_with(|| stamp.clone());
+        }
+        Event::TargetRemoved { target, stamp, reason } => {
+            let removal = Removal { stamp: stamp.clone(), reason: reason.clone(), gone: None };
+            state.durable.removals.insert(target.clone(), removal);
+        }
+        Event::TargetGone { target, at } => {
+            if let Some(removal) = state.durable.removals.get_mut(target) {
+                removal.gone.get_or_insert(*at);
+            }
+        }
+        Event::TargetReturned { target, .. } => {
+            state.durable.removals.remove(target);
+        }
+        Event::StepsRehearsed { phase, spans, .. } => remember_rehearsal(state, phase, spans),
         Event::RunObserved { probe, run, memory, identities } => observe(state, probe, run, memory.as_ref(), identities),
         Event::ControlObserved { probe, at, finished, outcome, earned } => {
             control(state, probe, (*at, *finished), outcome, *earned);
@@ -312,6 +335,16 @@ fn remember_span(state: &mut State, phase: &PhaseName, step: &StepName, end: Now
     state.durable.took.entry(phase.clone()).or_default().insert(step.clone(), took);
 }
 
+/// What was done for real says more.
+fn remember_rehearsal(state: &mut State, phase: &PhaseName, spans: &BTreeMap<StepName, Duration>) {
+    let took = state.durable.took.entry(phase.clone()).or_default();
+    for (step, span) in spans {
+        if took.get(step).is_none_or(|known| known.rehearsed) {
+            took.insert(step.clone(), Took { span: *span, rehearsed: true });
+        }
+    }
+}
+
 fn excused(state: &State, probe: &str, at: Now) -> bool {
     let plan = state.durable.plan.as_deref().and_then(|plan| plan.probe(probe));
     plan.is_some_and(|(_, probe)| state.excused(probe, at))
@@ -326,7 +359,7 @@ fn observe(
 ) {
     let Some(plan) = state.durable.plan.clone() else { return };
     let Some((_, probe_plan)) = plan.probe(probe) else { return };
-    let excused = state.excused(probe_plan, run.finished);
+    let (excused, awaits) = (state.excused(probe_plan, run.finished), state.awaits(probe_plan));
     let Some(record) = state.live.probes.get_mut(probe) else { return };
     if let Some(memory) = memory {
         state.soft.memories.insert(probe.clone(), memory.clone());
@@ -344,12 +377,14 @@ fn observe(
         }
         return;
     }
-    let base = record.observe(run.clone(), probe_plan, excused);
+    let base = record.observe(run.clone(), probe_plan, excused || awaits);
     if !identities.is_empty() {
         state.soft.reading.entry(probe.clone()).or_default().extend(identities.clone());
     }
     if base == ProbeState::Red {
-        soak(&mut state.soft, probe).red(run.finished.t);
+        if !awaits {
+            soak(&mut state.soft, probe).red(run.finished.t);
+        }
     } else if matches!(run.outcome, Outcome::Pass { .. }) {
         soak(&mut state.soft, probe).sample(run.started.t);
     }

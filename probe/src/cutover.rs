@@ -26,6 +26,7 @@ mod render;
 mod report;
 mod run;
 mod status;
+mod targets;
 #[cfg(test)]
 mod tests;
 mod trouble;
@@ -159,6 +160,11 @@ Examples:
   cutover rollback loki --reason \"history has a hole\"
   cutover rollback loki --file migration.yaml --reason \"history has a hole\"   # a phase with steps")]
     Rollback(run::RollbackArgs),
+    /// Say that an old side is removed for good: its probes retire, and a tripwire watches that it stays gone
+    #[command(after_help = "Examples:
+  cutover decommission docker-loki --reason \"moved in May, volume deleted\" --confirm docker-loki
+  cutover decommission docker-loki --reason \"not yet\" --undo      # as long as it was not seen gone")]
+    Decommission(targets::DecommissionArgs),
     /// Show or end the lock that steps run under
     #[command(subcommand)]
     Lock(lock::LockVerb),
@@ -382,6 +388,7 @@ async fn dispatch(cli: Cli, around: &Around, stop: Stop, io: &mut Io<'_>) -> Ans
         Verb::Switch(args) => phases::guarded(cx, "switch", &args.phase, &TermsRequest::default()).await,
         Verb::Complete(args) => phases::guarded(cx, "complete", &args.phase, &TermsRequest::default()).await,
         Verb::Adopt(args) => phases::adopt(cx, args).await,
+        Verb::Decommission(args) => targets::decommission(cx, args).await,
         Verb::Lock(verb) => lock::run(cx, verb).await,
         Verb::Regression(verb) => phases::regression(cx, verb).await,
         Verb::Probes(verb) => probes::run(cx, verb).await,

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use checks::{Evidence, MAX_PARTS, Outcome, PartId, Step, engine_reasons as engine};
 
 use crate::event::{Control, Event, Input, Refusal, RefusalKind, Run};
-use crate::gate::{Blocker, Evaluation, evaluate};
+use crate::gate::{Blocker, Evaluation, ProbeView, evaluate};
 use crate::now::Now;
 use crate::phase;
-use crate::plan::{Plan, ProbePlan};
-use crate::state::{ProbeState, RunRecord, Stamp, State, Trust};
+use crate::plan::{Plan, ProbePlan, TargetName};
+use crate::state::{ProbeState, Removal, RunRecord, Stamp, State, Trust};
 use crate::steps::watched;
 
 /// The name under which the verifier itself acts.
@@ -195,6 +195,7 @@ fn edges(state: &State, now: Now) -> Vec<Event> {
     let before = state.live.evaluation.as_deref();
     events.extend(probe_edges(state, &evaluation, before));
     events.extend(verdict_edges(&evaluation, before));
+    events.extend(sightings(state, &evaluation));
     events.push(Event::Evaluated(Arc::new(evaluation)));
     events
 }
@@ -231,6 +232,31 @@ fn probe_edges(state: &State, evaluation: &Evaluation, before: Option<&Evaluatio
         }
     }
     events
+}
+
+/// What greens say beyond their colour: that an old side is gone, or that nothing leads back any more.
+fn sightings(state: &State, evaluation: &Evaluation) -> Vec<Event> {
+    let Some(plan) = state.durable.plan.as_deref() else { return Vec::new() };
+    let sights: Vec<_> = evaluation.probes.iter().zip(plan.probes().map(|(_, probe)| probe)).collect();
+    let gone = |(target, removal): (&TargetName, &Removal)| {
+        let mut wires = sights.iter().filter(|(_, probe)| probe.tripwire && probe.targets.contains(target)).peekable();
+        let seen = wires.peek().is_some() && wires.all(|(view, _)| view.sight.state == ProbeState::Green);
+        (seen && removal.gone.is_none()).then(|| Event::TargetGone { target: target.clone(), at: evaluation.at })
+    };
+    let crossed = |(view, probe): &(&ProbeView, &ProbePlan)| {
+        let phase = plan.phases.get(view.phase).filter(|_| probe.marks_ponr && view.sight.state == ProbeState::Green)?;
+        let record = state.phase(&phase.name);
+        let began = record.switching.as_ref().filter(|_| record.ponr.is_none())?;
+        let last = state.live.probes.get(&probe.name)?.last.as_ref()?;
+        // What it saw before the switch began was of something else.
+        (last.started.t >= began.at.t).then(|| Event::PonrDetected {
+            phase: phase.name.clone(),
+            probe: probe.name.clone(),
+            stamp: Stamp { at: evaluation.at, by: VERIFIER.into() },
+            evidence: view.sight.evidence.clone(),
+        })
+    };
+    state.durable.removals.iter().filter_map(gone).chain(sights.iter().filter_map(crossed)).collect()
 }
 
 fn verdict_edges(evaluation: &Evaluation, before: Option<&Evaluation>) -> Vec<Event> {

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use checks::{Evidence, Outcome, PartId, Reason, Step};
 use serde::{Deserialize, Serialize};
 
 use crate::gate::{Evaluation, Verdict};
 use crate::now::{Millis, Now};
-use crate::plan::{PhaseName, Plan, ProbeName, StepName};
+use crate::plan::{PhaseName, Plan, ProbeName, StepName, TargetName};
 use crate::state::{Lock, ProbeState, RunRecord, Stamp};
 
 mod command;
@@ -245,6 +246,9 @@ pub enum Event {
         stamp: Stamp,
         /// Why.
         reason: String,
+        /// Where that is discussed.
+        #[serde(default)]
+        ticket: Option<String>,
         /// Up to when.
         until: Millis,
     },
@@ -335,6 +339,51 @@ pub enum Event {
         stamp: Stamp,
         /// Its hash.
         plan: String,
+    },
+    /// A probe has seen that nothing leads back any more.
+    PonrDetected {
+        /// For which phase.
+        phase: PhaseName,
+        /// Which probe.
+        probe: ProbeName,
+        /// When.
+        stamp: Stamp,
+        /// What was seen.
+        evidence: Evidence,
+    },
+    /// An old side is removed for good.
+    TargetRemoved {
+        /// Which.
+        target: TargetName,
+        /// When, by whom.
+        stamp: Stamp,
+        /// Why.
+        reason: String,
+    },
+    /// The tripwire of a removed target has seen that it is gone: from here on it must not come back.
+    TargetGone {
+        /// Which.
+        target: TargetName,
+        /// When.
+        at: Now,
+    },
+    /// That a target was removed is taken back: it is there.
+    TargetReturned {
+        /// Which.
+        target: TargetName,
+        /// When, by whom.
+        stamp: Stamp,
+        /// Why.
+        reason: String,
+    },
+    /// How long the steps of a phase took in a rehearsal.
+    StepsRehearsed {
+        /// Of which phase.
+        phase: PhaseName,
+        /// When, by whom.
+        stamp: Stamp,
+        /// By step.
+        spans: BTreeMap<StepName, Duration>,
     },
     /// The lock's holder was heard of. Not chained.
     #[serde(skip)]

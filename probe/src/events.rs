@@ -108,6 +108,19 @@ pub fn emit(metrics: &Metrics, state: &State, event: &Event) {
         Event::PlanApproved { phase, stamp, plan } => {
             tracing::info!(phase.name = &**phase, actor = stamp.by, plan.hash = plan, "plan approved");
         }
+        Event::PonrDetected { phase, probe, evidence, .. } => {
+            tracing::warn!(phase.name = &**phase, probe.name = &**probe, %evidence, "point of no return crossed: a probe has seen it");
+        }
+        Event::TargetRemoved { target, stamp, reason } => {
+            tracing::warn!(target.name = &**target, actor = stamp.by, reason, "target decommissioned");
+        }
+        Event::TargetGone { target, .. } => tracing::info!(target.name = &**target, "target seen gone: it must not come back"),
+        Event::TargetReturned { target, stamp, reason } => {
+            tracing::warn!(target.name = &**target, actor = stamp.by, reason, "target is not decommissioned any more");
+        }
+        Event::StepsRehearsed { phase, stamp, .. } => {
+            tracing::info!(phase.name = &**phase, actor = stamp.by, "rehearsal recorded");
+        }
         Event::RunObserved { probe, run, .. } => {
             metrics.run_observed(probe, run);
             run_line(state, probe, run);

@@ -11,6 +11,8 @@ use crate::plan::{NaturePlan, PhaseName, PhasePlan, Plan, SealAt};
 use crate::state::{PhaseState, ProbeState, Stamp, State};
 use crate::steps;
 
+mod removal;
+
 /// Longest text of a reason given by a person, in characters.
 const MAX_REASON: usize = 500;
 /// Longest override.
@@ -74,8 +76,11 @@ impl<'a> Desk<'a> {
             Wish::StepWorked(phase, step) => steps::worked(self, phase, step),
             Wish::EndStep { phase, step, end, note } => return steps::end(self, phase, step, *end, note),
             Wish::Approve(phase, plan) => steps::approve(self, phase, plan),
+            Wish::Decommission(target, reason) => self.alone().and_then(|()| removal::decommission(self, target, reason)),
+            Wish::Recommission(target, reason) => self.alone().and_then(|()| removal::recommission(self, target, reason)),
+            Wish::Rehearsed(phase, spans) => steps::rehearsed(self, phase, spans),
             Wish::Acknowledge(phase, reason) => self.acknowledge(phase, reason),
-            Wish::Override(probe, reason, ttl) => self.exempt(probe, reason, *ttl),
+            Wish::Override { probe, reason, ticket, ttl } => self.exempt(probe, reason, ticket.as_deref(), *ttl),
             Wish::Revoke(id) => self.revoke(*id),
             Wish::Record(name, value) => return self.record(name, value),
             Wish::Forget(probe, part) => self.forget(probe, part),
@@ -231,7 +236,7 @@ impl<'a> Desk<'a> {
         Ok(Event::RegressionAcknowledged { phase: phase.name.clone(), stamp: self.stamp.clone(), reason })
     }
 
-    fn exempt(&self, name: &str, reason: &str, ttl: Duration) -> Result<Event, Refusal> {
+    fn exempt(&self, name: &str, reason: &str, ticket: Option<&str>, ttl: Duration) -> Result<Event, Refusal> {
         let (_, probe) =
             self.plan.probe(name).ok_or_else(|| Refusal::new(RefusalKind::NotFound, format!("no probe `{name}`")))?;
         let reason = said(reason)?;
@@ -255,6 +260,7 @@ impl<'a> Desk<'a> {
             probe: probe.name.clone(),
             stamp: self.stamp.clone(),
             reason,
+            ticket: ticket.map(said).transpose()?,
             until,
         })
     }
@@ -317,6 +323,10 @@ pub fn can_roll_back(state: &State, plan: &Plan, name: &str) -> Result<(), Strin
             if let Some(crossed) = &state.phase(name).ponr {
                 return Err(format!("phase {name} is complete and crossed its point of no return at {}", crossed.at));
             }
+            if let Some((target, removal)) = plan.phase(name).and_then(|phase| state.way_back_removed(phase)) {
+                let Stamp { at, by } = &removal.stamp;
+                return Err(format!("the way back of phase {name} is lost: {by} said at {at} that {target} is decommissioned"));
+            }
             let active = plan.phases.iter().find(|p| state.phase(&p.name).state() == PhaseState::Active);
             if let Some(active) = active {
                 return Err(format!("phase {} is active; roll it back first", active.name));
@@ -342,6 +352,7 @@ pub fn configure(state: &State, plan: &Arc<Plan>, now: Now) -> Result<Vec<Event>
         keeps_history(state, old, plan)?;
         keeps_seals(state, old, plan)?;
         steps::keeps_steps(state, old, plan)?;
+        removal::keeps_tripwires(state, old, plan)?;
         keeps_regressions(state, plan)?;
     }
     Ok(vec![Event::ConfigLoaded { at: now, plan: plan.clone() }])

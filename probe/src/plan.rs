@@ -13,6 +13,8 @@ pub type ProbeName = Arc<str>;
 pub type PhaseName = Arc<str>;
 /// Name of a step; unique in its phase.
 pub type StepName = Arc<str>;
+/// Name of a target; unique per document.
+pub type TargetName = Arc<str>;
 
 /// The phases in their order, with their probes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -136,6 +138,15 @@ pub struct ProbePlan {
     /// Whether it counts for the entry guard before the point of no return.
     #[serde(default)]
     pub before_ponr: bool,
+    /// Whether its first green since the switch began says that nothing leads back any more.
+    #[serde(default)]
+    pub marks_ponr: bool,
+    /// The targets that it looks at.
+    #[serde(default)]
+    pub targets: Vec<TargetName>,
+    /// Whether it looks that a decommissioned target stays gone.
+    #[serde(default)]
+    pub tripwire: bool,
     /// The phase whose switch retires it.
     pub until: Option<PhaseName>,
     /// Consecutive Fails that make it red; at least 1.
@@ -215,6 +226,12 @@ impl Plan {
     /// One phase by name.
     pub fn phase(&self, name: &str) -> Option<&PhasePlan> {
         self.phases.iter().find(|phase| &*phase.name == name)
+    }
+
+    /// The gate probes that look whether this target stays gone.
+    pub fn tripwires(&self, target: &str) -> impl Iterator<Item = &ProbePlan> {
+        let watches = move |probe: &&ProbePlan| probe.tripwire && probe.gate && probe.targets.iter().any(|own| &**own == target);
+        self.probes().map(|(_, probe)| probe).filter(watches)
     }
 
     /// One probe by name.

@@ -1,5 +1,6 @@
 //! PURE. The steps of a phase: who may run them, when one may start, and what its end takes.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -9,7 +10,7 @@ use crate::event::{Event, Refusal, RefusalKind, StepEnd, Way};
 use crate::gate::{Blocker, Evaluation, GateView, ProbeView, Verdict, evaluate};
 use crate::now::{Millis, Now};
 use crate::phase::{Desk, conflict, invalid, open, said};
-use crate::plan::{PhaseName, PhasePlan, Plan, ProbeName, ProbePlan, SealAt, StepPlan};
+use crate::plan::{PhaseName, PhasePlan, Plan, ProbeName, ProbePlan, SealAt, StepName, StepPlan, TargetName};
 use crate::state::{Lock, PhaseRecord, PhaseState, ProbeState, State, StepState};
 
 /// Shortest and longest lease: a shorter one is lost by one slow answer, a longer one keeps others out for no reason.
@@ -33,7 +34,8 @@ pub(crate) fn lock(desk: &Desk<'_>, phase: &PhaseName, place: &str, ttl: Duratio
         return Err(invalid("a lock holds for 1 second to 1 hour without being renewed"));
     }
     if let Some(lock) = &desk.state.durable.lock {
-        let goes_on = own == Some(lock.id) && lock.phase == phase.name;
+        // The number is no secret, so it alone proves nothing.
+        let goes_on = own == Some(lock.id) && lock.phase == phase.name && lock.stamp.by == desk.stamp.by;
         if !goes_on && let Some(lock) = desk.state.locked(desk.now.t) {
             return Err(held(lock, "the lock is not free"));
         }
@@ -67,12 +69,18 @@ pub(crate) fn release(desk: &Desk<'_>, id: u64) -> Result<Event, Refusal> {
 /// Somebody else ends the lock.
 pub(crate) fn force_release(desk: &Desk<'_>, id: u64, reason: &str) -> Result<Event, Refusal> {
     let forced = Some(said(reason)?);
-    let lock = own(desk, id)?;
+    let lock = newest(desk, id)?;
     Ok(Event::LockReleased { id, phase: lock.phase.clone(), stamp: desk.stamp.clone(), forced })
 }
 
-/// The lock with this id, if it is the newest.
+/// The lock with this id, if it is the newest and the sender's.
 pub(crate) fn own<'a>(desk: &Desk<'a>, id: u64) -> Result<&'a Lock, Refusal> {
+    let lock = newest(desk, id)?;
+    if lock.stamp.by == desk.stamp.by { Ok(lock) } else { Err(held(lock, &format!("lock {id} is not yours"))) }
+}
+
+/// The lock with this id, if it is the newest.
+fn newest<'a>(desk: &Desk<'a>, id: u64) -> Result<&'a Lock, Refusal> {
     match &desk.state.durable.lock {
         Some(lock) if lock.id == id => Ok(lock),
         Some(lock) => Err(held(lock, &format!("lock {id} is not in force any more"))),
@@ -319,6 +327,18 @@ pub(crate) fn approve(desk: &Desk<'_>, phase: &PhaseName, plan: &str) -> Result<
     Ok(Event::PlanApproved { phase: phase.name.clone(), stamp: desk.stamp.clone(), plan: plan.to_owned() })
 }
 
+/// How long steps took somewhere else.
+pub(crate) fn rehearsed(desk: &Desk<'_>, phase: &PhaseName, spans: &BTreeMap<StepName, Duration>) -> Result<Event, Refusal> {
+    let (_, phase) = desk.phase(phase)?;
+    if let Some(other) = spans.keys().find(|step| phase.step(step).is_none()) {
+        return Err(invalid(format!("phase {} has no step `{other}`", phase.name)));
+    }
+    if spans.is_empty() {
+        return Err(invalid("a rehearsal took the time of one step at least"));
+    }
+    Ok(Event::StepsRehearsed { phase: phase.name.clone(), stamp: desk.stamp.clone(), spans: spans.clone() })
+}
+
 /// What the sender of `begin` has seen, and what somebody else has approved, is what is.
 pub(crate) fn keeps_plan(desk: &Desk<'_>, phase: &PhasePlan) -> Result<(), Refusal> {
     if let Some(seen) = &desk.terms.plan {
@@ -349,13 +369,14 @@ fn same_plan(desk: &Desk<'_>, phase: &PhasePlan, seen: &str) -> Result<(), Refus
     Err(Refusal::new(RefusalKind::Moved, message))
 }
 
-/// Everything that a plan depends on: where the phases and their steps stand, what has regressed, what is overridden.
+/// Everything that a plan depends on: where the phases and their steps stand, what has regressed, is overridden or removed.
 #[derive(Serialize)]
 struct Seen<'a> {
     phase: &'a str,
     document: &'a str,
     phases: Vec<(&'a str, &'a PhaseRecord)>,
     overrides: Vec<u64>,
+    removals: Vec<&'a TargetName>,
 }
 
 /// SHA-256 (hex) of everything that the plan of a phase depends on; none for an unknown phase. Two moments with the same hash
@@ -368,6 +389,7 @@ pub fn plan_hash(state: &State, phase: &str) -> Option<String> {
         document: &plan.hash,
         phases: plan.phases.iter().map(|phase| (&*phase.name, state.phase(&phase.name))).collect(),
         overrides: state.durable.overrides.keys().copied().collect(),
+        removals: state.durable.removals.keys().collect(),
     };
     let json = serde_json::to_vec(&seen).ok()?;
     Some(Sha256::digest(json).iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}")))

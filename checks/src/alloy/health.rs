@@ -307,7 +307,7 @@ impl Check for AlloyHealth {
     type Memory = BTreeMap<String, Seen>;
 
     fn targets(&self) -> Vec<TargetUse> {
-        vec![TargetUse { field: "alloy", kind: TargetKind::Alloy, name: self.alloy.clone() }]
+        vec![TargetUse { field: "alloy", kind: Some(TargetKind::Alloy), name: self.alloy.clone() }]
     }
 
     fn validate(&self) -> Vec<FieldError> {

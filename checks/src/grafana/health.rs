@@ -120,7 +120,7 @@ impl Check for GrafanaHealth {
     type Memory = ();
 
     fn targets(&self) -> Vec<TargetUse> {
-        vec![TargetUse { field: "grafana", kind: TargetKind::Grafana, name: self.grafana.clone() }]
+        vec![TargetUse { field: "grafana", kind: Some(TargetKind::Grafana), name: self.grafana.clone() }]
     }
 
     fn validate(&self) -> Vec<FieldError> {

@@ -174,12 +174,17 @@ impl Check for GrafanaQuery {
 
     fn targets(&self) -> Vec<TargetUse> {
         let mut uses = vec![
-            TargetUse { field: "grafana", kind: TargetKind::Grafana, name: self.grafana.clone() },
-            TargetUse { field: "loki", kind: TargetKind::Loki, name: self.loki.clone() },
+            TargetUse { field: "grafana", kind: Some(TargetKind::Grafana), name: self.grafana.clone() },
+            TargetUse { field: "loki", kind: Some(TargetKind::Loki), name: self.loki.clone() },
         ];
-        let old = self.old_loki.iter().map(|name| TargetUse { field: "oldLoki", kind: TargetKind::Loki, name: name.clone() });
+        let old =
+            self.old_loki.iter().map(|name| TargetUse { field: "oldLoki", kind: Some(TargetKind::Loki), name: name.clone() });
         uses.extend(old);
-        uses.extend(self.agents.iter().map(|name| TargetUse { field: "agents", kind: TargetKind::Agent, name: name.clone() }));
+        uses.extend(self.agents.iter().map(|name| TargetUse {
+            field: "agents",
+            kind: Some(TargetKind::Agent),
+            name: name.clone(),
+        }));
         uses
     }
 

@@ -193,8 +193,8 @@ impl Check for LogCanary {
 
     fn targets(&self) -> Vec<TargetUse> {
         vec![
-            TargetUse { field: "agents", kind: TargetKind::Agent, name: self.agents.clone() },
-            TargetUse { field: "loki", kind: TargetKind::Loki, name: self.loki.clone() },
+            TargetUse { field: "agents", kind: Some(TargetKind::Agent), name: self.agents.clone() },
+            TargetUse { field: "loki", kind: Some(TargetKind::Loki), name: self.loki.clone() },
         ]
     }
 

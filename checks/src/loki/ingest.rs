@@ -304,7 +304,7 @@ impl Check for LokiIngest {
     type Memory = Seen;
 
     fn targets(&self) -> Vec<TargetUse> {
-        vec![TargetUse { field: "loki", kind: TargetKind::Loki, name: self.loki.clone() }]
+        vec![TargetUse { field: "loki", kind: Some(TargetKind::Loki), name: self.loki.clone() }]
     }
 
     fn validate(&self) -> Vec<FieldError> {

@@ -133,7 +133,7 @@ impl Check for LokiReady {
     type Memory = ();
 
     fn targets(&self) -> Vec<TargetUse> {
-        vec![TargetUse { field: "loki", kind: TargetKind::Loki, name: self.loki.clone() }]
+        vec![TargetUse { field: "loki", kind: Some(TargetKind::Loki), name: self.loki.clone() }]
     }
 
     fn run<'a>(&'a self, cx: &'a Context, (): ()) -> BoxFuture<'a, Report<()>> {

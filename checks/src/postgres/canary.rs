@@ -364,7 +364,7 @@ impl Check for PostgresCanary {
     type Memory = Memory;
 
     fn targets(&self) -> Vec<TargetUse> {
-        vec![TargetUse { field: "postgres", kind: TargetKind::Postgres, name: self.postgres.clone() }]
+        vec![TargetUse { field: "postgres", kind: Some(TargetKind::Postgres), name: self.postgres.clone() }]
     }
 
     fn writes(&self) -> bool {

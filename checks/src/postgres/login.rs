@@ -64,6 +64,11 @@ impl Login {
         self
     }
 
+    /// The host and port that it connects to.
+    pub(crate) fn address(&self) -> (&Host, u16) {
+        (&self.host, self.port)
+    }
+
     /// Where it leads, without the password.
     pub(crate) fn place(&self) -> String {
         let host = match &self.host {

@@ -66,7 +66,7 @@ impl Check for PostgresReady {
     type Memory = ();
 
     fn targets(&self) -> Vec<TargetUse> {
-        vec![TargetUse { field: "postgres", kind: TargetKind::Postgres, name: self.postgres.clone() }]
+        vec![TargetUse { field: "postgres", kind: Some(TargetKind::Postgres), name: self.postgres.clone() }]
     }
 
     fn run<'a>(&'a self, cx: &'a Context, (): ()) -> BoxFuture<'a, Report<()>> {

@@ -201,7 +201,7 @@ impl Check for Promql {
     type Memory = ();
 
     fn targets(&self) -> Vec<TargetUse> {
-        vec![TargetUse { field: "prometheus", kind: TargetKind::Prometheus, name: self.prometheus.clone() }]
+        vec![TargetUse { field: "prometheus", kind: Some(TargetKind::Prometheus), name: self.prometheus.clone() }]
     }
 
     fn validate(&self) -> Vec<FieldError> {

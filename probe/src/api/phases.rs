@@ -28,7 +28,7 @@ impl Shared {
 }
 
 impl ReasonRequest {
-    fn split(self, wish: impl FnOnce(String) -> Wish) -> (Wish, Terms) {
+    pub(super) fn split(self, wish: impl FnOnce(String) -> Wish) -> (Wish, Terms) {
         (wish(self.reason), Terms { lock: self.lock, confirm: self.confirm, ..Terms::default() })
     }
 }

@@ -38,8 +38,8 @@ pub(super) async fn create_override(
     Operator(by): Operator,
     Said(said): Said<OverrideRequest>,
 ) -> Result<(StatusCode, Json<Receipt>), Problem> {
-    let OverrideRequest { probe, reason, ttl_seconds } = said;
-    let wish = Wish::Override(probe.as_str().into(), reason, Duration::from_secs(ttl_seconds));
+    let OverrideRequest { probe, reason, ticket, ttl_seconds } = said;
+    let wish = Wish::Override { probe: probe.as_str().into(), reason, ticket, ttl: Duration::from_secs(ttl_seconds) };
     let events = shared.command(by, wish, Terms::default()).await?;
     let id = events.iter().find_map(|event| if let Event::OverrideCreated { id, .. } = event { Some(*id) } else { None });
     let message = format!("probe {probe} is overridden for {ttl_seconds} s");

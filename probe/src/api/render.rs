@@ -8,16 +8,16 @@ use checks::Outcome;
 
 use super::reasons::{NOT_EVALUATED, ReasonBook};
 use super::types::{
-    BlockerBody, GateBody, GateKind, OverrideBody, PhaseBody, ProbeBody, RegressionBody, RunBody, SCHEMA_VERSION, SoakBody,
-    StampBody,
+    BlockerBody, GateBody, GateKind, OverrideBody, PhaseBody, ProbeBody, RegressionBody, RemovalBody, RunBody, SCHEMA_VERSION,
+    SoakBody, StampBody,
 };
 use super::{parts, words};
 use crate::gate::{Blocker, Evaluation, GateView, ProbeView, SoakView, Verdict, phase_reasons as why};
 use crate::ledger::Reading;
 use crate::now::Now;
 use crate::phase::can_roll_back;
-use crate::plan::{PhasePlan, Plan, ProbePlan};
-use crate::state::{Override, PhaseState, ProbeState, Regression, RunRecord, Stamp, State, Trust};
+use crate::plan::{PhasePlan, Plan, ProbePlan, TargetName};
+use crate::state::{Override, PhaseState, ProbeState, Regression, Removal, RunRecord, Stamp, State, Trust};
 
 mod steps;
 
@@ -247,6 +247,7 @@ impl<'a> View<'a> {
             preflight: probe.preflight,
             proof: probe.is_proof(),
             retired: view.retired,
+            tripwire: probe.tripwire,
             overridden: self.state.overridden(probe, self.now.t).is_some(),
             consecutive_failures: record.map_or(0, |record| record.fails),
             control: trust(record.map(|record| record.trust(probe, self.now.t))).to_owned(),
@@ -266,10 +267,23 @@ impl<'a> View<'a> {
             id,
             probe: exception.probe.to_string(),
             reason: exception.reason.clone(),
+            ticket: exception.ticket.clone(),
             by: exception.stamp.by.clone(),
             since: exception.stamp.at.utc,
             remaining_seconds: exception.until.since(self.now.t).as_secs_f64(),
         }
+    }
+
+    /// The old sides that were removed.
+    pub(super) fn removals(&self) -> Vec<RemovalBody> {
+        let body = |(target, removal): (&TargetName, &Removal)| RemovalBody {
+            target: target.to_string(),
+            stamp: stamp(&removal.stamp),
+            reason: removal.reason.clone(),
+            gone: removal.gone.map(|gone| gone.utc),
+            tripwires: self.plan.tripwires(target).map(|probe| probe.name.to_string()).collect(),
+        };
+        self.state.durable.removals.iter().map(body).collect()
     }
 
     /// One phase. None: no such phase.

@@ -55,6 +55,7 @@ impl View<'_> {
             left_out,
             overrides: self.overrides(),
             lock: self.lock_body(),
+            decommissioned: self.removals(),
             ledger_error: self.state.live.unwritable.clone(),
             config_error,
             next_step: self.next_step(),

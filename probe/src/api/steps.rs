@@ -1,5 +1,6 @@
 //! Steps, the lock, plans and their approval. What may happen is the ledger's to say, not this file's.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +12,8 @@ use super::extract::{Approver, In, MaybeSaid, Operator, Said};
 use super::problem::Problem;
 use super::shared::Shared;
 use super::types::{
-    ApprovalRequest, ErrorBody, LockAnswer, LockBody, LockRequest, PlanBody, Receipt, ReleaseRequest, StepEndRequest,
-    StepStartRequest, StepWorkedRequest,
+    ApprovalRequest, ErrorBody, LockAnswer, LockBody, LockRequest, PlanBody, Receipt, RehearsalRequest, ReleaseRequest,
+    StepEndRequest, StepStartRequest, StepWorkedRequest,
 };
 use crate::event::{StepEnd, Terms, Way, Wish};
 
@@ -148,6 +149,28 @@ pub(super) async fn end(
         StepEnd::Interrupted => "was broken off",
     };
     shared.move_step(by, &phase, &step, wish, terms, done).await
+}
+
+/// How long the steps of a phase took in a rehearsal
+///
+/// Plans quote it until a step was done for real.
+#[utoipa::path(post, path = "/v1/phases/{phase}/rehearsal", tag = "steps", params(("phase" = String, Path)),
+    request_body = RehearsalRequest, security(("bearer" = [])),
+    responses((status = 200, body = Receipt), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody),
+    (status = 404, body = ErrorBody), (status = 422, body = ErrorBody),
+    (status = 507, description = "The ledger can not be written", body = ErrorBody)))]
+pub(super) async fn rehearsal(
+    State(shared): State<Shared>,
+    Operator(by): Operator,
+    In(phase): In<String>,
+    Said(said): Said<RehearsalRequest>,
+) -> Result<Json<Receipt>, Problem> {
+    let span = |(step, seconds): (String, f64)| Some((Arc::from(step), Duration::try_from_secs_f64(seconds).ok()?));
+    let spans: Option<BTreeMap<_, _>> = said.seconds.into_iter().map(span).collect();
+    let wrong = || Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", "a step takes a number of seconds, 0 or more");
+    let message = format!("the rehearsal of phase {phase} is recorded");
+    shared.command(by, Wish::Rehearsed(phase.into(), spans.ok_or_else(wrong)?), Terms::default()).await?;
+    Ok(Json(Receipt { message, phase: None, id: None }))
 }
 
 /// Approve the plan of a phase

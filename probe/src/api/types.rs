@@ -10,11 +10,13 @@ use utoipa::ToSchema;
 use crate::gate::Verdict;
 use crate::state::{PhaseState, ProbeState};
 
+mod records;
 mod steps;
 
+pub use records::{FactBody, OverrideBody, OverrideRequest, OverridesBody, RemovalBody};
 pub use steps::{
-    ApprovalRequest, LockAnswer, LockBody, LockRequest, PlanBody, ReleaseRequest, StepBody, StepEndRequest, StepStartRequest,
-    StepWorkedRequest, TermsRequest,
+    ApprovalRequest, LockAnswer, LockBody, LockRequest, PlanBody, RehearsalRequest, ReleaseRequest, StepBody, StepEndRequest,
+    StepStartRequest, StepWorkedRequest, TermsRequest,
 };
 
 /// Version of this shape; grows with each addition.
@@ -148,8 +150,12 @@ pub struct ProbeBody {
     pub preflight: bool,
     /// Whether it is a proof.
     pub proof: bool,
-    /// Whether a later phase's switch has retired it.
+    /// Whether it is not asked for: a later phase's switch has retired it, what it looks at was decommissioned, or it is a tripwire
+    /// whose target was not.
     pub retired: bool,
+    /// Whether it looks that a decommissioned target stays gone.
+    #[serde(default)]
+    pub tripwire: bool,
     /// Whether an override is active for it.
     pub overridden: bool,
     /// Consecutive Fails.
@@ -275,24 +281,6 @@ pub struct StampBody {
     pub by: String,
 }
 
-/// An active override.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct OverrideBody {
-    /// Its number.
-    pub id: u64,
-    /// For which probe.
-    pub probe: String,
-    /// Why.
-    pub reason: String,
-    /// Who.
-    pub by: String,
-    /// Since when.
-    pub since: DateTime<Utc>,
-    /// How many seconds it lasts yet.
-    pub remaining_seconds: f64,
-}
-
 /// The whole picture: phases, probes, the health of the verifier itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -323,6 +311,9 @@ pub struct StatusBody {
     /// Who may run steps.
     #[serde(default)]
     pub lock: Option<LockBody>,
+    /// Old sides that were removed for good.
+    #[serde(default)]
+    pub decommissioned: Vec<RemovalBody>,
     /// Why the ledger can not be written, while it can not.
     pub ledger_error: Option<String>,
     /// Why the newest document was not taken, while that is so.
@@ -359,18 +350,6 @@ pub struct ReasonRequest {
     /// The name of the phase, once more: it is known what going back behind its point of no return costs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirm: Option<String>,
-}
-
-/// What creating an override wants.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct OverrideRequest {
-    /// For which probe.
-    pub probe: String,
-    /// Why.
-    pub reason: String,
-    /// For how many seconds.
-    pub ttl_seconds: u64,
 }
 
 /// What a sender of heartbeats says.
@@ -426,26 +405,6 @@ pub struct RollbackBody {
     pub reason: String,
     /// Latched regressions.
     pub regressed: Vec<RegressionBody>,
-}
-
-/// The active overrides.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct OverridesBody {
-    /// By number.
-    pub overrides: Vec<OverrideBody>,
-}
-
-/// A recorded fact.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct FactBody {
-    /// Its name.
-    pub name: String,
-    /// When, by whom.
-    pub stamp: StampBody,
-    /// The content.
-    pub value: serde_json::Value,
 }
 
 /// Whether the verifier itself is up, or ready.

@@ -176,6 +176,8 @@ pub(super) enum Use {
     Verify,
     /// The entry guard before the point of no return of its phase.
     BeforePonr,
+    /// Nothing but this: its first pass since the switch began says that the point of no return is crossed.
+    Ponr,
 }
 
 impl Use {
@@ -186,6 +188,7 @@ impl Use {
             Self::Gate => "gate",
             Self::Verify => "verify",
             Self::BeforePonr => "beforePonr",
+            Self::Ponr => "ponr",
         }
     }
 }

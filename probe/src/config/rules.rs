@@ -129,7 +129,11 @@ fn unique<'a>(
 
 /// A gate without a probe that stays would never be open, or be open for want of anything to say no.
 fn stays(problems: &mut Problems<'_>, root: &Node, phase: &PhasePart) {
-    let counts = |probe: &&ProbePart| probe.fit.value.uses.as_ref().is_none_or(|uses| uses.contains(&Use::Gate));
+    let counts = |probe: &&ProbePart| {
+        // It counts for nothing until its target is decommissioned.
+        let tripwire = probe.check.as_ref().is_some_and(|(_, check)| check.is_tripwire());
+        !tripwire && probe.fit.value.uses.as_ref().is_none_or(|uses| uses.contains(&Use::Gate))
+    };
     let unsure = !phase.all_probes || phase.probes.iter().any(|probe| !probe.fit.whole);
     if unsure || phase.probes.iter().filter(counts).any(|probe| probe.fit.value.until.is_none()) {
         return;
@@ -171,9 +175,30 @@ fn until(problems: &mut Problems<'_>, root: &Node, parts: &Parts, position: usiz
     }
 }
 
+/// What marks the point of no return is red before it, and a tripwire before its target is decommissioned: neither can be asked
+/// for anything else.
 fn uses(problems: &mut Problems<'_>, root: &Node, probe: &ProbePart) {
-    let Some(uses) = &probe.fit.value.uses else { return };
     let path = probe.path.key("use");
+    let check = probe.check.as_ref();
+    let uses = probe.fit.value.uses.as_deref();
+    if check.is_some_and(|(_, check)| check.is_tripwire()) {
+        if uses.is_some_and(|uses| !matches!(uses, [Use::Gate])) {
+            let hint = "remove it: a tripwire is for the gate, from the day on that its target is decommissioned";
+            problems.value(root, &path, "a tripwire can only be used for the gate", hint);
+        }
+        if probe.fit.value.until.is_some() {
+            let hint = "remove it: what is gone must stay gone for good";
+            problems.value(root, &probe.path.key("until"), "a tripwire does not end", hint);
+        }
+    }
+    let Some(uses) = uses else { return };
+    if uses.contains(&Use::Ponr) {
+        let proof = check.is_some_and(|(entry, _)| entry.meta.nature == Nature::Proof);
+        if uses.len() > 1 || proof {
+            let hint = "give the mark a heartbeat probe of its own, with `use: [ponr]`";
+            problems.value(root, &path, "what marks the point of no return is used for nothing else, and is no proof", hint);
+        }
+    }
     if uses.is_empty() {
         problems.value(root, &path, "`use` is empty: the probe would count for nothing", "write `use: [gate]`, or remove it");
     }
@@ -228,15 +253,16 @@ fn targets<'a>(problems: &mut Problems<'_>, root: &Node, parts: &'a Parts, probe
         if let Some((name, _)) = found {
             used.insert(name);
         }
-        let needed = needed.as_str();
+        let fits = |target: &Target| needed.is_none_or(|needed| target.kind() == needed);
+        let needed = needed.map_or("target", TargetKind::as_str);
         let message = match found {
             None => format!("unknown target `{name}`"),
-            Some((_, Some(target))) if target.kind().as_str() != needed => {
+            Some((_, Some(target))) if !fits(target) => {
                 format!("target `{name}` is a `{}`, but `{field}` needs a `{needed}`", target.kind().as_str())
             }
             Some(_) => continue,
         };
-        let kind = |target: &Option<Target>| target.as_ref().is_some_and(|target| target.kind().as_str() == needed);
+        let kind = |target: &Option<Target>| target.as_ref().is_some_and(fits);
         let fitting: Vec<&str> = parts.targets.iter().filter(|(_, target)| kind(target)).map(|(name, _)| name.as_str()).collect();
         let hint = if fitting.is_empty() {
             format!("declare one under `spec.targets`, of kind `{needed}`")

@@ -15,7 +15,7 @@ use crate::now::span;
 pub(crate) enum OverrideVerb {
     /// Take one probe out of its gate for a while; shown in every verdict, ends by itself
     #[command(after_help = "Examples:
-  cutover override create cluster-dns --ttl 30m --reason \"resolver is being replaced, ticket 4711\"")]
+  cutover override create cluster-dns --ttl 30m --reason \"resolver is being replaced\" --ticket OPS-4711")]
     Create {
         /// The probe
         #[arg(value_parser = name)]
@@ -26,6 +26,9 @@ pub(crate) enum OverrideVerb {
         /// Why, for those who read the audit trail later
         #[arg(long, value_parser = told)]
         reason: String,
+        /// Where that is discussed
+        #[arg(long, value_parser = told)]
+        ticket: Option<String>,
     },
     /// Show the active overrides
     #[command(after_help = "Examples:\n  cutover override list\n  cutover override list -o name")]
@@ -41,11 +44,11 @@ pub(crate) enum OverrideVerb {
 /// Runs a verb of `cutover override`.
 pub(crate) async fn run(cx: &mut Context<'_, '_>, verb: OverrideVerb) -> Answer {
     match verb {
-        OverrideVerb::Create { probe, ttl, reason } => {
+        OverrideVerb::Create { probe, ttl, reason, ticket } => {
             let effect = format!("for {}, {probe} will not be looked at by any gate", span(ttl));
             cx.confirm(&format!("override {probe}"), &effect, &probe).await?;
             let ttl_seconds = ttl.as_secs().max(1);
-            let receipt = cx.client.post(&["overrides"], &OverrideRequest { probe, reason, ttl_seconds }).await?;
+            let receipt = cx.client.post(&["overrides"], &OverrideRequest { probe, reason, ticket, ttl_seconds }).await?;
             cx.io.show(&Done(&[receipt]));
         }
         OverrideVerb::List => {

@@ -1,12 +1,13 @@
 //! PURE. Commands: what somebody wants, what that depends on, and how it is refused.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use checks::PartId;
 use serde::{Deserialize, Serialize};
 
 use crate::gate::{Blocker, Verdict};
-use crate::plan::{PhaseName, ProbeName, StepName};
+use crate::plan::{PhaseName, ProbeName, StepName, TargetName};
 
 /// A wish, with the name of who has it.
 #[derive(Debug, Clone)]
@@ -70,7 +71,16 @@ pub enum Wish {
     /// A latched regression is seen and mended.
     Acknowledge(PhaseName, String),
     /// A time-boxed exception for a probe.
-    Override(ProbeName, String, Duration),
+    Override {
+        /// Which.
+        probe: ProbeName,
+        /// Why.
+        reason: String,
+        /// Where that is discussed.
+        ticket: Option<String>,
+        /// For how long.
+        ttl: Duration,
+    },
     /// End an exception.
     Revoke(u64),
     /// Record a fact.
@@ -120,6 +130,12 @@ pub enum Wish {
     },
     /// Somebody other than its runner finds this plan of a phase right.
     Approve(PhaseName, String),
+    /// An old side is removed for good, with a reason.
+    Decommission(TargetName, String),
+    /// That was a mistake: the old side is there.
+    Recommission(TargetName, String),
+    /// How long steps took in a rehearsal.
+    Rehearsed(PhaseName, BTreeMap<StepName, Duration>),
 }
 
 /// Why a command, run or document was not taken. Nothing changed.

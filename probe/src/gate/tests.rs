@@ -26,6 +26,9 @@ fn probe(name: &str) -> ProbePlan {
         gate: true,
         preflight: false,
         before_ponr: false,
+        marks_ponr: false,
+        targets: vec![],
+        tripwire: false,
         until: None,
         fail_after: 2,
         recover_after: 1,
@@ -176,9 +179,9 @@ fn row_1_nothing_is_known_without_a_document() {
 #[test]
 fn row_1_no_required_probe_is_left() {
     let mut world = World::green();
-    assert!(world.say(Wish::Override("one".into(), "because".into(), s(60))));
+    assert!(world.say(Wish::Override { probe: "one".into(), reason: "because".into(), ticket: None, ttl: s(60) }));
     assert_eq!(world.gate("a").0, Verdict::Open, "the proof is left");
-    assert!(world.say(Wish::Override("sum".into(), "because".into(), s(60))));
+    assert!(world.say(Wish::Override { probe: "sum".into(), reason: "because".into(), ticket: None, ttl: s(60) }));
     assert_eq!(world.gate("a"), is(Verdict::Unknown, "no_probes"));
     assert_eq!(evaluate(&world.state, world.now()).gate("a").unwrap().overrides, [0, 1]);
 }

@@ -20,7 +20,7 @@ fn value<'a>(body: &'a str, series: &str) -> &'a str {
 async fn eventful() -> World {
     let world = World::regressed().await;
     world.see("beat", BLIND.because("no permission")).await;
-    world.wish(Wish::Override("beat".into(), "known".into(), Duration::from_mins(1))).await;
+    world.wish(Wish::Override { probe: "beat".into(), reason: "known".into(), ticket: None, ttl: Duration::from_mins(1) }).await;
     world.measure(&plan().phases[0].probes[0], 1.5);
     world.metrics.scheduler_lag(Duration::from_millis(7));
     world.metrics.config_reload(true, world.ledger.clock().now());

@@ -30,6 +30,9 @@ fn probe(name: &str, nature: NaturePlan) -> ProbePlan {
         gate: true,
         preflight: false,
         before_ponr: false,
+        marks_ponr: false,
+        targets: vec![],
+        tripwire: false,
         until: None,
         fail_after: 1,
         recover_after: 1,
@@ -166,7 +169,8 @@ fn overrides_name_waivable_probes_for_a_while() {
     let mut plan = document(&["a"]);
     plan.phases[0].probes.push(ProbePlan { waivable: false, ..probe("identity", NaturePlan::Continuous) });
     let mut state = ledger(plan.clone());
-    let wish = |probe: &str, ttl: u64| Wish::Override(probe.into(), "because".into(), s(ttl));
+    let wish =
+        |probe: &str, ttl: u64| Wish::Override { probe: probe.into(), reason: "because".into(), ticket: None, ttl: s(ttl) };
     assert_eq!(refused(&mut state, wish("identity", 60)), RefusalKind::Conflict);
     assert_eq!(refused(&mut state, wish("nobody", 60)), RefusalKind::NotFound);
     assert_eq!(refused(&mut state, wish("a-look", 0)), RefusalKind::Invalid);

@@ -36,10 +36,14 @@ impl Sight {
 impl State {
     /// What the probe looks like at this moment.
     pub fn sight(&self, probe: &ProbePlan, now: Now) -> Sight {
-        match probe.nature {
+        let sight = match probe.nature {
             NaturePlan::Continuous => self.continuous_sight(probe, now),
             NaturePlan::Proof { valid_for, .. } => self.proof_sight(probe, valid_for, now),
+        };
+        if matches!(sight.state, ProbeState::Red | ProbeState::Suspect) && self.awaits(probe) {
+            return Sight { state: ProbeState::Waiting, ..sight };
         }
+        sight
     }
 
     fn continuous_sight(&self, probe: &ProbePlan, now: Now) -> Sight {

@@ -3,7 +3,7 @@ use crate::apply::apply;
 use crate::decide::decide;
 use crate::event::{Control, Input, Run};
 use crate::plan::{GatePlan, NaturePlan, PhasePlan, SealAt};
-use checks::{ReasonSpec, Step};
+use checks::{Outcome, ReasonSpec, Step};
 
 const OWN: ReasonSpec = ReasonSpec::fail("broken", "mend it");
 const BLIND: ReasonSpec = ReasonSpec::unknown("blind", "open your eyes");
@@ -27,6 +27,9 @@ fn plan(nature: NaturePlan) -> ProbePlan {
         gate: true,
         preflight: false,
         before_ponr: false,
+        marks_ponr: false,
+        targets: vec![],
+        tripwire: false,
         until: None,
         fail_after: 2,
         recover_after: 2,

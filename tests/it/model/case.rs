@@ -52,6 +52,10 @@ pub(crate) enum Act {
     Rollback(u8),
     Adopt(u8),
     Acknowledge(u8),
+    /// This target is removed for good.
+    Decommission(u8),
+    /// It is not.
+    Recommission(u8),
     /// For so many milliseconds.
     Override(u8, u64),
     /// The override with this ordinal.
@@ -195,6 +199,11 @@ pub(crate) fn step_name(id: u8) -> Arc<str> {
     Arc::clone(&NAMES[usize::from(id)])
 }
 
+pub(crate) fn target_name(id: u8) -> Arc<str> {
+    static NAMES: LazyLock<Vec<Arc<str>>> = LazyLock::new(|| names("target"));
+    Arc::clone(&NAMES[usize::from(id)])
+}
+
 /// The one who says something.
 pub(crate) fn person(id: u8) -> String {
     format!("person{id}")
@@ -273,8 +282,12 @@ impl Act {
             Self::Complete(phase) => Wish::Complete(phase_name(*phase)),
             Self::Rollback(phase) => Wish::Rollback(phase_name(*phase), why()),
             Self::Adopt(phase) => Wish::Adopt(phase_name(*phase), why()),
+            Self::Decommission(target) => Wish::Decommission(target_name(*target), why()),
+            Self::Recommission(target) => Wish::Recommission(target_name(*target), why()),
             Self::Acknowledge(phase) => Wish::Acknowledge(phase_name(*phase), why()),
-            Self::Override(probe, span) => Wish::Override(probe_name(*probe), why(), Duration::from_millis(*span)),
+            Self::Override(probe, span) => {
+                Wish::Override { probe: probe_name(*probe), reason: why(), ticket: None, ttl: Duration::from_millis(*span) }
+            }
             Self::Revoke(ordinal) => Wish::Revoke(known.overrides.get(usize::from(*ordinal)).copied().unwrap_or(9_999)),
             Self::Record(name, value) => Wish::Record(format!("fact{name}"), serde_json::json!(value)),
             Self::Forget(probe, part) => Wish::Forget(probe_name(*probe), part_name(*part)),

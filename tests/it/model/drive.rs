@@ -13,7 +13,7 @@ use probe::soak::Soak;
 use probe::state::{Durable, Soft, State};
 use probe::steps::plan_hash;
 
-use super::case::{Act, Case, Doc, Hash, Known, Tick, moment, phase_name, probe_name, step_name};
+use super::case::{Act, Case, Doc, Hash, Known, Tick, moment, phase_name, probe_name, step_name, target_name};
 use super::generate::START;
 use super::invariants::Watch;
 use super::oracle::{Oracle, PlanSeen};
@@ -114,7 +114,10 @@ impl Core {
             lock: said.lock.map(|token| token.of(&self.locks).unwrap_or(9_999)),
             plan: said.plan.map(|hash| tick.act.plans().map_or_else(|| "none".into(), |phase| self.hash(phase, hash))),
             document: said.document.map(document),
-            confirm: said.confirm.map(|phase| phase_name(phase).to_string()),
+            confirm: said.confirm.map(|id| match tick.act {
+                Act::Decommission(_) => target_name(id).to_string(),
+                _ => phase_name(id).to_string(),
+            }),
         }
     }
 
@@ -180,6 +183,11 @@ pub(crate) struct Counts {
     pub(crate) ponrs: u64,
     pub(crate) whole: u64,
     pub(crate) excused: u64,
+    pub(crate) removed: u64,
+    pub(crate) gone: u64,
+    pub(crate) returned: u64,
+    pub(crate) crossed: u64,
+    pub(crate) came_back: u64,
 }
 
 impl std::ops::AddAssign for Counts {
@@ -196,6 +204,11 @@ impl std::ops::AddAssign for Counts {
         self.ponrs += other.ponrs;
         self.whole += other.whole;
         self.excused += other.excused;
+        self.removed += other.removed;
+        self.gone += other.gone;
+        self.returned += other.returned;
+        self.crossed += other.crossed;
+        self.came_back += other.came_back;
     }
 }
 

@@ -248,6 +248,12 @@ impl Generator {
                 let index = usize::try_from(self.rng.below(u64::try_from(self.docs.len()).unwrap())).unwrap();
                 self.push(after, Act::Configure(index));
             }
+            29 => {
+                let target = self.rng.pick(&[0, 0, 1]);
+                let act = if self.rng.percent(70) { Act::Decommission(target) } else { Act::Recommission(target) };
+                let said = Said { confirm: self.rng.percent(90).then_some(target), ..Said::default() };
+                self.push_with(after, act, said);
+            }
             30..=38 => self.wild_step(phase, after),
             _ => {
                 // A short blink: a suspicious look between two epochs, mended before the second.

@@ -71,7 +71,15 @@ impl Watch {
                 Event::ProbeChanged { probe, to: ProbeState::Red, at, .. } => {
                     self.went_red.insert(probe.to_string(), at.t.0);
                 }
-                Event::RegressionLatched { .. } => counts.latched += 1,
+                Event::RegressionLatched { probe, .. } => {
+                    counts.latched += 1;
+                    let plan = core.state.durable.plan.as_ref().and_then(|plan| plan.probe(probe));
+                    counts.came_back += u64::from(plan.is_some_and(|(_, probe)| probe.tripwire));
+                }
+                Event::TargetRemoved { .. } => counts.removed += 1,
+                Event::TargetGone { .. } => counts.gone += 1,
+                Event::TargetReturned { .. } => counts.returned += 1,
+                Event::PonrDetected { .. } => counts.crossed += 1,
                 Event::PhaseSwitched { phase, stamp, .. } | Event::PhaseAdopted { phase, stamp, .. } => {
                     self.switched.insert(phase.to_string(), stamp.at.t.0);
                 }
@@ -150,7 +158,10 @@ impl Watch {
                 let adopted = core.state.phase(&plan.phases[of].name).adopted.is_some();
                 let waived =
                     probe.waivable && core.state.durable.overrides.values().any(|o| o.probe == probe.name && core.t < o.until.0);
-                let retired = probe.until.as_deref().is_some_and(|until| core.state.phase(until).is_switching());
+                let removed = probe.targets.iter().any(|target| core.state.durable.removals.contains_key(target));
+                let behind = core.state.phase(&plan.phases[of].name).state() == PhaseState::Complete;
+                let retired = probe.until.as_deref().is_some_and(|until| core.state.phase(until).is_switching())
+                    || if probe.tripwire { !removed } else { removed && behind };
                 if of > at || !probe.gate || waived || retired || probe.is_proof() && adopted {
                     continue;
                 }

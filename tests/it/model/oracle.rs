@@ -3,6 +3,7 @@
 
 mod colour;
 mod phases;
+mod removals;
 mod soak;
 mod steps;
 mod verdict;
@@ -45,8 +46,14 @@ pub(crate) struct Entry {
     pub(crate) identities: BTreeMap<u8, u8>,
     /// A Run: proofs, finished or not, that had read another identity.
     pub(crate) voided: Vec<u8>,
-    /// A Run: a step in flight had said that it disturbs the probe.
+    /// A Run: a step in flight had said that it disturbs the probe, or a Fail of it says only that something is not yet.
     pub(crate) excused: bool,
+    /// A Run: a Fail of it says only that something is not yet.
+    pub(crate) awaits: bool,
+    /// An epoch: targets that all their tripwires have seen gone.
+    pub(crate) gone: Vec<u8>,
+    /// An epoch: phases that a probe has seen past their point of no return.
+    pub(crate) crossed: Vec<u8>,
     /// A switch, start of a step or completion: proofs that were needed for it, and valid.
     pub(crate) seals: Vec<u8>,
     /// What it does to its phase.
@@ -107,7 +114,7 @@ pub(crate) struct Oracle<'a> {
     pub(crate) log: Vec<Entry>,
     process: u32,
     saved: usize,
-    /// Where in the list the accepted commands and documents are, and Runs that voided something.
+    /// Where in the list the accepted commands and documents are, and what was seen that changes more than a colour.
     rare: Vec<usize>,
     /// The last fresh start of each probe, looked up once per length of the list.
     looked_up: RefCell<(usize, BTreeMap<u8, Option<usize>>)>,
@@ -141,6 +148,9 @@ impl<'a> Oracle<'a> {
             identities: BTreeMap::new(),
             voided: Vec::new(),
             excused: false,
+            awaits: false,
+            gone: Vec::new(),
+            crossed: Vec::new(),
             seals: Vec::new(),
             turns: Vec::new(),
             plan: None,
@@ -150,7 +160,8 @@ impl<'a> Oracle<'a> {
                 entry.outcome = parts.as_ref().map(|parts| self.worst(*probe, parts));
                 entry.trusted = self.trusted(*probe);
                 entry.voided = self.voids(*probe, *target);
-                entry.excused = self.excused(*probe);
+                entry.awaits = self.doc().and_then(|doc| doc.probe(*probe)).is_some_and(|(_, probe)| self.awaits(probe));
+                entry.excused = self.excused(*probe) || entry.awaits;
                 entry.ignored = self.sealed(*probe);
                 entry.identities = self.scan(*probe);
                 entry.identities.extend(*target);
@@ -169,7 +180,11 @@ impl<'a> Oracle<'a> {
             }
             Act::EndStep(phase, step, end) if ok => entry.turns = self.turns_at_end(*phase, *step, *end),
             Act::Read(phase) | Act::Approve(phase, _) => entry.plan = self.plan(*phase),
-            Act::Epoch => entry.seen = self.look(),
+            Act::Epoch => {
+                entry.seen = self.look();
+                entry.gone = self.vanished();
+                entry.crossed = self.crossings();
+            }
             Act::Checkpoint => self.saved = self.log.len(),
             Act::Restart { crash, .. } => {
                 if *crash {
@@ -184,7 +199,7 @@ impl<'a> Oracle<'a> {
         }
         let common =
             matches!(act, Act::Run { .. } | Act::Control { .. } | Act::Epoch | Act::Checkpoint | Act::Read(_) | Act::Renew(_));
-        if ok && !common || !entry.voided.is_empty() {
+        if ok && !common || !entry.voided.is_empty() || !entry.crossed.is_empty() {
             self.rare.push(self.log.len());
         }
         self.log.push(entry);
@@ -197,7 +212,7 @@ impl<'a> Oracle<'a> {
         ok
     }
 
-    /// The accepted commands and documents, and Runs that voided something, with their places.
+    /// The accepted commands and documents, and what was seen that changes more than a colour, with their places.
     fn rare(&self) -> impl DoubleEndedIterator<Item = (usize, &Entry)> {
         self.rare.iter().map(|at| (*at, &self.log[*at]))
     }
@@ -301,11 +316,6 @@ impl<'a> Oracle<'a> {
         let adopted = self.phase(doc.phases[at].id).adopted;
         let waived = adopted && probe.proof.is_some();
         probe.gate && !waived && !self.retired(probe) && !self.overridden(probe)
-    }
-
-    /// Whether the phase it lasts until is switching or adopted.
-    pub(crate) fn retired(&self, probe: &ProbeDoc) -> bool {
-        probe.until.is_some_and(|until| self.phase(until).switching)
     }
 
     /// Whether an exception is in force for it.

@@ -24,6 +24,9 @@ pub(crate) fn probe(id: u8) -> ProbeDoc {
         gate: true,
         preflight: false,
         before_ponr: false,
+        marks_ponr: false,
+        targets: vec![],
+        tripwire: false,
         until: None,
         fail_after: 2,
         recover_after: 2,
@@ -191,7 +194,16 @@ impl Script {
 
     /// Every probe's control fails as it should, every probe passes twice, and an epoch sees it.
     pub(crate) fn healthy(&mut self) {
-        let ids: Vec<u8> = self.doc.probes().map(|(_, probe)| probe.id).collect();
+        self.look_well(None);
+    }
+
+    /// The same for every probe but this one, which is left alone.
+    pub(crate) fn healthy_but(&mut self, but: u8) {
+        self.look_well(Some(but));
+    }
+
+    fn look_well(&mut self, but: Option<u8>) {
+        let ids: Vec<u8> = self.doc.probes().map(|(_, probe)| probe.id).filter(|id| but != Some(*id)).collect();
         for id in ids {
             self.control(id, Look::Fail);
             self.run(id, Look::Pass);

@@ -4,6 +4,7 @@ mod disturbs;
 mod lock;
 mod plans;
 mod ponr;
+mod removals;
 mod steps;
 
 use probe::gate::Verdict;

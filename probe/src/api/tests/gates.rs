@@ -273,7 +273,14 @@ async fn an_override_is_named_in_the_answer() {
     let world = World::open().await;
     world.see("beat", BLIND.because("no permission")).await;
     assert_eq!(world.get("/v1/gates/one/check").await.code(), 424);
-    world.wish(Wish::Override("beat".into(), "known to be blind".into(), Duration::from_mins(1))).await;
+    world
+        .wish(Wish::Override {
+            probe: "beat".into(),
+            reason: "known to be blind".into(),
+            ticket: None,
+            ttl: Duration::from_mins(1),
+        })
+        .await;
     let answer = world.get("/v1/gates/one/check").await;
     assert_eq!(answer.code(), 200, "{}", answer.text);
     let body = answer.json();

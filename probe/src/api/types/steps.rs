@@ -1,5 +1,7 @@
 //! Steps, the lock and plans on the wire.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -221,6 +223,14 @@ pub struct StepEndRequest {
     pub note: String,
     /// What it depends on: the lock is needed.
     pub terms: TermsRequest,
+}
+
+/// What telling of a rehearsal wants.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RehearsalRequest {
+    /// How many seconds each step took.
+    pub seconds: BTreeMap<String, f64>,
 }
 
 /// What approving a plan wants.

@@ -89,7 +89,7 @@ impl Check for Look {
     type Memory = ();
 
     fn targets(&self) -> Vec<TargetUse> {
-        vec![TargetUse { field: "loki", kind: TargetKind::Loki, name: self.loki.clone() }]
+        vec![TargetUse { field: "loki", kind: Some(TargetKind::Loki), name: self.loki.clone() }]
     }
 
     fn validate(&self) -> Vec<FieldError> {
@@ -108,8 +108,8 @@ impl Check for Compare {
 
     fn targets(&self) -> Vec<TargetUse> {
         vec![
-            TargetUse { field: "from", kind: TargetKind::Loki, name: self.from.clone() },
-            TargetUse { field: "to", kind: TargetKind::Postgres, name: self.to.clone() },
+            TargetUse { field: "from", kind: Some(TargetKind::Loki), name: self.from.clone() },
+            TargetUse { field: "to", kind: Some(TargetKind::Postgres), name: self.to.clone() },
         ]
     }
 
@@ -132,7 +132,7 @@ impl Check for Mark {
     type Memory = ();
 
     fn targets(&self) -> Vec<TargetUse> {
-        vec![TargetUse { field: "on", kind: TargetKind::Postgres, name: self.on.clone() }]
+        vec![TargetUse { field: "on", kind: Some(TargetKind::Postgres), name: self.on.clone() }]
     }
 
     fn writes(&self) -> bool {

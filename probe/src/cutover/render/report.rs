@@ -87,8 +87,10 @@ fn phase_lines(phase: &PhaseBody, status: &StatusBody, wide: bool) -> Vec<String
 
 /// Why nobody asks for a probe any more.
 fn done_with(probe: &ProbeBody, phase: &PhaseBody) -> Option<&'static str> {
-    if probe.retired {
-        Some("a later phase has switched, so it is not required any more")
+    if probe.retired && probe.tripwire {
+        Some("counts from the day on that its target is decommissioned")
+    } else if probe.retired {
+        Some("a later phase has switched or what it looks at was decommissioned, so it is not required any more")
     } else if !probe.gate && phase.state != PhaseState::Waiting {
         Some("preflight, asked when the phase began")
     } else {

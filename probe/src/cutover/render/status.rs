@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::gate::server_now;
 use super::text::{ago, clip, seconds, table};
 use super::{Case, Show, value};
-use crate::api::types::{OverrideBody, PhaseBody, Receipt, RegressionBody, StatusBody};
+use crate::api::types::{OverrideBody, PhaseBody, Receipt, RegressionBody, RemovalBody, StatusBody};
 use crate::gate::Verdict;
 use crate::state::{PhaseState, ProbeState};
 
@@ -52,6 +52,7 @@ impl Show for Screen<'_> {
             notes.extend(phase.regressed.iter().flat_map(|each| regression_lines(phase, each, now)));
         }
         notes.extend(status.overrides.iter().map(override_line));
+        notes.extend(status.decommissioned.iter().map(removal_line));
         notes.extend(status.ledger_error.iter().map(|error| format!("error: the ledger can not be written: {error}")));
         notes.extend(status.config_error.iter().map(|error| format!("error: the newest document was not taken: {error}")));
         if !notes.is_empty() {
@@ -143,13 +144,21 @@ pub(crate) fn regression_lines(
 /// An override in one line.
 pub(crate) fn override_line(each: &OverrideBody) -> String {
     format!(
-        "override {}: {} is not looked at for another {}, says {}: {}",
+        "override {}: {} is not looked at for another {}, says {}: {}{}",
         each.id,
         each.probe,
         seconds(each.remaining_seconds),
         each.by,
-        each.reason
+        each.reason,
+        each.ticket.as_ref().map_or_else(String::new, |ticket| format!(" ({ticket})"))
     )
+}
+
+/// A removed old side in one line.
+fn removal_line(each: &RemovalBody) -> String {
+    let gone = each.gone.map_or_else(|| "it is still there".to_owned(), |gone| format!("gone since {}", super::moment(gone)));
+    let watch = each.tripwires.join(", ");
+    format!("target {} is decommissioned, says {}: {}; {gone}, watched by {watch}", each.target, each.stamp.by, each.reason)
 }
 
 /// The active overrides.

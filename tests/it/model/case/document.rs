@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use probe::plan::{GatePlan, NaturePlan, PhasePlan, Plan, ProbePlan, SealAt, StepKind, StepPlan};
 
-use super::{OWN, phase_name, probe_name, step_name};
+use super::{OWN, phase_name, probe_name, step_name, target_name};
 
 /// A document. All times are milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +57,12 @@ pub(crate) struct ProbeDoc {
     pub(crate) gate: bool,
     pub(crate) preflight: bool,
     pub(crate) before_ponr: bool,
+    /// Its green says that the point of no return is crossed.
+    pub(crate) marks_ponr: bool,
+    /// The targets it looks at.
+    pub(crate) targets: Vec<u8>,
+    /// It looks that its target stays gone.
+    pub(crate) tripwire: bool,
     pub(crate) until: Option<u8>,
     pub(crate) fail_after: u32,
     pub(crate) recover_after: u32,
@@ -83,6 +89,9 @@ impl ProbeDoc {
             gate: self.gate,
             preflight: self.preflight,
             before_ponr: self.before_ponr,
+            marks_ponr: self.marks_ponr,
+            targets: self.targets.iter().copied().map(target_name).collect(),
+            tripwire: self.tripwire,
             until: self.until.map(phase_name),
             fail_after: self.fail_after,
             recover_after: self.recover_after,

@@ -10,20 +10,25 @@ fn new_probe(rng: &mut Rng, id: u8, rev: u32, later: &[u8]) -> ProbeDoc {
             rng.pick(&[Seal::Switch, Seal::Switch, Seal::Ponr, Seal::Complete, Seal::Complete]),
         )
     });
+    let (tripwire, marks_ponr) = (rng.percent(15), rng.percent(8));
+    let (proof, marks_ponr) = (proof.filter(|_| !tripwire && !marks_ponr), marks_ponr && !tripwire);
     ProbeDoc {
         id,
         rev,
         proof,
-        gate: rng.percent(90),
-        preflight: rng.percent(15),
-        before_ponr: rng.percent(20),
-        until: (!later.is_empty() && rng.percent(20)).then(|| rng.pick(later)),
+        gate: tripwire || !marks_ponr && rng.percent(90),
+        preflight: !tripwire && !marks_ponr && rng.percent(15),
+        before_ponr: !tripwire && !marks_ponr && rng.percent(20),
+        marks_ponr,
+        targets: if tripwire || rng.percent(30) { vec![u8::from(rng.percent(25))] } else { vec![] },
+        tripwire,
+        until: (!tripwire && !later.is_empty() && rng.percent(20)).then(|| rng.pick(later)),
         fail_after: u32::try_from(rng.between(1, 3)).unwrap(),
         recover_after: u32::try_from(rng.between(1, 3)).unwrap(),
         every: 2_000,
         max_age: rng.pick(&[8_000, 20_000, 600_000]),
         control_every: rng.pick(&[3_000, 10_000, 600_000]),
-        waivable: rng.percent(85),
+        waivable: !tripwire && rng.percent(85),
     }
 }
 
@@ -102,6 +107,7 @@ pub(super) fn document(rng: &mut Rng) -> Doc {
             let mut probe = new_probe(rng, id, 0, &later);
             if nth == 0 {
                 (probe.gate, probe.until) = (true, None);
+                (probe.tripwire, probe.marks_ponr) = (false, false);
             }
             phases[at].probes.push(probe);
             id += 1;
@@ -112,7 +118,20 @@ pub(super) fn document(rng: &mut Rng) -> Doc {
             phases[at].steps = new_steps(rng, &phases, at);
         }
     }
+    if rng.percent(40) {
+        old_side(rng, &mut phases);
+    }
     Doc { phases }
+}
+
+/// One probe looks at an old side, and a tripwire will see that it stays gone.
+fn old_side(rng: &mut Rng, phases: &mut [PhaseDoc]) {
+    let id = u8::try_from(phases.iter().map(|phase| phase.probes.len()).sum::<usize>()).unwrap();
+    let at = usize::try_from(rng.below(u64::try_from(phases.len()).unwrap())).unwrap();
+    phases[0].probes[0].targets = vec![0];
+    let wire = ProbeDoc { tripwire: true, waivable: false, until: None, proof: None, ..new_probe(rng, id, 0, &[]) };
+    let wire = ProbeDoc { gate: true, preflight: false, before_ponr: false, marks_ponr: false, targets: vec![0], ..wire };
+    phases[at].probes.push(wire);
 }
 
 /// Another document: mostly one that may follow, sometimes one that must be refused.

@@ -33,6 +33,9 @@ impl Generator {
             }
         } else if let Some(waiting) = doc.phases.iter().find(|p| stands(p) == PhaseState::Waiting) {
             let (id, four_eyes) = (waiting.id, waiting.four_eyes);
+            if self.rng.percent(5) {
+                return self.remove();
+            }
             if self.rng.percent(3 + self.mess / 3) {
                 return self.go_back(state);
             }
@@ -52,10 +55,35 @@ impl Generator {
                 self.wild();
             }
             self.push_with(100, Act::Begin(id), Said { plan: careful.then_some(Hash::Read), ..said });
-        } else if self.rng.percent(40) {
-            self.go_back(state);
         } else {
-            self.wild();
+            match self.rng.below(5) {
+                0 | 1 => self.go_back(state),
+                2 => self.remove(),
+                _ => self.wild(),
+            }
+        }
+    }
+
+    /// Everything has moved: an old side goes, and now and then it comes back.
+    fn remove(&mut self) {
+        let target = self.rng.pick(&[0, 0, 0, 1]);
+        let wires = self.docs[self.current].probes().filter(|(_, probe)| probe.tripwire && probe.targets.contains(&target));
+        let wires: Vec<u8> = wires.map(|(_, probe)| probe.id).collect();
+        let there = self.rng.percent(50);
+        for id in wires.iter().filter(|_| there) {
+            self.fails(*id);
+        }
+        self.push_with(100, Act::Decommission(target), Said { confirm: Some(target), ..Said::default() });
+        if there && self.rng.percent(40) {
+            return self.push(100, Act::Recommission(target));
+        }
+        self.round();
+        self.round();
+        if self.rng.percent(50) {
+            for id in &wires {
+                self.fails(*id);
+            }
+            self.push(1_000, Act::Epoch);
         }
     }
 

@@ -307,8 +307,15 @@ impl Oracle<'_> {
         (base, changed, last)
     }
 
-    /// The probe's colour now.
+    /// The probe's colour now. Where a Fail says only that something is not yet, it waits.
     pub(super) fn colour(&self, probe: &ProbeDoc) -> ProbeState {
+        match self.plain(probe) {
+            ProbeState::Red | ProbeState::Suspect if self.awaits(probe) => ProbeState::Waiting,
+            colour => colour,
+        }
+    }
+
+    fn plain(&self, probe: &ProbeDoc) -> ProbeState {
         if let Some((valid_for, _)) = probe.proof {
             let blind = self.runs(probe.id).last().is_some_and(|(e, _)| matches!(e.outcome, Some(Look::Unknown | Look::Pass)));
             return match self.proof(probe.id) {

@@ -56,6 +56,7 @@ impl Oracle<'_> {
                 Act::Rollback(phase) if phase == id => stands = Stands::default(),
                 _ => {}
             }
+            stands.ponr |= entry.crossed.contains(&id);
         }
         stands
     }
@@ -103,6 +104,8 @@ impl Oracle<'_> {
                 let earlier = doc.into_iter().flat_map(|doc| doc.phases.iter().take_while(|p| p.id != *phase));
                 known(*phase) && self.phase(*phase).waiting() && earlier.into_iter().all(|p| self.phase(p.id).complete)
             }
+            Act::Decommission(target) => self.may_remove(*target, said),
+            Act::Recommission(target) => self.may_return(*target),
             Act::Acknowledge(phase) => known(*phase) && self.latched().iter().any(|(of, _)| of == phase),
             Act::Override(probe, span) => {
                 let named = doc.and_then(|doc| doc.probe(*probe));
@@ -116,9 +119,14 @@ impl Oracle<'_> {
             Act::Forget(probe, part) => {
                 doc.is_some_and(|doc| doc.probe(*probe).is_some()) && self.known_parts(*probe).contains(part)
             }
-            Act::Lock { phase, ttl, own } => known(*phase) && (1_000..=3_600_000).contains(ttl) && self.may_take(*phase, *own),
-            Act::Renew(token) | Act::ForceRelease(token) => self.names_lock(*token),
-            Act::Release(token) => self.names_lock(*token) && self.lock().is_some_and(|held| self.flying(held.phase).is_none()),
+            Act::Lock { phase, ttl, own } => {
+                known(*phase) && (1_000..=3_600_000).contains(ttl) && self.may_take(*phase, *own, said.by)
+            }
+            Act::ForceRelease(token) => self.names_newest(*token),
+            Act::Renew(token) => self.names_lock(*token, said.by),
+            Act::Release(token) => {
+                self.names_lock(*token, said.by) && self.lock().is_some_and(|held| self.flying(held.phase).is_none())
+            }
             Act::StartStep { phase, step, way, checked } => self.may_start(*phase, *step, *way, *checked, said),
             Act::StepWorked(phase, step) => self.may_verify(*phase, *step, said),
             Act::EndStep(phase, step, end) => self.may_end(*phase, *step, *end, said),
@@ -134,7 +142,7 @@ impl Oracle<'_> {
         let none_active = !doc.phases.iter().any(|p| self.phase(p.id).active());
         let retires = |until: Option<u8>| until.is_some_and(|until| self.phase(until).switching);
         let own = doc.probes().filter(|(at, _)| doc.phases[*at].id == phase);
-        let whole = !own.into_iter().any(|(_, probe)| retires(probe.until));
+        let whole = !own.into_iter().any(|(_, probe)| retires(probe.until)) && !self.way_is_lost(doc, phase);
         let confirmed = said.confirm == Some(phase);
         stands.active() && (!stands.ponr || confirmed) || stands.complete && !stands.ponr && none_active && whole
     }
@@ -193,6 +201,6 @@ impl Oracle<'_> {
         };
         let touched = old.phases.iter().filter(|p| !self.steps(p.id).is_empty());
         let steps = touched.into_iter().all(|p| shape(old, p.id) == shape(new, p.id));
-        same && seals && regressions && steps
+        same && seals && regressions && steps && self.keeps_watch(old, new)
     }
 }

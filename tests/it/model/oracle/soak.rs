@@ -69,7 +69,9 @@ impl Oracle<'_> {
                     reset = reset.max(entry.t);
                 }
                 Act::Configure(index) => docs = Some(index),
-                Act::Run { probe: id, .. } if id == probe.id && !entry.lost && entry.after == Some(ProbeState::Red) => {
+                Act::Run { probe: id, .. }
+                    if id == probe.id && !entry.lost && !entry.awaits && entry.after == Some(ProbeState::Red) =>
+                {
                     red = Some(entry.t);
                 }
                 Act::Epoch => {

@@ -30,6 +30,7 @@ pub(crate) struct Held {
     at: usize,
     pub(crate) phase: u8,
     ttl: u64,
+    by: u8,
 }
 
 /// All that the hash of a plan stands for.
@@ -38,6 +39,7 @@ pub(crate) struct PlanSeen {
     document: usize,
     phases: Vec<PhaseSeen>,
     overrides: Vec<u8>,
+    removals: Vec<u8>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -194,7 +196,7 @@ impl Oracle<'_> {
         for (at, entry) in self.rare() {
             match entry.act {
                 Act::Lock { phase, ttl, .. } => {
-                    held = Some(Held { ordinal: taken, at, phase, ttl });
+                    held = Some(Held { ordinal: taken, at, phase, ttl, by: entry.said.by });
                     taken += 1;
                 }
                 Act::Release(_) | Act::ForceRelease(_) => held = None,
@@ -218,23 +220,37 @@ impl Oracle<'_> {
         in_flight(&steps).is_some() || begun && next_do(doc, &steps).is_some()
     }
 
+    /// Whether this means the lock that is held now, by this person.
+    pub(super) fn names_lock(&self, token: Token, by: u8) -> bool {
+        self.names_newest(token) && self.lock().is_some_and(|held| held.by == by)
+    }
+
     /// Whether this means the lock that is held now.
-    pub(super) fn names_lock(&self, token: Token) -> bool {
+    pub(super) fn names_newest(&self, token: Token) -> bool {
         let taken: Vec<usize> = self.rare().filter(|(_, e)| matches!(e.act, Act::Lock { .. })).map(|(at, _)| at).collect();
         self.lock().is_some_and(|held| token.of(&taken) == Some(held.at))
     }
 
     /// Whether the lock may be taken for this phase.
-    pub(super) fn may_take(&self, phase: u8, own: Option<Token>) -> bool {
+    pub(super) fn may_take(&self, phase: u8, own: Option<Token>, by: u8) -> bool {
         let Some(held) = self.lock() else { return true };
-        let goes_on = held.phase == phase && own.is_some_and(|token| self.names_lock(token));
+        let goes_on = held.phase == phase && own.is_some_and(|token| self.names_lock(token, by));
         goes_on || !self.live(held)
     }
 
     /// Whether everything is as the command's sender has said.
     pub(super) fn terms_hold(&self, act: &Act, said: Said) -> bool {
         let of_lock = matches!(act, Act::Lock { .. } | Act::Renew(_) | Act::Release(_) | Act::ForceRelease(_));
-        let of_phase = matches!(act, Act::Begin(_) | Act::Switch(_) | Act::Complete(_) | Act::Rollback(_) | Act::Adopt(_));
+        let of_phase = matches!(
+            act,
+            Act::Begin(_)
+                | Act::Switch(_)
+                | Act::Complete(_)
+                | Act::Rollback(_)
+                | Act::Adopt(_)
+                | Act::Decommission(_)
+                | Act::Recommission(_)
+        );
         let command = of_lock
             || of_phase
             || matches!(
@@ -253,14 +269,14 @@ impl Oracle<'_> {
             return true;
         }
         let document = said.document.is_none_or(|present| present && self.doc().is_some());
-        let lock = of_lock || said.lock.is_none_or(|token| self.names_lock(token));
+        let lock = of_lock || said.lock.is_none_or(|token| self.names_lock(token, said.by));
         let kept_out = of_phase && said.lock.is_none() && self.lock().is_some_and(|held| self.live(held));
         document && lock && !kept_out
     }
 
     /// Whether the sender has the lock of this phase, and the phase such a step.
     fn has_right(&self, phase: u8, step: u8, said: Said) -> bool {
-        let named = said.lock.is_some_and(|token| self.names_lock(token));
+        let named = said.lock.is_some_and(|token| self.names_lock(token, said.by));
         named
             && self.lock().is_some_and(|held| held.phase == phase)
             && self.phase_doc(phase).is_some_and(|doc| doc.step(step).is_some())
@@ -350,6 +366,7 @@ impl Oracle<'_> {
             document,
             phases: doc.phases.iter().map(seen).collect(),
             overrides: (0..u8::try_from(created).unwrap()).filter(|ordinal| self.revocable(*ordinal)).collect(),
+            removals: self.removals(),
         })
     }
 
@@ -381,9 +398,16 @@ impl Oracle<'_> {
                         }
                     }
                 }
+                Act::Epoch if entry.crossed.contains(&id) => *ponr = ponr.or(Some(at)),
                 _ => {}
             }
         }
         marks
+    }
+
+    /// When the switch of a phase began.
+    pub(super) fn switch_began(&self, id: u8) -> Option<u64> {
+        let [_, switching, ..] = self.marks(id);
+        switching.map(|at| self.log[at].t)
     }
 }

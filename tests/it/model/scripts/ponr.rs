@@ -4,7 +4,7 @@ use probe::event::{RefusalKind, StepEnd, Way};
 use probe::gate::Verdict;
 use probe::state::{PhaseState, ProbeState};
 
-use crate::model::case::{Act, Doc, Look, ProbeDoc, Said, Seal, StepDoc, phase_name};
+use crate::model::case::{Act, Doc, ProbeDoc, Said, Seal, StepDoc, phase_name};
 use crate::model::script::{HOLDER, Script, probe, start, step, stepped, switch};
 
 /// What the holder says who knows where it leads.
@@ -21,16 +21,6 @@ fn three() -> Doc {
 
 fn crossed(script: &Script) -> bool {
     script.core.state.phase(&phase_name(1)).ponr.is_some()
-}
-
-/// Everything but this probe looks well.
-fn healthy_but(script: &mut Script, but: u8) {
-    for id in script.doc.probes().map(|(_, probe)| probe.id).filter(|id| *id != but).collect::<Vec<_>>() {
-        script.control(id, Look::Fail);
-        script.run(id, Look::Pass);
-        script.run(id, Look::Pass);
-    }
-    script.epoch(1_000);
 }
 
 #[test]
@@ -59,9 +49,9 @@ fn there_is_more_to_look_at_before_the_point_of_no_return() {
     doc.phases[1].probes.push(ProbeDoc { gate: false, before_ponr: true, ..probe(2) });
     doc.phases[1].probes.push(ProbeDoc { gate: false, proof: Some((60_000, Seal::Ponr)), ..probe(3) });
     let mut script = Script::new(&[doc]);
-    healthy_but(&mut script, 3);
+    script.healthy_but(3);
     script.switch(0);
-    healthy_but(&mut script, 3);
+    script.healthy_but(3);
     script.must(Act::Complete(0));
     script.red(2);
     script.must(Act::Begin(1));
@@ -70,19 +60,19 @@ fn there_is_more_to_look_at_before_the_point_of_no_return() {
     script.holder(Act::EndStep(1, 0, StepEnd::Done));
     assert_eq!((script.colour(2), script.guard(1)), (ProbeState::Red, Verdict::Closed));
     script.refused(start(1, 1, Way::Do), SURE, RefusalKind::Gate(Verdict::Closed));
-    healthy_but(&mut script, 3);
+    script.healthy_but(3);
     assert_eq!(script.guard(1), Verdict::Pending, "the proof is not there");
     script.healthy();
     assert_eq!(script.guard(1), Verdict::Open);
     script.epoch(60_000);
-    healthy_but(&mut script, 3);
+    script.healthy_but(3);
     assert_eq!((script.colour(3), script.guard(1)), (ProbeState::Waiting, Verdict::Pending), "it has expired");
     script.healthy();
     script.sure(start(1, 1, Way::Do));
     script.holder(Act::EndStep(1, 1, StepEnd::Done));
     script.epoch(60_000);
     assert_eq!(script.colour(3), ProbeState::Green, "it is sealed");
-    healthy_but(&mut script, 3);
+    script.healthy_but(3);
     script.red(2);
     assert_eq!(script.guard(1), Verdict::Open, "that was before");
     script.holder(start(1, 2, Way::Do));
