@@ -34,6 +34,7 @@ use self::problem::Problems;
 pub use self::problem::{ConfigErrors, Place, Problem};
 pub(crate) use self::rules::{NAME_HINT, bad_name};
 pub use self::schema::schema;
+pub(crate) use self::secrets::without_secrets;
 pub use self::steps::{EnvValue, StepSpec, Undo, Work};
 use self::tree::{Kind, Node, Span};
 pub(crate) use self::typed::instead;

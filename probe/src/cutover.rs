@@ -132,7 +132,8 @@ Examples:
     #[command(after_help = "Examples:
   cutover begin loki                                  # a phase without steps
   cutover begin loki --file migration.yaml --dry-run
-  cutover begin postgres --file migration.yaml --plan postgres.plan --confirm postgres")]
+  cutover begin postgres --file migration.yaml --plan postgres.plan --confirm postgres
+  cutover begin loki --file migration.yaml --rehearse scratch.yaml --scratch-server http://127.0.0.1:9472")]
     Begin(run::BeginArgs),
     /// Go on with the steps of the active phase, after an interruption or a failure
     #[command(after_help = "Examples:

@@ -10,6 +10,8 @@ use super::tree::{Key, Kind, Node, Span};
 const HINT: &str = "refer to it: `{env: NAME}` or `{file: PATH}`";
 /// The reference that stands in for a wrong one while the rest is read. The document is refused anyway.
 const STAND_IN: &str = "REMOVED";
+/// What is shown instead of a secret in a command.
+const HIDDEN: &str = "***";
 
 /// Finds the places that hold a reference to a secret (a type of `env` or `file`, like [`checks::SecretRef`]) by the block's
 /// schema, and hides and replaces what is no reference.
@@ -171,13 +173,33 @@ fn is_secret_flag(word: &Node) -> bool {
     matches!(&word.kind, Kind::Text(text) if text.starts_with('-') && !text.contains('=') && sounds_secret(text))
 }
 
+/// The words of a command as they may be shown.
+pub(crate) fn without_secrets(words: &[String]) -> Vec<String> {
+    let flag = |word: &str| word.starts_with('-') && !word.contains('=') && sounds_secret(word);
+    let shown = |(nth, word): (usize, &String)| {
+        if nth.checked_sub(1).and_then(|before| words.get(before)).is_some_and(|before| flag(before)) {
+            return HIDDEN.to_owned();
+        }
+        match secret_part(word) {
+            Some(at) => format!("{}{HIDDEN}", word.get(..at).unwrap_or_default()),
+            None => super::mask::clean(word),
+        }
+    };
+    words.iter().enumerate().map(shown).collect()
+}
+
 /// Whether a text says that a part of it is a secret, as `--password=…`, `PGPASSWORD=…` and `Authorization: …` do.
 fn assigns_secret(text: &str) -> bool {
-    text.match_indices(['=', ':']).any(|(at, sign)| {
-        let (before, after) = (text.get(..at).unwrap_or_default(), text.get(at + sign.len()..).unwrap_or_default());
+    secret_part(text).is_some()
+}
+
+/// Where the part of a text begins that it says is a secret.
+fn secret_part(text: &str) -> Option<usize> {
+    text.match_indices(['=', ':']).map(|(at, sign)| (at, at + sign.len())).find_map(|(at, end)| {
+        let (before, after) = (text.get(..at).unwrap_or_default(), text.get(end..).unwrap_or_default());
         let before = before.trim_end_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\''));
         let word = before.rsplit(|c: char| !(c.is_alphanumeric() || matches!(c, '-' | '_'))).next().unwrap_or_default();
-        sounds_secret(word) && !after.trim().is_empty()
+        (sounds_secret(word) && !after.trim().is_empty()).then_some(end)
     })
 }
 
@@ -191,4 +213,19 @@ pub(super) fn sounds_secret(key: &str) -> bool {
     ["password", "passwd", "secret", "token", "dsn", "credential", "authorization", "apikey", "cookie"]
         .iter()
         .any(|word| key.contains(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_secrets;
+
+    #[test]
+    fn a_command_is_shown_without_the_secrets_in_it() {
+        let shown = |line: &str| without_secrets(&line.split(' ').map(str::to_owned).collect::<Vec<_>>()).join(" ");
+        assert_eq!(shown("kubectl apply -k k3s/alloy"), "kubectl apply -k k3s/alloy");
+        assert_eq!(shown("curl -H Authorization:hunter2 --token hunter3 x"), "curl -H Authorization:*** --token *** x");
+        assert_eq!(shown("env PGPASSWORD=hunter2 psql --password=hunter3"), "env PGPASSWORD=*** psql --password=***");
+        assert_eq!(shown("psql postgres://me:hunter2@host/db"), "psql postgres://***@host/db");
+        assert_eq!(shown("tool --secret-file /run/x"), "tool --secret-file ***", "rather too much than too little");
+    }
 }

@@ -1,6 +1,9 @@
 //! The operator's own copy of the document. What is run comes from here and from nowhere else.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+
+use checks::Target;
 
 use super::Context;
 use super::journal::{Local, Story};
@@ -29,12 +32,17 @@ impl Own {
             return Err(Trouble::new(Exit::USAGE, "steps run from your own copy of the document, and none was named")
                 .hint("name it with --file FILE or in PHASEGATE_FILE"));
         };
-        let config = (cx.load)(file).map_err(|errors| Trouble::new(Exit::USAGE, errors.to_string()))?;
+        Self::from(file, cx.load)
+    }
+
+    /// Loads this file.
+    pub(crate) fn from(file: &Path, load: LoadDocument) -> Result<Self, Trouble> {
+        let config = load(file).map_err(|errors| Trouble::new(Exit::USAGE, errors.to_string()))?;
         let absolute = std::path::absolute(file).map_err(|error| {
             Trouble::new(Exit::USAGE, format!("--file {}: {error}", file.display())).hint("name a readable document")
         })?;
         let folder = absolute.parent().map_or_else(|| PathBuf::from("/"), Path::to_path_buf);
-        Ok(Self { file: file.clone(), folder, config })
+        Ok(Self { file: file.to_owned(), folder, config })
     }
 
     /// The hash of its meaning.
@@ -79,6 +87,16 @@ impl Own {
             approved: None,
             lock: None,
         }
+    }
+
+    /// What is looked at, by name.
+    pub(crate) fn targets(&self) -> &BTreeMap<String, Target> {
+        &self.config.targets
+    }
+
+    /// The file it came from.
+    pub(crate) fn file(&self) -> &Path {
+        &self.file
     }
 
     /// What a phase breaks for a while, in words.

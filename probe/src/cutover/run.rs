@@ -5,6 +5,7 @@ mod back;
 mod forward;
 mod hold;
 mod lease;
+mod rehearse;
 mod stop;
 mod verbs;
 

@@ -7,7 +7,7 @@ use super::status::short;
 use super::text::{clip, seconds, table};
 use super::{Case, Show, moment, value};
 use crate::api::types::{LockAnswer, LockBody, PlanBody, StepBody};
-use crate::config::{StepSpec, Undo, Work};
+use crate::config::{StepSpec, Undo, Work, without_secrets};
 use crate::gate::Verdict;
 use crate::plan::StepKind;
 
@@ -57,11 +57,11 @@ impl Planned<'_> {
     }
 }
 
-/// Words as they would be typed.
+/// Words as they would be typed, without the secrets among them.
 pub(crate) fn shown(words: &[String]) -> String {
-    let plain = |word: &str| !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./:=@,+%".contains(c));
+    let plain = |word: &str| !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./:=@,+%*".contains(c));
     let quoted = |word: &String| if plain(word) { word.clone() } else { format!("'{}'", word.replace('\'', "'\\''")) };
-    words.iter().map(quoted).collect::<Vec<_>>().join(" ")
+    without_secrets(words).iter().map(quoted).collect::<Vec<_>>().join(" ")
 }
 
 impl Show for Planned<'_> {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::lease::Lease;
+use super::rehearse::RehearseArgs;
 use super::{InFlight, Orders, Runner};
 use crate::api::types::{PlanBody, Receipt, TermsRequest};
 use crate::cutover::journal::{Entry, Journal, JournalError, Place, Story, root};
@@ -26,6 +27,8 @@ pub(crate) struct BeginArgs {
     /// Show what would be done, and do nothing
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    rehearse: RehearseArgs,
     #[command(flatten)]
     ponr: PonrArgs,
 }
@@ -86,7 +89,10 @@ pub(crate) struct BackArgs {
 
 /// Runs `cutover begin`.
 pub(crate) async fn begin(cx: &mut Context<'_, '_>, args: BeginArgs) -> Answer {
-    let BeginArgs { phase, plan: file, dry_run, ponr } = args;
+    let BeginArgs { phase, plan: file, dry_run, rehearse, ponr } = args;
+    if let Some(scratch) = rehearse.scratch() {
+        return Box::pin(super::rehearse::rehearse(cx, &phase, scratch, ponr.confirm)).await;
+    }
     let seen = file.as_deref().map(|file| plan::read(file, &phase)).transpose()?;
     let now = plan::fetch(cx, &phase).await?;
     if let Some(seen) = seen.as_ref().filter(|seen| seen.hash != now.hash) {

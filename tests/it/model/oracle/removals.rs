@@ -8,7 +8,8 @@ use crate::model::case::{Act, Doc, ProbeDoc, Said};
 impl Oracle<'_> {
     /// Where in the list a target was removed, if that still holds.
     fn removed(&self, target: u8) -> Option<usize> {
-        let mut said = self.rare().filter(|(_, e)| matches!(e.act, Act::Decommission(of) | Act::Recommission(of) if of == target));
+        let mut said =
+            self.rare().filter(|(_, e)| matches!(e.act, Act::Decommission(of) | Act::Recommission(of) if of == target));
         said.next_back().filter(|(_, entry)| matches!(entry.act, Act::Decommission(_))).map(|(at, _)| at)
     }
 

@@ -117,6 +117,21 @@ fn nothing_leads_back_to_what_is_removed() {
 }
 
 #[test]
+fn nothing_leads_back_to_what_was_left_behind_and_is_removed() {
+    let mut doc = two_sides();
+    doc.phases[1].probes.remove(1);
+    let mut script = Script::new(&[doc]);
+    script.healthy();
+    for phase in [0, 1] {
+        script.switch(phase);
+        script.healthy();
+        script.must(Act::Complete(phase));
+    }
+    remove(&mut script);
+    script.refused(Act::Rollback(1), Said::default(), RefusalKind::Conflict);
+}
+
+#[test]
 fn a_mistake_is_taken_back_until_the_old_side_was_seen_gone() {
     let mut script = moved();
     script.refused(Act::Recommission(0), Said::default(), RefusalKind::NotFound);
