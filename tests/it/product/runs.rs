@@ -6,6 +6,8 @@ mod bench;
 mod commands;
 mod failures;
 mod kills;
+mod machines;
+mod moments;
 mod rivals;
 
 use bench::{Bench, STEPS};

@@ -48,8 +48,7 @@ impl Runner<'_, '_, '_> {
                 return Err(trouble);
             }
         }
-        let untold = self.lease.is_none() || self.journal.story().is_some_and(|story| !story.untold.is_empty());
-        if untold && self.reconcile().await.is_err() {
+        if (self.lease.is_none() || self.is_behind()) && self.reconcile().await.is_err() {
             let message = format!("phase {} is taken back here, and the verifier does not know it yet", self.phase);
             return Err(Trouble::new(Exit::INCOMPLETE, message)
                 .hint("once it answers, `cutover abort` tells it, and looks whether the old side is well"));
@@ -84,7 +83,10 @@ impl Runner<'_, '_, '_> {
     /// Undoes one step. The inner error says why that failed.
     async fn undo(&mut self, step: &StepBody) -> Result<Result<(), String>, Trouble> {
         let spec = self.own.step(&self.phase, &step.name)?.clone();
-        let told = self.later(self.tell_start(&step.name, Way::Undo, true).await)?;
+        let told = match self.caught_up().await? {
+            Told::Yes => self.later(self.tell_start(&step.name, Way::Undo, true).await)?,
+            Told::Later => Told::Later,
+        };
         self.set(&step.name, StepState::Undoing);
         let at = (self.cx.now)();
         let entry = Entry::Start { step: step.name.as_str().into(), way: Way::Undo, checked: true, at, told: told == Told::Yes };
@@ -102,7 +104,10 @@ impl Runner<'_, '_, '_> {
     }
 
     async fn undo_ended(&mut self, step: &StepBody, end: StepEnd, note: &str) -> Result<(), Trouble> {
-        let told = self.later(self.tell_end(&step.name, end, note).await)?;
+        let told = match self.caught_up().await? {
+            Told::Yes => self.later(self.tell_end(&step.name, end, note).await)?,
+            Told::Later => Told::Later,
+        };
         self.set(&step.name, if end == StepEnd::Done { StepState::Undone } else { StepState::UndoFailed });
         self.note(Entry::End {
             step: step.name.as_str().into(),
@@ -111,6 +116,22 @@ impl Runner<'_, '_, '_> {
             note: note.to_owned(),
             told: told == Told::Yes,
         })
+    }
+
+    /// Whether the ledger knows everything up to here. It takes what happened in its order only.
+    async fn caught_up(&mut self) -> Result<Told, Trouble> {
+        if !self.is_behind() {
+            return Ok(Told::Yes);
+        }
+        match Box::pin(self.reconcile()).await {
+            Ok(()) => Ok(Told::Yes),
+            Err(trouble) if trouble.exit == Exit::UNREACHABLE => Ok(Told::Later),
+            Err(trouble) => Err(trouble),
+        }
+    }
+
+    fn is_behind(&self) -> bool {
+        self.lease.is_some() && self.journal.story().is_some_and(|story| !story.untold.is_empty())
     }
 
     /// An undo does not wait for a verifier that can not be reached: it is told later.

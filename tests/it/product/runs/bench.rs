@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use tests::{Output, Process, Role, Verifier, World, wait_until};
+use tests::{Output, Process, Role, Spec, Verifier, World, wait_until};
 
 use crate::product::{AT_ONCE, PATIENCE, Script};
 
@@ -44,10 +44,17 @@ impl Bench {
 
     /// With this much time for each step, and more settings of the phase.
     pub(super) async fn with(timeout: &str, phase: &str) -> Self {
-        let world = World::new().unwrap();
+        Self::in_world(World::new().unwrap(), timeout, phase, None).await
+    }
+
+    /// In a world of its own, with the ledger in a folder of its own.
+    pub(super) async fn in_world(world: World, timeout: &str, phase: &str, state: Option<PathBuf>) -> Self {
         let (base, new_side) = (Script::new(&world, "base-well"), Script::new(&world, "new-side"));
         let document = document(&base, &new_side, timeout, phase);
-        let verifier = Verifier::start_scripted(&world, &document).await.unwrap();
+        let verifier = match state {
+            Some(state) => Verifier::start_scripted_in(&world, &document, &state).await.unwrap(),
+            None => Verifier::start_scripted(&world, &document).await.unwrap(),
+        };
         let folder = verifier.document().parent().unwrap().to_owned();
         for name in ["tell", "done"] {
             fs::create_dir(folder.join(name)).unwrap();
@@ -105,6 +112,11 @@ impl Bench {
         .unwrap();
     }
 
+    /// Somebody has done the work of this step.
+    pub(super) fn did(&self, step: &str) {
+        fs::write(self.folder.join("done").join(step), "").unwrap();
+    }
+
     /// Waits until the work of a step is over, whoever has started it.
     pub(super) async fn is_done(&self, step: &str) {
         wait_until(PATIENCE, &format!("step {step} is over"), async || {
@@ -120,6 +132,25 @@ impl Bench {
         self.verifier.cutover(args).await.unwrap()
     }
 
+    /// Waits until a started `cutover` says this.
+    pub(super) async fn says(&self, process: &Process, words: &str) {
+        wait_until(PATIENCE, words, async || {
+            ensure!(process.stderr().contains(words), "{}", process.log());
+            Ok(())
+        })
+        .await
+        .unwrap();
+    }
+
+    /// The same as [`Self::runs`], with the journal in another place.
+    pub(super) async fn with_home(&self, verb: &[&str], home: &str) -> Output {
+        let args = [verb, &["--yes", "--confirm", "move"]].concat();
+        let spec = self.verifier.cutover_spec(Role::Operate, &args).unwrap().env("XDG_STATE_HOME", home);
+        let process = self.world.start(spec).unwrap();
+        let code = self.ends(&process).await;
+        Output { code, stdout: process.stdout(), stderr: process.stderr() }
+    }
+
     /// Runs the phase, or the rest of it, to its end.
     pub(super) async fn runs(&self, verb: &[&str]) -> Output {
         self.cutover(&[verb, &["--yes", "--confirm", "move"]].concat()).await
@@ -129,6 +160,12 @@ impl Bench {
     pub(super) fn starts(&self, verb: &[&str]) -> Arc<Process> {
         let args = [verb, &["--yes", "--confirm", "move"]].concat();
         self.world.start(self.verifier.cutover_spec(Role::Operate, &args).unwrap()).unwrap()
+    }
+
+    /// Starts the phase, with more of an environment.
+    pub(super) fn starts_in(&self, change: impl FnOnce(Spec) -> Spec) -> Arc<Process> {
+        let args = ["begin", "move", "--yes", "--confirm", "move"];
+        self.world.start(change(self.verifier.cutover_spec(Role::Operate, &args).unwrap())).unwrap()
     }
 
     /// How a started `cutover` ended.
