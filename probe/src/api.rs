@@ -19,6 +19,7 @@ mod serve;
 mod shared;
 mod status;
 mod steps;
+mod token;
 pub mod types;
 mod words;
 
@@ -60,6 +61,7 @@ pub fn app(state: AppState) -> (Router, OpenApi) {
         .routes(routes!(gates::entry_check))
         .routes(routes!(gates::rollback))
         .routes(routes!(status::status))
+        .routes(routes!(token::token))
         .routes(routes!(probes::list))
         .routes(routes!(probes::one))
         .routes(routes!(probes::runs))

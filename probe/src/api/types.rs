@@ -11,11 +11,13 @@ use crate::gate::Verdict;
 use crate::state::{PhaseState, ProbeState};
 
 mod steps;
+mod token;
 
 pub use steps::{
     ApprovalRequest, LockAnswer, LockBody, LockRequest, PlanBody, ReleaseRequest, StepBody, StepEndRequest, StepStartRequest,
     StepWorkedRequest, TermsRequest,
 };
+pub use token::TokenBody;
 
 /// Version of this shape; grows with each addition.
 pub const SCHEMA_VERSION: u32 = 1;
