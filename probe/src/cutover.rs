@@ -14,6 +14,7 @@ use clap_complete::Shell;
 mod advance;
 mod audit;
 mod client;
+mod doctor;
 mod gate;
 mod journal;
 mod lock;
@@ -174,6 +175,17 @@ Examples:
     /// Show and verify the audit trail
     #[command(subcommand)]
     Audit(audit::AuditVerb),
+    /// Look at everything a run needs before one begins: document, programs, secrets, verifier, token, clocks, lock, probes
+    #[command(
+        after_help = "Changes nothing. Exits with 0 while nothing is a problem, else with the code of the first problem: 2 this \
+machine or the document, 3 something is unknown, 4 the token, 5 the lock or another document, 11 the verifier, 1 a regression. \
+Warnings stop nothing.
+
+Examples:
+  cutover doctor --file migration.yaml
+  cutover doctor --file migration.yaml && cutover advance --file migration.yaml"
+    )]
+    Doctor,
     /// Print a completion script for a shell
     #[command(after_help = "Examples:\n  cutover completion bash > /etc/bash_completion.d/cutover")]
     Completion {
@@ -224,6 +236,7 @@ struct Context<'a, 'w> {
     file: Option<PathBuf>,
     /// Never shown, in no output of any step.
     token: Option<String>,
+    token_file: Option<PathBuf>,
     verify_dir: VerifyDir,
     load: LoadDocument,
     now: Wall,
@@ -354,7 +367,8 @@ async fn dispatch(cli: Cli, around: &Around, stop: Stop, io: &mut Io<'_>) -> Ans
         io.data(&version::completion(shell));
         return Ok(Exit::OPEN);
     }
-    let token = token(&global, around)?;
+    let found = token(&global, around);
+    let (token, denied) = if matches!(verb, Verb::Doctor) { doctor::usable(found) } else { (found?, None) };
     let client = Client::new(&global.server, token.as_deref(), global.request_timeout)?;
     let cx = &mut Context {
         client: &client,
@@ -363,6 +377,7 @@ async fn dispatch(cli: Cli, around: &Around, stop: Stop, io: &mut Io<'_>) -> Ans
         yes: global.yes,
         file: global.file,
         token,
+        token_file: global.token_file,
         verify_dir: around.aids.verify_dir,
         load: around.aids.load,
         now: around.aids.now,
@@ -387,6 +402,7 @@ async fn dispatch(cli: Cli, around: &Around, stop: Stop, io: &mut Io<'_>) -> Ans
         Verb::Probes(verb) => probes::run(cx, verb).await,
         Verb::Override(verb) => overrides::run(cx, verb).await,
         Verb::Audit(verb) => audit::run(cx, verb).await,
+        Verb::Doctor => doctor::run(cx, denied).await,
         Verb::Version => version::version(cx).await,
         Verb::Completion { .. } => Ok(Exit::OPEN),
     }

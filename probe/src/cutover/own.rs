@@ -29,22 +29,31 @@ impl Own {
             return Err(Trouble::new(Exit::USAGE, "steps run from your own copy of the document, and none was named")
                 .hint("name it with --file FILE or in PHASEGATE_FILE"));
         };
-        let config = (cx.load)(file).map_err(|errors| Trouble::new(Exit::USAGE, errors.to_string()))?;
+        Self::of(file, (cx.load)(file).map_err(|errors| Trouble::new(Exit::USAGE, errors.to_string()))?)
+    }
+
+    /// What was loaded from this file.
+    pub(super) fn of(file: &Path, config: Config) -> Result<Self, Trouble> {
         let absolute = std::path::absolute(file).map_err(|error| {
             Trouble::new(Exit::USAGE, format!("--file {}: {error}", file.display())).hint("name a readable document")
         })?;
         let folder = absolute.parent().map_or_else(|| PathBuf::from("/"), Path::to_path_buf);
-        Ok(Self { file: file.clone(), folder, config })
+        Ok(Self { file: file.to_owned(), folder, config })
+    }
+
+    /// Where it was loaded from, as it was named.
+    pub(crate) const fn file(&self) -> &PathBuf {
+        &self.file
+    }
+
+    /// The folder that the commands of a step run in.
+    pub(crate) fn dir(&self, step: &StepSpec) -> PathBuf {
+        step.dir.as_ref().map_or_else(|| self.folder.clone(), |dir| self.folder.join(dir))
     }
 
     /// The hash of its meaning.
     pub(crate) fn hash(&self) -> &str {
         &self.config.plan.hash
-    }
-
-    /// The document's folder.
-    pub(crate) fn folder(&self) -> &Path {
-        &self.folder
     }
 
     /// What the migration is called.

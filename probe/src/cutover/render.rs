@@ -13,6 +13,7 @@ use crate::gate::Verdict;
 
 mod audit;
 mod ci;
+mod doctor;
 mod gate;
 mod plan;
 mod probes;
@@ -21,11 +22,12 @@ mod status;
 mod text;
 
 pub(crate) use audit::{Trail, Verified};
+pub(crate) use doctor::Diagnosis;
 pub(crate) use gate::{Brief, server_now, soak_left};
-pub(crate) use plan::{Held, Planned, shown};
+pub(crate) use plan::{Held, Planned, lock_line, shown};
 pub(crate) use probes::{History, Listing, grade};
 pub(crate) use report::Checklist;
-pub(crate) use status::{Done, Overrides, Screen};
+pub(crate) use status::{Done, Overrides, Screen, short};
 pub(crate) use text::{moment, painted};
 
 /// How stdout is written.
@@ -57,6 +59,10 @@ pub(crate) trait Show {
     fn names(&self) -> Vec<String>;
     /// What it is called as a whole, and its parts for test reports and annotations.
     fn cases(&self) -> (String, Vec<Case>);
+    /// The parts for test reports, where they are not the same.
+    fn tests(&self) -> (String, Vec<Case>) {
+        self.cases()
+    }
     /// Further outputs of a step.
     fn outputs(&self) -> Vec<(&'static str, String)> {
         Vec::new()
@@ -123,7 +129,7 @@ impl Io<'_> {
                 ci::annotations(&title, &cases)
             }
             Format::Junit => {
-                let (title, cases) = thing.cases();
+                let (title, cases) = thing.tests();
                 ci::junit(&title, &cases)
             }
         };

@@ -16,6 +16,7 @@ mod answers;
 mod audit;
 mod ci;
 mod commands;
+mod doctor;
 pub(super) mod fixtures;
 mod screens;
 
