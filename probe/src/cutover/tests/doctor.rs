@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-use super::fixtures::{at, gate, midway, phase, probe, status};
+use super::fixtures::{at, gate, lock, midway, phase, probe, status};
 use super::*;
 use crate::api::types::{LockBody, ProbeBody, StatusBody, TokenBody};
 use crate::cutover::Format;
@@ -196,19 +196,6 @@ async fn what_steps_need_is_looked_for_on_this_machine() {
     let ran = shell.run(&verifier(&body).await.uri(), &line).await;
     assert_eq!(ran.exit, Exit::MOVED, "{}", ran.out);
     assert!(ran.out.contains("is not the document in force"), "{}", ran.out);
-}
-
-fn lock(id: u64, heard: f64, live: bool) -> LockBody {
-    LockBody {
-        id,
-        phase: "loki".to_owned(),
-        holder: "vic".to_owned(),
-        place: "desk, process 7".to_owned(),
-        since: at(-600),
-        ttl_seconds: 30.0,
-        heard_seconds: heard,
-        live,
-    }
 }
 
 /// A journal whose run holds lock 3, and what the verifier says of phase and lock.
