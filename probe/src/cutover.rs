@@ -2,13 +2,13 @@
 //! read, trust or write ends in a non-zero exit code.
 
 use std::fs;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anstream::{AutoStream, ColorChoice};
 use chrono::{DateTime, Utc};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 
 mod advance;
@@ -22,6 +22,7 @@ mod overrides;
 mod own;
 mod phases;
 mod plan;
+mod plugin;
 mod probes;
 mod render;
 mod report;
@@ -41,6 +42,7 @@ pub(crate) use render::painted;
 
 use client::Client;
 use own::Own;
+use plugin::Called;
 use render::{Collected, Io, Keyboard};
 use run::Stop;
 use trouble::Trouble;
@@ -290,7 +292,12 @@ pub struct Aids {
 
 /// Runs the command line of this process.
 pub fn main(aids: Aids) -> Exit {
-    let cli = match Cli::try_parse() {
+    let called = Called::by(std::env::args_os().next().as_deref());
+    if called == Called::Completer {
+        return completed(&std::env::args().skip(1).collect::<Vec<_>>());
+    }
+    let matches = called.name(Cli::command()).try_get_matches();
+    let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => {
             // Help that nobody reads is no failure.
@@ -299,7 +306,7 @@ pub fn main(aids: Aids) -> Exit {
         }
     };
     let around = Around { token: std::env::var("PHASEGATE_TOKEN").ok().filter(|token| !token.is_empty()), aids };
-    let mut io = terminal(&cli.global);
+    let mut io = terminal(&cli.global, called);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -333,7 +340,13 @@ impl Verb {
     }
 }
 
-fn terminal(global: &Global) -> Io<'static> {
+/// Completes what is being typed behind `kubectl cutover`. Words that nobody reads are no failure.
+fn completed(words: &[String]) -> Exit {
+    drop(io::stdout().write_all(plugin::complete(Cli::command(), words).as_bytes()));
+    Exit::OPEN
+}
+
+fn terminal(global: &Global, called: Called) -> Io<'static> {
     let out = AutoStream::auto(io::stdout());
     let err = AutoStream::auto(io::stderr());
     let asked = !global.no_input && io::stdin().is_terminal() && io::stderr().is_terminal();
@@ -343,6 +356,7 @@ fn terminal(global: &Global) -> Io<'static> {
         out: Box::new(out),
         err: Box::new(err),
         format: global.output,
+        called,
         keyboard: if asked { Keyboard::Terminal } else { Keyboard::None },
         collected: Collected { output: collected("GITHUB_OUTPUT"), summary: collected("GITHUB_STEP_SUMMARY") },
         broken: None,

@@ -13,6 +13,7 @@ mod heartbeat;
 mod input;
 mod metrics;
 mod page;
+mod plugin;
 mod postgres_canary;
 mod real_canary;
 mod real_faults;

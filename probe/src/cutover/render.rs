@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::plugin::Called;
 use super::trouble::Trouble;
 use crate::exit::Exit;
 use crate::gate::Verdict;
@@ -106,6 +107,8 @@ pub(crate) struct Io<'w> {
     pub(crate) out: Box<dyn Write + 'w>,
     pub(crate) err: Box<dyn Write + 'w>,
     pub(crate) format: Format,
+    /// By which name commands are told.
+    pub(crate) called: Called,
     pub(crate) keyboard: Keyboard,
     /// Whether stdout is a terminal that can be cleared.
     pub(crate) screen: bool,
@@ -118,8 +121,8 @@ impl Io<'_> {
     /// Writes data.
     pub(crate) fn show(&mut self, thing: &dyn Show) {
         let text = match self.format {
-            Format::Table => painted(&thing.lines(false)),
-            Format::Wide => painted(&thing.lines(true)),
+            Format::Table => self.called.words(painted(&thing.lines(false))),
+            Format::Wide => self.called.words(painted(&thing.lines(true))),
             Format::Json => pretty(&thing.body()),
             Format::Yaml => yaml(&thing.body()),
             Format::Name => text::joined(&thing.names()),
@@ -144,7 +147,7 @@ impl Io<'_> {
 
     /// Writes a line for people to stderr.
     pub(crate) fn say(&mut self, line: impl AsRef<str>) {
-        let line = painted(&[line.as_ref().to_owned()]);
+        let line = self.called.words(painted(&[line.as_ref().to_owned()]));
         // Talk that nobody reads changes nothing.
         drop(self.err.write_all(line.as_bytes()).and_then(|()| self.err.flush()));
     }
