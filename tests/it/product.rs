@@ -8,6 +8,7 @@ mod checks;
 mod damage;
 mod detection;
 mod disk;
+mod dropped;
 mod freeze;
 mod heartbeat;
 mod input;

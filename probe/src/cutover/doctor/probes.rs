@@ -99,11 +99,14 @@ fn dropped(probes: &[&ProbeBody]) -> Option<Finding> {
     let stalled = probes.iter().filter(|probe| probe.check == "logCanary" && probe.reason.as_deref() == Some("stalled"));
     let names: Vec<String> = stalled.map(|probe| named(probe)).collect();
     let mut collectors = probes.iter().filter(|probe| probe.check == "alloyHealth").peekable();
-    let well = collectors.peek().is_none() || collectors.any(|probe| probe.state == ProbeState::Green);
-    (!names.is_empty() && well).then(|| {
+    let watched = collectors.peek().is_some();
+    let well = collectors.find(|probe| probe.state == ProbeState::Green);
+    // Its evidence tells whether its pipeline drops lines.
+    let while_well = well.map(|probe| format!(", while {} is well ({})", named(probe), probe.evidence)).unwrap_or_default();
+    (!names.is_empty() && (well.is_some() || !watched)).then(|| {
         Finding::warning(
             "canary",
-            format!("{}: the agent's lines are written and do not arrive; a pipeline may drop them", few(&names)),
+            format!("{}: the agent's lines are written and do not arrive{while_well}; a pipeline may drop them", few(&names)),
             format!(
                 "keep SYSLOG_IDENTIFIER={IDENTIFIER} wherever the collector's pipeline keeps only some identifiers \
                  (`stage.match` with `action = \"drop\"`, a relabel rule with `action = \"keep\"`), and reload it"
