@@ -161,6 +161,7 @@ mod tests {
             (3, 0, Level::Warning, "2s ahead of the verifier"),
             (-3, 0, Level::Warning, "3s behind the verifier"),
             (-3, 4000, Level::Fine, "give or take 2s"),
+            (2, 2000, Level::Fine, "2s apart, give or take 1s"),
             (-3600, 9000, Level::Warning, "59m 55s behind"),
         ] {
             let finding = clocks(&status(vec![]), at(here), Duration::from_millis(took));

@@ -46,6 +46,16 @@ fn the_first_problem_says_the_exit_code() {
     assert_eq!(exit(&[]), Exit::OPEN);
 }
 
+/// What is to be typed can be typed.
+fn can_be_typed(findings: &[Finding]) {
+    let commands = findings.iter().filter_map(|finding| finding.next.as_deref()?.strip_prefix("cutover "));
+    for command in commands {
+        let line = command.split("   (").next().unwrap();
+        let parsed = Cli::try_parse_from(["cutover"].into_iter().chain(line.split(' ')));
+        assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+    }
+}
+
 async fn verifier(body: &StatusBody) -> MockServer {
     let server = serve("GET", "/v1/status", ok(body)).await;
     let token = TokenBody { name: "ann".to_owned(), role: "operate".to_owned(), covers: vec!["operate".to_owned()] };
@@ -100,7 +110,9 @@ fn blind(phase: &str, name: &str, reason: &str) -> ProbeBody {
 fn told(probes: Vec<ProbeBody>) -> Vec<Finding> {
     let phases =
         vec![phase("alloy", PhaseState::Active, true, Verdict::Open), phase("loki", PhaseState::Waiting, false, Verdict::Closed)];
-    probes_of(&StatusBody { probes, ..status(phases) })
+    let findings = probes_of(&StatusBody { probes, ..status(phases) });
+    can_be_typed(&findings);
+    findings
 }
 
 #[test]
@@ -132,6 +144,16 @@ fn a_probe_that_can_not_look_is_a_problem_unless_it_passes_or_is_not_its_turn() 
     let findings = told(many);
     assert_eq!(findings.len(), 1, "one line for each reason: {findings:?}");
     assert!(findings[0].text.contains("alloy/p4 and 4 more are unknown (resolver): saw resolver"), "{findings:?}");
+}
+
+#[test]
+fn a_regression_is_a_problem_with_both_ways_out() {
+    let findings = probes_of(&midway());
+    can_be_typed(&findings);
+    let regression = findings.iter().find(|finding| finding.about == "regression").unwrap();
+    assert_eq!(regression.level, Level::Problem(Exit::CLOSED));
+    let next = regression.next.as_ref().unwrap();
+    assert!(next.contains("cutover regression ack alloy") && next.contains("cutover rollback alloy"), "{next}");
 }
 
 #[test]
@@ -229,6 +251,7 @@ fn a_run_that_was_left_is_told_from_one_that_is_under_way() {
         ("no verifier", None, None, moved, None, "cutover abort"),
     ] {
         let findings = look(stands, lock);
+        can_be_typed(&findings);
         let worst = |about: &str| {
             let levels = findings.iter().filter(|finding| finding.about == about).map(|finding| finding.level);
             levels.reduce(|worst, level| if worst == Level::Fine { level } else { worst })
