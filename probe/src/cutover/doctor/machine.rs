@@ -75,9 +75,17 @@ fn half_way(run: &Left, status: Option<&StatusBody>) -> Option<Finding> {
             "journal",
             Exit::MOVED,
             format!("the run of phase {phase} that began on this machine at {since} is not over"),
-            format!("cutover resume{flag}   (goes on; `cutover abort{flag}` goes back)"),
+            way_out(story, flag),
         )),
     }
+}
+
+/// On its way back it only goes back.
+fn way_out(story: &Story, flag: &str) -> String {
+    if story.steps.values().any(|step| step.state.went_back()) {
+        return format!("cutover abort{flag}   (brings the way back to its end)");
+    }
+    format!("cutover resume{flag}   (goes on; `cutover abort{flag}` goes back)")
 }
 
 /// Whether the holder of this lock is this machine's run, and was heard of.
@@ -102,7 +110,7 @@ pub(super) fn lock(status: &StatusBody, left: &[Left], findings: &mut Vec<Findin
     let own = left.iter().find(|run| run.story.lock == Some(id));
     let next = match own {
         _ if heard(lock) => "cutover status --watch   (until it is over)".to_owned(),
-        Some(Left { flag, .. }) => format!("cutover resume{flag}   (it is this machine's own)"),
+        Some(Left { flag, story, .. }) => format!("{}: it is this machine's own", way_out(story, flag)),
         None => format!(
             "cutover resume   (on {}; if that is gone for good: `cutover lock release {id} --reason …`)",
             printable(&lock.place)

@@ -231,7 +231,7 @@ fn a_run_that_was_left_is_told_from_one_that_is_under_way() {
         json!({"entry": "opened", "version": 1, "migration": "homelab", "phase": "loki", "server": "s", "document": "d", "at": at(-900)}),
         json!({"entry": "lock", "id": 3})
     );
-    std::fs::write(folder.join("loki.jsonl"), journal).unwrap();
+    std::fs::write(folder.join("loki.jsonl"), &journal).unwrap();
     let file = state.path().join("migration.yaml");
     std::fs::write(&file, DOCUMENT).unwrap();
     let own = Own::of(&file, no_document(&file).unwrap()).unwrap();
@@ -259,5 +259,13 @@ fn a_run_that_was_left_is_told_from_one_that_is_under_way() {
         assert_eq!((worst("journal"), worst("lock")), (Some(journal), held), "{what}: {findings:?}");
         let nexts: String = findings.iter().filter_map(|finding| finding.next.clone()).collect();
         assert!(nexts.contains(next), "{what}: {nexts}");
+    }
+    let undone = json!({"entry": "end", "step": "move", "way": "undo", "end": "done", "note": "", "told": false});
+    std::fs::write(folder.join("loki.jsonl"), format!("{journal}{undone}\n")).unwrap();
+    for lock in [None, Some(lock(3, 99.0, true))] {
+        let findings = look(active, lock);
+        can_be_typed(&findings);
+        let mut nexts = findings.iter().filter_map(|finding| finding.next.as_deref());
+        assert!(nexts.all(|next| next.starts_with("cutover abort")), "what went back does not go on: {findings:?}");
     }
 }
