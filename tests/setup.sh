@@ -21,6 +21,7 @@ package_of() {
     gcc) echo gcc libc6-dev ;;
     libsystemd) echo libsystemd-dev ;;
     systemd-journald) echo systemd ;;
+    kubectl) echo kubernetes-client ;;
     curl | patch | chromium | openssl | faketime) echo "$1" ;;
   esac
 }

@@ -20,6 +20,7 @@ mod shared;
 mod status;
 mod steps;
 mod targets;
+mod token;
 pub mod types;
 mod words;
 
@@ -61,6 +62,7 @@ pub fn app(state: AppState) -> (Router, OpenApi) {
         .routes(routes!(gates::entry_check))
         .routes(routes!(gates::rollback))
         .routes(routes!(status::status))
+        .routes(routes!(token::token))
         .routes(routes!(probes::list))
         .routes(routes!(probes::one))
         .routes(routes!(probes::runs))

@@ -41,8 +41,10 @@ impl Role {
         }
     }
 
+    const ALL: [Self; 4] = [Self::Read, Self::Heartbeat, Self::Operate, Self::Approve];
+
     fn parse(word: &str) -> Option<Self> {
-        [Self::Read, Self::Heartbeat, Self::Operate, Self::Approve].into_iter().find(|role| role.as_str() == word)
+        Self::ALL.into_iter().find(|role| role.as_str() == word)
     }
 
     const fn rank(self) -> u8 {
@@ -61,6 +63,11 @@ impl Role {
             Self::Read | Self::Heartbeat | Self::Operate => need.rank() <= self.rank(),
             Self::Approve => matches!(need, Self::Approve | Self::Read),
         }
+    }
+
+    /// The roles that this one includes, itself among them.
+    pub fn covered(self) -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(move |role| self.covers(*role))
     }
 }
 
@@ -168,18 +175,22 @@ impl Auth {
     /// # Errors
     /// Why the request is denied.
     pub async fn actor(&self, headers: &HeaderMap, needs: Role) -> Result<String, Denied> {
+        let (name, has) = self.holder(headers).await?;
+        if has.covers(needs) { Ok(name) } else { Err(Denied::Role { name, has, needs }) }
+    }
+
+    /// The name and the role of the token that a request carries.
+    ///
+    /// # Errors
+    /// Why it carries none that is known.
+    pub async fn holder(&self, headers: &HeaderMap) -> Result<(String, Role), Denied> {
         let file = self.0.as_ref().ok_or(Denied::Disabled)?;
         let sent = bearer(headers).ok_or(Denied::Missing)?;
         let tokens = file.current().await;
         let digest = sha256(sent.as_bytes());
         // Each token is compared in full, so that the time taken tells nothing about which one is near.
         let found = tokens.iter().fold(None, |found, token| if same(&token.digest, &digest) { Some(token) } else { found });
-        let token = found.ok_or(Denied::Invalid)?;
-        if token.role.covers(needs) {
-            Ok(token.name.clone())
-        } else {
-            Err(Denied::Role { name: token.name.clone(), has: token.role, needs })
-        }
+        found.map(|token| (token.name.clone(), token.role)).ok_or(Denied::Invalid)
     }
 }
 

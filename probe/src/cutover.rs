@@ -2,18 +2,19 @@
 //! read, trust or write ends in a non-zero exit code.
 
 use std::fs;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anstream::{AutoStream, ColorChoice};
 use chrono::{DateTime, Utc};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 
 mod advance;
 mod audit;
 mod client;
+mod doctor;
 mod gate;
 mod journal;
 mod lock;
@@ -21,6 +22,7 @@ mod overrides;
 mod own;
 mod phases;
 mod plan;
+mod plugin;
 mod probes;
 mod render;
 mod report;
@@ -41,6 +43,7 @@ pub(crate) use render::painted;
 
 use client::Client;
 use own::Own;
+use plugin::Called;
 use render::{Collected, Io, Keyboard};
 use run::Stop;
 use trouble::Trouble;
@@ -181,6 +184,17 @@ Examples:
     /// Show and verify the audit trail
     #[command(subcommand)]
     Audit(audit::AuditVerb),
+    /// Look at everything a run needs before one begins: document, programs, secrets, verifier, token, clocks, lock, probes
+    #[command(
+        after_help = "Changes nothing. Exits with 0 while nothing is a problem, else with the code of the first problem: 2 this \
+machine or the document, 3 something is unknown, 4 the token, 5 the lock or another document, 11 the verifier, 1 a regression. \
+Warnings stop nothing.
+
+Examples:
+  cutover doctor --file migration.yaml
+  cutover doctor --file migration.yaml && cutover advance --file migration.yaml"
+    )]
+    Doctor,
     /// Print a completion script for a shell
     #[command(after_help = "Examples:\n  cutover completion bash > /etc/bash_completion.d/cutover")]
     Completion {
@@ -231,6 +245,7 @@ struct Context<'a, 'w> {
     file: Option<PathBuf>,
     /// Never shown, in no output of any step.
     token: Option<String>,
+    token_file: Option<PathBuf>,
     verify_dir: VerifyDir,
     load: LoadDocument,
     now: Wall,
@@ -284,7 +299,12 @@ pub struct Aids {
 
 /// Runs the command line of this process.
 pub fn main(aids: Aids) -> Exit {
-    let cli = match Cli::try_parse() {
+    let called = Called::by(std::env::args_os().next().as_deref());
+    if called == Called::Completer {
+        return completed(&std::env::args().skip(1).collect::<Vec<_>>());
+    }
+    let matches = called.name(Cli::command()).try_get_matches();
+    let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => {
             // Help that nobody reads is no failure.
@@ -293,7 +313,7 @@ pub fn main(aids: Aids) -> Exit {
         }
     };
     let around = Around { token: std::env::var("PHASEGATE_TOKEN").ok().filter(|token| !token.is_empty()), aids };
-    let mut io = terminal(&cli.global);
+    let mut io = terminal(&cli.global, called);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -327,7 +347,13 @@ impl Verb {
     }
 }
 
-fn terminal(global: &Global) -> Io<'static> {
+/// Completes what is being typed behind `kubectl cutover`. Words that nobody reads are no failure.
+fn completed(words: &[String]) -> Exit {
+    drop(io::stdout().write_all(plugin::complete(Cli::command(), words).as_bytes()));
+    Exit::OPEN
+}
+
+fn terminal(global: &Global, called: Called) -> Io<'static> {
     let out = AutoStream::auto(io::stdout());
     let err = AutoStream::auto(io::stderr());
     let asked = !global.no_input && io::stdin().is_terminal() && io::stderr().is_terminal();
@@ -337,6 +363,7 @@ fn terminal(global: &Global) -> Io<'static> {
         out: Box::new(out),
         err: Box::new(err),
         format: global.output,
+        called,
         keyboard: if asked { Keyboard::Terminal } else { Keyboard::None },
         collected: Collected { output: collected("GITHUB_OUTPUT"), summary: collected("GITHUB_STEP_SUMMARY") },
         broken: None,
@@ -361,7 +388,8 @@ async fn dispatch(cli: Cli, around: &Around, stop: Stop, io: &mut Io<'_>) -> Ans
         io.data(&version::completion(shell));
         return Ok(Exit::OPEN);
     }
-    let token = token(&global, around)?;
+    let found = token(&global, around);
+    let (token, denied) = if matches!(verb, Verb::Doctor) { doctor::usable(found) } else { (found?, None) };
     let client = Client::new(&global.server, token.as_deref(), global.request_timeout)?;
     let cx = &mut Context {
         client: &client,
@@ -370,6 +398,7 @@ async fn dispatch(cli: Cli, around: &Around, stop: Stop, io: &mut Io<'_>) -> Ans
         yes: global.yes,
         file: global.file,
         token,
+        token_file: global.token_file,
         verify_dir: around.aids.verify_dir,
         load: around.aids.load,
         now: around.aids.now,
@@ -395,6 +424,7 @@ async fn dispatch(cli: Cli, around: &Around, stop: Stop, io: &mut Io<'_>) -> Ans
         Verb::Probes(verb) => probes::run(cx, verb).await,
         Verb::Override(verb) => overrides::run(cx, verb).await,
         Verb::Audit(verb) => audit::run(cx, verb).await,
+        Verb::Doctor => doctor::run(cx, denied).await,
         Verb::Version => version::version(cx).await,
         Verb::Completion { .. } => Ok(Exit::OPEN),
     }

@@ -84,3 +84,33 @@ fn a_reader_that_went_away_is_no_error() {
     let output = child.wait_with_output().unwrap();
     assert_eq!((code(&output), output.stderr.len()), (Some(0), 0));
 }
+
+/// A script that the shell can not parse breaks every shell that is opened.
+#[test]
+fn a_completion_script_parses_and_completes_what_there_is() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = String::from_utf8(cutover(&format!("completion {shell}")).output().unwrap().stdout).unwrap();
+        for verb in ["doctor", "resume", "abort", "approve", "plan", "lock", "release", "explain"] {
+            assert!(script.contains(verb), "{shell} does not know {verb}");
+        }
+    }
+    let bash = |script: &str| {
+        let output = Command::new("bash").args(["--norc", "-c", script, "bash", env!("CARGO_BIN_EXE_cutover")]).output().unwrap();
+        assert_eq!((code(&output), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(0), ""), "{script}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    bash("\"$1\" completion bash | bash -n");
+    for (words, offers) in [
+        ("cutover doc", "doctor\n"),
+        ("cutover gate w", "wait\n"),
+        ("cutover lock ''", "status release"),
+        ("cutover doctor --no-", "--no-input\n"),
+        ("cutover -o ju", "junit\n"),
+        ("cutover completion fi", "fish\n"),
+    ] {
+        let ask = "source <(\"$1\" completion bash); COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+            _cutover cutover \"${COMP_WORDS[COMP_CWORD]}\" \"${COMP_WORDS[COMP_CWORD - 1]}\"; echo \"${COMPREPLY[*]}\"";
+        let told = bash(&format!("COMP_WORDS=({words}); {ask}"));
+        assert!(told.contains(offers), "{words}: {told}");
+    }
+}

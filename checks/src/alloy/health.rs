@@ -54,6 +54,9 @@ const LOADED: &str = "alloy_config_last_load_successful";
 const LOADED_AT: &str = "alloy_config_last_load_success_timestamp_seconds";
 const RUNNING: &str = "alloy_component_controller_running_components";
 const LINES: &str = "loki_source_journal_target_lines_total";
+const DROPPED: &str = "loki_process_dropped_lines_total";
+/// What is read of its metrics.
+const SERIES: &[&str] = &[LOADED, LOADED_AT, RUNNING, LINES, DROPPED];
 
 /// A path that no Alloy serves; below `/api`, since its own pages answer at any other path.
 const NOWHERE: &[&str] = &["api", "v0", "web", "components", "phasegate-negative-control"];
@@ -71,7 +74,7 @@ const MAX_NAME: usize = 128;
 /// (`alloy_config_last_load_successful` tells), and a journal reader that reads nothing at all stays healthy
 /// (`loki_source_journal_target_lines_total` tells, before any filter of the pipeline). A restart or a reload asks for new
 /// movement. A rise counts from the look before it, so let `within` be several times `every`. Alloy also stays healthy while Loki
-/// is down: this check does not say whether lines arrive.
+/// is down: this check does not say whether lines arrive. That its pipeline drops some on purpose is no fault; the evidence says so.
 ///
 /// Fail: refused, reset, silent, not ready, an unhealthy or exited component, the last reload refused, a journal that stands
 /// still for longer than `within`, no journal reader (unless `journal: false`), a web page, any other server. Waiting: the
@@ -105,6 +108,8 @@ pub struct Seen {
     /// When its configuration was loaded: a time that only ever increases, by restart or reload.
     loaded_at: Option<f64>,
     readers: BTreeMap<String, Rising>,
+    #[serde(default)]
+    dropped: Option<Rising>,
 }
 
 /// What Alloy's metrics say.
@@ -116,6 +121,8 @@ struct State {
     components: BTreeMap<String, f64>,
     /// Lines read, by reader.
     readers: BTreeMap<String, f64>,
+    /// Lines that its pipeline dropped on purpose.
+    dropped: f64,
 }
 
 impl State {
@@ -125,7 +132,9 @@ impl State {
             return Err(page.unparsable(&format!("no {LOADED}")));
         }
         let loaded = loads.all(|sample| (0.5..1.5).contains(&sample.value));
-        let mut state = Self { loaded, loaded_at: page.gauge(LOADED_AT), components: BTreeMap::new(), readers: BTreeMap::new() };
+        let dropped = page.all(DROPPED).filter_map(|sample| page.count(sample).ok()).sum();
+        let (components, readers) = (BTreeMap::new(), BTreeMap::new());
+        let mut state = Self { loaded, loaded_at: page.gauge(LOADED_AT), components, readers, dropped };
         for sample in page.all(RUNNING) {
             let health = sample.labels.get("health_type").cloned().unwrap_or_default();
             *state.components.entry(health).or_default() += page.count(sample)?;
@@ -164,7 +173,7 @@ impl AlloyHealth {
         budget: Budget,
         before: Option<Seen>,
     ) -> (Outcome, Option<Seen>, Option<Duration>) {
-        let page = metrics(cx, base, budget, &[LOADED, LOADED_AT, RUNNING, LINES]);
+        let page = metrics(cx, base, budget, SERIES);
         let ready = ask_ready(cx, below(base, &["-", "ready"]), budget);
         let (ready, health, page) = join3(ready, ask_health(cx, base, budget), page).await;
         let state = page.and_then(|page| State::of(&page));
@@ -205,8 +214,17 @@ impl AlloyHealth {
             }
         }
         let healthy = state.components.get("healthy").copied().unwrap_or_default();
-        let pass = || Outcome::pass(format!("ready, configuration loaded, {healthy} components healthy, {text}"));
+        let drops = self.drops(&seen, state.dropped, now);
+        let pass = || Outcome::pass(format!("ready, configuration loaded, {healthy} components healthy, {text}{drops}"));
         (worst(wrong).unwrap_or_else(pass), Some(seen), age)
+    }
+
+    /// Lines that are dropped on purpose are no fault, but whoever misses some looks for them here.
+    fn drops(&self, seen: &Seen, dropped: f64, now: DateTime<Utc>) -> String {
+        match seen.dropped.map(|rising| rising.motion(now, self.within)) {
+            Some(Motion::Moved(age)) => format!(", its pipeline drops lines ({dropped} so far, the last within {})", words(age)),
+            Some(Motion::Awaited(_) | Motion::Still(_)) | None => String::new(),
+        }
     }
 
     /// What to remember after this look.
@@ -221,7 +239,8 @@ impl AlloyHealth {
             let earlier = before.readers.get(name).copied();
             (name.clone(), Rising::next(earlier, lines, restarted, now, self.within))
         };
-        (Seen { loaded_at: state.loaded_at, readers: now_read.map(next).collect() }, succession)
+        let dropped = Some(Rising::next(before.dropped, state.dropped, restarted, now, self.within));
+        (Seen { loaded_at: state.loaded_at, readers: now_read.map(next).collect(), dropped }, succession)
     }
 
     /// The worst reader decides: one that moves says nothing of another.
@@ -258,7 +277,7 @@ impl AlloyHealth {
     /// Looks at what must not pass at one Alloy: a path where none is ready, its own metrics as if the last reload had been
     /// refused, and as if its journal had stood still.
     async fn look_wrong(&self, cx: &Context, base: &Url, budget: Budget) -> Outcome {
-        let page = metrics(cx, base, budget, &[LOADED, LOADED_AT, RUNNING, LINES]);
+        let page = metrics(cx, base, budget, SERIES);
         let (nowhere, page) = join(ask_ready(cx, below(base, NOWHERE), budget), page).await;
         let state = match page.and_then(|page| State::of(&page)) {
             Ok(state) => state,
@@ -270,7 +289,8 @@ impl AlloyHealth {
             vec![refused, nowhere.map_or_else(|outcome| outcome, |()| Outcome::pass("ready at a path of no Alloy"))];
         if self.journal {
             let still = |(name, lines): (&String, &f64)| (name.clone(), Rising::still(*lines, cx.now, self.within));
-            let before = Seen { loaded_at: state.loaded_at, readers: state.readers.iter().map(still).collect() };
+            let readers = state.readers.iter().map(still).collect();
+            let before = Seen { loaded_at: state.loaded_at, readers, dropped: None };
             let loaded = State { loaded: true, ..state };
             outcomes.push(self.judge(Ok(()), Ok(()), Ok(loaded), Some(before), cx.now).0);
         }

@@ -12,12 +12,14 @@ use crate::state::{PhaseState, ProbeState};
 
 mod records;
 mod steps;
+mod token;
 
 pub use records::{FactBody, OverrideBody, OverrideRequest, OverridesBody, RemovalBody};
 pub use steps::{
     ApprovalRequest, LockAnswer, LockBody, LockRequest, PlanBody, RehearsalRequest, ReleaseRequest, StepBody, StepEndRequest,
     StepStartRequest, StepWorkedRequest, TermsRequest,
 };
+pub use token::TokenBody;
 
 /// Version of this shape; grows with each addition.
 pub const SCHEMA_VERSION: u32 = 1;

@@ -266,7 +266,8 @@ fn base(server: &str) -> Result<Url, Trouble> {
     Ok(url)
 }
 
-fn bearer(token: &str) -> Result<HeaderValue, Trouble> {
+/// The header that carries a token.
+pub(crate) fn bearer(token: &str) -> Result<HeaderValue, Trouble> {
     let wrong = || {
         Trouble::new(Exit::USAGE, "the token must be one word of visible ASCII")
             .hint("the token alone: not the verifier's file with its `NAME ROLE TOKEN` lines")

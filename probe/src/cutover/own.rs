@@ -37,7 +37,11 @@ impl Own {
 
     /// Loads this file.
     pub(crate) fn from(file: &Path, load: LoadDocument) -> Result<Self, Trouble> {
-        let config = load(file).map_err(|errors| Trouble::new(Exit::USAGE, errors.to_string()))?;
+        Self::of(file, load(file).map_err(|errors| Trouble::new(Exit::USAGE, errors.to_string()))?)
+    }
+
+    /// What was loaded from this file.
+    pub(super) fn of(file: &Path, config: Config) -> Result<Self, Trouble> {
         let absolute = std::path::absolute(file).map_err(|error| {
             Trouble::new(Exit::USAGE, format!("--file {}: {error}", file.display())).hint("name a readable document")
         })?;
@@ -45,14 +49,19 @@ impl Own {
         Ok(Self { file: file.to_owned(), folder, config })
     }
 
+    /// Where it was loaded from, as it was named.
+    pub(crate) const fn file(&self) -> &PathBuf {
+        &self.file
+    }
+
+    /// The folder that the commands of a step run in.
+    pub(crate) fn dir(&self, step: &StepSpec) -> PathBuf {
+        step.dir.as_ref().map_or_else(|| self.folder.clone(), |dir| self.folder.join(dir))
+    }
+
     /// The hash of its meaning.
     pub(crate) fn hash(&self) -> &str {
         &self.config.plan.hash
-    }
-
-    /// The document's folder.
-    pub(crate) fn folder(&self) -> &Path {
-        &self.folder
     }
 
     /// What the migration is called.
@@ -92,11 +101,6 @@ impl Own {
     /// What is looked at, by name.
     pub(crate) fn targets(&self) -> &BTreeMap<String, Target> {
         &self.config.targets
-    }
-
-    /// The file it came from.
-    pub(crate) fn file(&self) -> &Path {
-        &self.file
     }
 
     /// What a phase breaks for a while, in words.

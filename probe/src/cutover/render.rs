@@ -7,12 +7,14 @@ use std::path::PathBuf;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::plugin::Called;
 use super::trouble::Trouble;
 use crate::exit::Exit;
 use crate::gate::Verdict;
 
 mod audit;
 mod ci;
+mod doctor;
 mod gate;
 mod plan;
 mod probes;
@@ -21,11 +23,12 @@ mod status;
 mod text;
 
 pub(crate) use audit::{Trail, Verified};
+pub(crate) use doctor::Diagnosis;
 pub(crate) use gate::{Brief, server_now, soak_left};
-pub(crate) use plan::{Held, Planned, shown};
+pub(crate) use plan::{Held, Planned, lock_line, shown};
 pub(crate) use probes::{History, Listing, grade};
 pub(crate) use report::Checklist;
-pub(crate) use status::{Done, Overrides, Screen};
+pub(crate) use status::{Done, Overrides, Screen, short};
 pub(crate) use text::{moment, painted};
 
 /// How stdout is written.
@@ -57,6 +60,10 @@ pub(crate) trait Show {
     fn names(&self) -> Vec<String>;
     /// What it is called as a whole, and its parts for test reports and annotations.
     fn cases(&self) -> (String, Vec<Case>);
+    /// The parts for test reports, where they are not the same.
+    fn tests(&self) -> (String, Vec<Case>) {
+        self.cases()
+    }
     /// Further outputs of a step.
     fn outputs(&self) -> Vec<(&'static str, String)> {
         Vec::new()
@@ -100,6 +107,8 @@ pub(crate) struct Io<'w> {
     pub(crate) out: Box<dyn Write + 'w>,
     pub(crate) err: Box<dyn Write + 'w>,
     pub(crate) format: Format,
+    /// By which name commands are told.
+    pub(crate) called: Called,
     pub(crate) keyboard: Keyboard,
     /// Whether stdout is a terminal that can be cleared.
     pub(crate) screen: bool,
@@ -112,8 +121,8 @@ impl Io<'_> {
     /// Writes data.
     pub(crate) fn show(&mut self, thing: &dyn Show) {
         let text = match self.format {
-            Format::Table => painted(&thing.lines(false)),
-            Format::Wide => painted(&thing.lines(true)),
+            Format::Table => self.called.words(painted(&thing.lines(false))),
+            Format::Wide => self.called.words(painted(&thing.lines(true))),
             Format::Json => pretty(&thing.body()),
             Format::Yaml => yaml(&thing.body()),
             Format::Name => text::joined(&thing.names()),
@@ -123,7 +132,7 @@ impl Io<'_> {
                 ci::annotations(&title, &cases)
             }
             Format::Junit => {
-                let (title, cases) = thing.cases();
+                let (title, cases) = thing.tests();
                 ci::junit(&title, &cases)
             }
         };
@@ -138,7 +147,7 @@ impl Io<'_> {
 
     /// Writes a line for people to stderr.
     pub(crate) fn say(&mut self, line: impl AsRef<str>) {
-        let line = painted(&[line.as_ref().to_owned()]);
+        let line = self.called.words(painted(&[line.as_ref().to_owned()]));
         // Talk that nobody reads changes nothing.
         drop(self.err.write_all(line.as_bytes()).and_then(|()| self.err.flush()));
     }

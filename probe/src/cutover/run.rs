@@ -10,7 +10,9 @@ mod stop;
 mod verbs;
 
 pub(crate) use stop::Stop;
-pub(crate) use verbs::{AbortArgs, BeginArgs, ResumeArgs, RollbackArgs, abort, begin, begin_with_steps, resume, rollback};
+pub(crate) use verbs::{
+    AbortArgs, BeginArgs, ResumeArgs, RollbackArgs, abort, begin, begin_with_steps, journal_trouble, resume, rollback,
+};
 
 use std::time::Duration;
 
@@ -167,7 +169,7 @@ impl Runner<'_, '_, '_> {
             env.push((name.clone(), value));
         }
         secrets.extend(self.cx.token.iter().cloned());
-        let dir = spec.dir.as_ref().map_or_else(|| self.own.folder().to_owned(), |dir| self.own.folder().join(dir));
+        let dir = self.own.dir(spec);
         let mut stop = self.stop.clone();
         let (io, name) = (&mut *self.cx.io, &spec.name);
         let job = Job { words: words.to_vec(), env, secrets, dir, timeout };

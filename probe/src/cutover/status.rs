@@ -90,12 +90,14 @@ fn say_change(cx: &mut Context<'_, '_>, trouble: Option<String>, said: &mut Opti
 /// What counts as a change: edges, not the ticking of ages, soak and evidence.
 fn key(status: &StatusBody) -> String {
     let phase = |phase: &PhaseBody| {
-        let switched = phase.switched.is_some();
+        let switched = (phase.switching.is_some(), phase.switched.is_some(), phase.ponr_crossed.is_some());
+        let steps: Vec<_> = phase.steps.iter().map(|step| (&step.name, step.state, step.attempts)).collect();
         let regressed: Vec<_> = phase.regressed.iter().map(|each| &each.probe).collect();
-        format!("{:?}", (&phase.name, phase.state, switched, phase.verdict, phase.blocked_by, regressed))
+        format!("{:?}", (&phase.name, phase.state, switched, phase.verdict, phase.blocked_by, regressed, steps))
     };
     let phases: Vec<_> = status.phases.iter().map(phase).collect();
     let probes: Vec<_> = status.probes.iter().map(|probe| (&probe.name, probe.state, &probe.reason)).collect();
     let overrides: Vec<_> = status.overrides.iter().map(|each| each.id).collect();
-    format!("{:?}", (phases, probes, overrides, &status.ledger_error, &status.config_error, &status.config_hash))
+    let lock = status.lock.as_ref().map(|lock| (lock.id, lock.live));
+    format!("{:?}", (phases, probes, overrides, lock, &status.ledger_error, &status.config_error, &status.config_hash))
 }

@@ -16,6 +16,7 @@ mod answers;
 mod audit;
 mod ci;
 mod commands;
+mod doctor;
 pub(super) mod fixtures;
 mod screens;
 
@@ -56,6 +57,7 @@ impl Shell {
             out: Box::new(&mut out),
             err: Box::new(&mut err),
             format: cli.global.output,
+            called: super::plugin::Called::Plain,
             keyboard: self.answer.map_or(Keyboard::None, |answer| Keyboard::Scripted(answer.to_owned())),
             screen: false,
             collected: Collected {

@@ -14,7 +14,11 @@ const OPENED = 4;       // probes whose history is shown at a time
 const SHAPES = {
   open: 'good', green: 'good', pass: 'good', closed: 'bad', red: 'bad', fail: 'bad', suspect: 'warn',
   pending: 'wait', waiting: 'wait', progress: 'wait', unknown: 'unsure',
+  planned: 'wait', running: 'wait', verifying: 'wait', done: 'good', failed: 'bad', interrupted: 'warn',
+  undoing: 'wait', undone: 'warn', 'undo failed': 'bad',
 };
+const UNDER_WAY = ['running', 'verifying', 'undoing'];
+const STUCK = ['failed', 'interrupted', 'undo failed'];
 
 let blind = 'No answer from the verifier yet.';
 let trouble = null;           // why the last question was not answered
@@ -79,7 +83,8 @@ const plural = (count, word) => `${count} ${word}${count === 1 ? '' : 's'}`;
 
 function stateOf(body) {
   if (body.adopted !== null) return 'adopted';
-  return body.state === 'active' && body.switched ? 'switched' : body.state;
+  if (body.state !== 'active') return body.state;
+  return body.switched ? 'switched' : body.switching ? 'switching' : 'active';
 }
 
 // What a person came for: what regressed, else the active phase, else the next one.
@@ -90,6 +95,44 @@ function focus(phases) {
 
 const isOpen = (body) => chosen.get(body.name) ?? (body === focus(last.body.phases) || body.state === 'active' || body.regressed.length > 0);
 
+// Where a step stands, as people read it.
+const standing = (step) => (step.state ? step.state.replace(/[A-Z]/g, (capital) => ` ${capital.toLowerCase()}`) : 'planned');
+
+// The step that a person wants to know of: what is under way, else what went wrong.
+function atHand(steps) {
+  const find = (words) => steps.find((step) => words.includes(standing(step)));
+  const step = find(UNDER_WAY) || find(STUCK);
+  return step && !blind ? el('p', { class: 'step-now' }, `Step ${steps.indexOf(step) + 1} of ${steps.length}: `, el('b', {}, step.name), ' ', mark(standing(step)), ' ',
+    step.since ? [when(step.since.at, 'since'), ` by ${step.since.by}`] : null) : null;
+}
+
+function steps(body) {
+  const all = body.steps || [];
+  if (!all.length) return null;
+  const row = (step) => {
+    const word = standing(step);
+    const notes = [step.switch && 'switch', step.ponr && 'point of no return', step.kind === 'manual' && 'by hand', step.kind === 'wait' && 'waits', !step.undo && 'no undo',
+      step.attempts > 1 && `attempt ${step.attempts}`].filter(Boolean);
+    const time = UNDER_WAY.includes(word) ? `at most ${span(step.timeoutSeconds)}` : word === 'done' && step.tookSeconds !== null ? `took ${span(step.tookSeconds)}` : null;
+    return el('li', { class: `step ${blind ? 'unsure' : word === 'planned' ? 'idle' : SHAPES[word] || 'unsure'}`, 'data-key': step.name }, mark(word, word === 'planned' ? 'idle' : ''),
+      el('div', {}, el('span', { class: 'name' }, step.name, ' ', notes.map((note) => el('span', { class: `tag ${step.ponr && note === 'point of no return' ? 'exception' : ''}` }, note))),
+        step.since ? el('p', { class: 'quiet' }, blind ? `was ${word} ` : '', when(step.since.at, 'since'), ` by ${step.since.by}`, time && !blind ? `, ${time}` : '') : null,
+        step.note && word !== 'done' ? evidence(step.note) : null));
+  };
+  const crossed = body.ponrCrossed;
+  return el('div', {}, el('h3', {}, blind ? 'Steps' : `Steps: ${all.filter((step) => step.state === 'done').length} of ${all.length} done`),
+    crossed ? el('div', { class: 'notice exception' }, icon('warn'), el('p', {}, el('b', {}, 'Point of no return crossed '), when(crossed.at, 'at'), ` by ${crossed.by}: nothing leads back`)) : null,
+    el('ol', { class: 'steps' }, all.map(row)));
+}
+
+function lock(one) {
+  if (!one) return null;
+  const heard = span(one.heardSeconds + since(last.at));
+  const state = blind ? '' : one.live ? `; last heard of ${heard} ago` : `; not heard of for ${heard}: it has expired`;
+  return el('div', { class: 'notice lock' }, icon('wait'), el('p', {}, el('b', {}, `Lock ${one.id}: `), `${one.holder} ${blind ? 'held' : 'holds'} it for phase ${one.phase}, on ${one.place}, `,
+    when(one.since, 'since'), state));
+}
+
 function now(body) {
   const at = focus(body.phases);
   const shut = body.phases.find((one) => one.verdict !== 'open');
@@ -97,7 +140,7 @@ function now(body) {
   const about = at ? [`Phase ${body.phases.indexOf(at) + 1} of ${body.phases.length}: `, el('b', {}, at.name)] : ['All phases complete'];
   const reason = at ? at.reason : (shut || { reason: 'every gate is still open' }).reason;
   return el('div', { class: `now ${blind ? 'unsure' : SHAPES[word] || 'unsure'}` }, mark(word, 'big'),
-    el('div', {}, el('h2', {}, ...about), blind ? null : el('p', { class: 'reason' }, reason),
+    el('div', {}, el('h2', {}, ...about), blind ? null : el('p', { class: 'reason' }, reason), at ? atHand(at.steps || []) : null,
       el('p', { class: 'todo' }, el('b', {}, 'Next: '), ...(blind ? ['get the verifier to answer again. Until then nothing is known, and no gate counts as open.'] : prose(body.nextStep)))));
 }
 
@@ -105,6 +148,7 @@ function notices(body) {
   const troubles = [['The ledger can not be written', body.ledgerError], ['The newest document was not taken', body.configError]];
   return [
     ...troubles.filter(([, cause]) => cause).map(([what, cause]) => el('div', { class: 'notice bad' }, icon('bad'), el('p', {}, el('b', {}, `${what}: `), cause))),
+    ...[lock(body.lock)].filter(Boolean),
     ...body.overrides.slice(0, FEW).map((one) => el('div', { class: 'notice exception' }, icon('warn'), el('p', {}, el('b', {}, `Override ${one.id}: `),
       `probe ${one.probe} does not count for ${span(one.remainingSeconds - since(last.at))} more, by ${one.by}: ${one.reason}`))),
     ...(body.overrides.length > FEW ? [el('p', { class: 'notice exception' }, `and ${plural(body.overrides.length - FEW, 'more override')}`)] : []),
@@ -183,7 +227,7 @@ function phase(body, at) {
   const idle = body.state === 'waiting';
   const state = stateOf(body);
   const counts = ['red', 'unknown', 'suspect', 'waiting', 'green'].filter((colour) => body.probes[colour] > 0);
-  const stamp = body.complete || body.switched || body.begun;
+  const stamp = body.complete || body.switched || body.switching || body.begun;
   const probes = last.body.probes.filter((probe) => probe.phase === body.name);
   const left = (last.body.leftOut || {})[body.name] || 0;
   const searched = byId('find').value.trim();
@@ -199,7 +243,7 @@ function phase(body, at) {
     regressed,
     open ? el('div', { class: 'body' },
       el('div', {}, el('p', { class: 'quiet' }, stamp ? [`${state} `, when(stamp.at, 'since'), ` by ${stamp.by}`] : 'not begun', body.adopted ? `: ${body.adopted}` : ''),
-        soak(body), blind || body.blockers.length ? null : el('p', {}, body.reason), blind && body.verdict === 'open' ? null : blockers(body)),
+        steps(body), soak(body), blind || body.blockers.length ? null : el('p', {}, body.reason), blind && body.verdict === 'open' ? null : blockers(body)),
       el('div', {}, el('h3', { class: 'counts' }, 'Probes', blind ? null : counts.map((colour) => el('span', {}, `${body.probes[colour]} `, mark(colour)))),
         el('ul', { class: 'probes' }, probes.map(row)),
         left ? el('p', { class: 'quiet' }, `${left} more are not shown; the filter finds them`) : null,

@@ -1,6 +1,8 @@
 //! What a person sees at `/`, in a real browser: the truth while the verifier says it, and nothing that looks well when it
 //! does not.
 
+mod steps;
+
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tests::{Browser, Verifier, World, wait_until};

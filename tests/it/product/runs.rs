@@ -4,6 +4,7 @@
 
 mod bench;
 mod commands;
+mod doctor;
 mod failures;
 mod kills;
 mod machines;

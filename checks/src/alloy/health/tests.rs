@@ -160,6 +160,24 @@ async fn a_restart_and_a_reload_ask_for_new_movement() {
 }
 
 #[tokio::test]
+async fn that_a_pipeline_drops_lines_is_told_and_is_no_fault() {
+    let mut alloy = Alloy::steady().await;
+    let dropped = |read: u64, count: u64| {
+        lines(read).replace("reason=\"match_stage\"} 346\n", &format!("reason=\"match_stage\"}} {count}\n"))
+    };
+    let told = "its pipeline drops lines (349 so far, the last within 5s)";
+    for (second, read, count, tells) in [(0, 351, 346, false), (5, 352, 346, false), (10, 353, 349, true), (80, 420, 349, false)]
+    {
+        let outcome = alloy.run_with(&dropped(read, count), second).await;
+        assert_eq!(outcome.evidence().as_str().contains("drops lines"), tells, "{second}: {outcome:?}");
+        assert_eq!(outcome.evidence().as_str().contains(told), tells, "{second}: {outcome:?}");
+    }
+    let silent = lines(500).replace("loki_process_dropped_lines_total", "renamed_by_another_version");
+    let outcome = alloy.run_with(&silent, 85).await;
+    assert!(matches!(outcome, Outcome::Pass { .. }), "it is not asked for: {outcome:?}");
+}
+
+#[tokio::test]
 async fn instances_that_answer_in_turn_are_never_taken_for_movement() {
     let mut alloy = Alloy::steady().await;
     let other = loaded_at("1.7953984503992515e+09", &lines(900));

@@ -30,6 +30,29 @@ const WRITES: [(&str, &str); 15] = [
 ];
 
 #[tokio::test(start_paused = true)]
+async fn a_token_is_told_who_it_is_and_nothing_else() {
+    let mut world = World::new().await;
+    for (token, name, role, covers) in [
+        (OPERATOR, "ann", "operate", json!(["read", "heartbeat", "operate"])),
+        ("a-heartbeat-senders-token", "cron", "heartbeat", json!(["read", "heartbeat"])),
+        ("a-dashboards-long-token", "board", "read", json!(["read"])),
+        ("an-approvers-long-token", "boss", "approve", json!(["read", "approve"])),
+    ] {
+        let answer = world.tell("GET", "/v1/token", Some(token), None).await;
+        assert_eq!((answer.code(), answer.json()), (200, json!({"name": name, "role": role, "covers": covers})));
+    }
+    for (token, code) in [(None, "token_missing"), (Some("not-a-token-of-this-verifier"), "token_invalid")] {
+        let answer = world.tell("GET", "/v1/token", token, None).await;
+        assert_eq!((answer.code(), &answer.json()["code"]), (401, &code.into()));
+        assert!(answer.headers.contains_key("www-authenticate"));
+    }
+    world.state.auth = Auth::disabled();
+    world.router = app(world.state.clone()).0;
+    let answer = world.tell("GET", "/v1/token", Some(OPERATOR), None).await;
+    assert_eq!((answer.code(), &answer.json()["code"]), (403, &"writes_disabled".into()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn nobody_writes_without_a_token_of_the_right_role() {
     let mut world = World::new().await;
     let before = world.ledger.audit(0, 100).await.unwrap().unwrap();

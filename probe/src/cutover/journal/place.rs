@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File};
+use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -21,6 +22,18 @@ pub(crate) fn root(variable: impl Fn(&str) -> Option<OsString>) -> Result<PathBu
     let folder = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let state = folder("XDG_STATE_HOME").or_else(|| folder("HOME").map(|home| home.join(".local/state")));
     state.map(|state| state.join("phasegate/runs")).ok_or(JournalError::NoHome)
+}
+
+/// Whether journals can be kept below this folder: writes as much as an entry takes there, or in the nearest folder above it that
+/// exists, and removes it again.
+pub(crate) fn try_out(root: &Path) -> Result<(), JournalError> {
+    let folder = root.ancestors().find(|folder| folder.exists()).unwrap_or(root);
+    let write = || {
+        let mut file = tempfile::Builder::new().prefix(".try-").tempfile_in(folder)?;
+        file.write_all(&[b'\n'; 4096])?;
+        file.as_file().sync_data()
+    };
+    write().map_err(JournalError::io("write", folder))
 }
 
 /// Where the journal of a phase is.
@@ -140,6 +153,17 @@ mod tests {
         let error = root(|_| None).unwrap_err();
         assert!(error.to_string().contains("neither HOME nor XDG_STATE_HOME"), "{error}");
         assert!(error.hint().contains("set XDG_STATE_HOME"), "{}", error.hint());
+    }
+
+    #[test]
+    fn a_folder_is_tried_out_without_a_trace() {
+        let above = tempfile::tempdir().unwrap();
+        let root = above.path().join("state/phasegate/runs");
+        try_out(&root).unwrap();
+        assert_eq!(fs::read_dir(above.path()).unwrap().count(), 0, "nothing is left, and nothing created");
+        fs::write(above.path().join("state"), "").unwrap();
+        let error = try_out(&root).unwrap_err();
+        assert!(error.hint().contains("something else has its name"), "{error}: {}", error.hint());
     }
 
     #[test]

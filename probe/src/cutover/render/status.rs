@@ -1,13 +1,15 @@
 //! The whole picture, and what commands brought about.
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 
+use super::super::trust;
 use super::gate::server_now;
 use super::text::{ago, clip, seconds, table};
 use super::{Case, Show, value};
-use crate::api::types::{OverrideBody, PhaseBody, Receipt, RegressionBody, RemovalBody, StatusBody};
+use crate::api::types::{OverrideBody, PhaseBody, Receipt, RegressionBody, RemovalBody, StatusBody, StepBody};
 use crate::gate::Verdict;
-use crate::state::{PhaseState, ProbeState};
+use crate::state::{PhaseState, ProbeState, StepState};
 
 /// The first characters of a hash.
 pub(crate) fn short(hash: &str) -> &str {
@@ -43,11 +45,15 @@ impl Show for Screen<'_> {
         ];
         let rows = status.phases.iter().map(|phase| phase_row(phase, status, wide)).collect();
         lines.extend(table(&["PHASE", "STATE", "GATE", "SOAK", "GREEN", "FIRST BLOCKER"], rows));
+        let stale = trust::fresh(status.age_seconds).is_err();
+        for phase in status.phases.iter().filter(|phase| wide || phase.state == PhaseState::Active) {
+            lines.extend(step_lines(phase, now, stale));
+        }
         if wide {
             lines.push(String::new());
             lines.extend(super::probes::probe_table(&status.probes, now, true));
         }
-        let mut notes = Vec::new();
+        let mut notes: Vec<String> = status.lock.iter().map(super::plan::lock_line).collect();
         for phase in &status.phases {
             notes.extend(phase.regressed.iter().flat_map(|each| regression_lines(phase, each, now)));
         }
@@ -84,11 +90,41 @@ impl Show for Screen<'_> {
 
 /// Where a phase stands, in a word or two.
 pub(crate) fn stands(phase: &PhaseBody) -> &'static str {
-    match (phase.state, &phase.switched, &phase.adopted) {
-        (PhaseState::Active, Some(_), _) => "active, switched",
-        (PhaseState::Complete, _, Some(_)) => "complete, adopted",
+    match (phase.state, &phase.switched, &phase.switching, &phase.adopted) {
+        (PhaseState::Active, Some(_), _, _) => "active, switched",
+        (PhaseState::Active, None, Some(_), _) => "active, switching",
+        (PhaseState::Complete, _, _, Some(_)) => "complete, adopted",
         (state, ..) => state.as_str(),
     }
+}
+
+/// The steps of a phase, with where each stands since when and by whom.
+fn step_lines(phase: &PhaseBody, now: Option<DateTime<Utc>>, stale: bool) -> Vec<String> {
+    let (name, all) = (&phase.name, phase.steps.len());
+    if all == 0 {
+        return Vec::new();
+    }
+    let done = phase.steps.iter().filter(|step| step.state == Some(StepState::Done)).count();
+    let row = |(nth, step): (usize, &StepBody)| {
+        let marks = [(step.switch, "switch"), (step.ponr, "point of no return"), (!step.undo, "no undo")];
+        let marks: Vec<&str> = marks.iter().filter(|(is, _)| *is).map(|(_, mark)| *mark).collect();
+        let state = step.state.map_or("-", StepState::as_str);
+        let note = if step.state == Some(StepState::Done) { "" } else { &step.note };
+        vec![
+            format!("{}", nth + 1),
+            step.name.clone(),
+            if stale && step.state.is_some() { format!("was {state}") } else { state.to_owned() },
+            step.since.as_ref().map_or_else(|| "-".to_owned(), |since| format!("{} by {}", ago(since.at, now), since.by)),
+            marks.join(", "),
+            clip(note, false),
+        ]
+    };
+    let mut lines = vec![String::new(), format!("steps of {name}: {done} of {all} done")];
+    lines.extend(table(&["#", "STEP", "STATE", "SINCE", "MARKS", "SAID"], phase.steps.iter().enumerate().map(row).collect()));
+    lines.extend(phase.ponr_crossed.iter().map(|crossed| {
+        format!("{name} crossed its point of no return {}, by {}: nothing leads back", ago(crossed.at, now), crossed.by)
+    }));
+    lines
 }
 
 fn phase_row(phase: &PhaseBody, status: &StatusBody, wide: bool) -> Vec<String> {
@@ -122,11 +158,7 @@ fn first_blocker(phase: &PhaseBody, status: &StatusBody) -> String {
     dark.map_or_else(String::new, |probe| format!("{} is {}: {}", probe.name, probe.state.as_str(), probe.evidence))
 }
 
-pub(crate) fn regression_lines(
-    phase: &PhaseBody,
-    regression: &RegressionBody,
-    now: Option<chrono::DateTime<chrono::Utc>>,
-) -> Vec<String> {
+pub(crate) fn regression_lines(phase: &PhaseBody, regression: &RegressionBody, now: Option<DateTime<Utc>>) -> Vec<String> {
     let name = &phase.name;
     let back = if phase.can_roll_back { format!(", or `cutover rollback {name} --reason …`") } else { String::new() };
     vec![

@@ -64,7 +64,10 @@ pub(crate) fn painted(lines: &[String]) -> String {
     lines.iter().map(|line| paint(line) + "\n").collect()
 }
 
-const WORDS: [(&str, AnsiColor); 11] = [
+const WORDS: [(&str, AnsiColor); 14] = [
+    ("OK", AnsiColor::Green),
+    ("WARNING", AnsiColor::Yellow),
+    ("PROBLEM", AnsiColor::Red),
     ("OPEN", AnsiColor::Green),
     ("GREEN", AnsiColor::Green),
     ("PASS", AnsiColor::Green),

@@ -56,6 +56,7 @@ pub(super) async fn rehearse(
         yes: cx.yes,
         file: Some(file),
         token: cx.token.clone(),
+        token_file: cx.token_file.clone(),
         verify_dir: cx.verify_dir,
         load: cx.load,
         now: cx.now,

@@ -256,7 +256,7 @@ fn place(own: &Own, phase: &str) -> Result<Place, JournalError> {
 }
 
 /// What is wrong with the journal.
-pub(super) fn journal_trouble(error: &JournalError) -> Trouble {
+pub(crate) fn journal_trouble(error: &JournalError) -> Trouble {
     let exit = if matches!(error, JournalError::Busy { .. }) { Exit::MOVED } else { Exit::USAGE };
     Trouble::new(exit, error.to_string()).hint(error.hint())
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use crate::api::types::{
-    BlockerBody, GateBody, GateKind, OverrideBody, PhaseBody, PlanBody, ProbeBody, Receipt, RegressionBody, SoakBody, StampBody,
-    StatusBody, StepBody,
+    BlockerBody, GateBody, GateKind, LockBody, OverrideBody, PhaseBody, PlanBody, ProbeBody, Receipt, RegressionBody, SoakBody,
+    StampBody, StatusBody, StepBody,
 };
 use crate::gate::Verdict;
 use crate::state::{PhaseState, ProbeState};
@@ -165,6 +165,20 @@ pub(crate) fn exception() -> OverrideBody {
         by: "vic".to_owned(),
         since: at(-600),
         remaining_seconds: 1200.0,
+    }
+}
+
+/// A lock of `vic`'s for phase `loki`, heard of so many seconds ago.
+pub(crate) fn lock(id: u64, heard: f64, live: bool) -> LockBody {
+    LockBody {
+        id,
+        phase: "loki".to_owned(),
+        holder: "vic".to_owned(),
+        place: "desk, process 7".to_owned(),
+        since: at(-600),
+        ttl_seconds: 30.0,
+        heard_seconds: heard,
+        live,
     }
 }
 

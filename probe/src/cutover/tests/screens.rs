@@ -2,8 +2,9 @@
 
 use clap::CommandFactory;
 
-use super::fixtures::{blocker, exception, gate, midway, phase, probe, status};
+use super::fixtures::{at, blocker, exception, gate, lock, midway, phase, probe, status};
 use super::*;
+use crate::api::types::StatusBody;
 use crate::gate::Verdict;
 use crate::state::{PhaseState, ProbeState};
 
@@ -29,6 +30,40 @@ async fn a_stale_status_shows_nothing_open_or_green() {
     let ran = cutover(&server, "status -o json").await;
     assert_eq!(ran.exit, Exit::UNKNOWN);
     assert!(!ran.out.contains("\"open\"") && !ran.out.contains("\"green\""), "{}", ran.out);
+}
+
+/// Loki switching: one step done, one that failed at its second attempt, one behind the point of no return.
+fn stepping() -> StatusBody {
+    let step = |name: &str, state: Option<&str>, marks: (bool, bool)| {
+        let since = state.map(|_| json!({"at": at(-60), "by": "vic"}));
+        let note = if state == Some("failed") { "it exited with 3: no space left" } else { "" };
+        serde_json::from_value(json!({
+            "name": name, "kind": "command", "switch": marks.0, "ponr": marks.1, "undo": !marks.1, "check": false, "verify": [],
+            "gate": null, "disturbs": [], "timeoutSeconds": 600.0, "tookSeconds": null, "rehearsed": false, "state": state,
+            "since": since, "attempts": 2, "note": note,
+        }))
+        .unwrap()
+    };
+    let mut loki = phase("loki", PhaseState::Active, false, Verdict::Closed);
+    loki.switching = loki.begun.clone();
+    loki.ponr_crossed = loki.begun.clone();
+    loki.steps = vec![
+        step("copy", Some("done"), (false, false)),
+        step("re-point", Some("failed"), (true, false)),
+        step("drop-old", None, (false, true)),
+    ];
+    StatusBody { lock: Some(lock(3, 12.0, true)), ..status(vec![loki]) }
+}
+
+#[tokio::test]
+async fn steps_and_the_lock_are_on_the_same_screen() {
+    let mut body = stepping();
+    let server = serve("GET", "/v1/status", ok(&body)).await;
+    insta::assert_snapshot!("status_steps", fixed(&cutover(&server, "status").await, &server));
+    body.age_seconds = Some(42.0);
+    let server = serve("GET", "/v1/status", ok(&body)).await;
+    let ran = cutover(&server, "status").await;
+    assert!(ran.out.contains("was failed") && ran.exit == Exit::UNKNOWN, "{}", ran.out);
 }
 
 #[tokio::test]

@@ -1,0 +1,63 @@
+//! A pipeline that keeps only some identifiers drops the canary: each server is well, no line arrives, and the doctor knows where
+//! to look.
+
+use anyhow::ensure;
+use serde_json::Value;
+use tests::standin::{StandinAlloy, StandinJournal, StandinLoki};
+use tests::{Agent, Verifier, World, wait_until};
+
+use super::{AT_ONCE, PATIENCE, looks, migration};
+
+const IDENTIFIER: &str = "system-metrics-canary";
+const CADENCE: &str = "{every: 1s, timeout: 900ms, maxAge: 10s, failAfter: 1}";
+
+#[tokio::test]
+async fn the_doctor_names_the_rule_that_a_pipeline_lacks() {
+    let world = World::new().unwrap();
+    let journal = StandinJournal::new();
+    let sink = world.write("journal", "").unwrap();
+    journal.follow(&sink, IDENTIFIER);
+    let flags = ["--every", "200ms", "--sink", &format!("file:{}", sink.display())];
+    let agent = Agent::start(&world, "node-1", &flags).await.unwrap();
+    let loki = StandinLoki::start().unwrap();
+    let alloy = StandinAlloy::start(&journal, &[&loki.url()]).unwrap();
+    let targets = format!(
+        "{{agents: {{agent: {{urls: [\"{}\"]}}}}, alloy: {{alloy: {{urls: [\"{}\"]}}}}, loki: {{loki: {{url: \"{}\"}}}}}}",
+        agent.url(),
+        alloy.url(),
+        loki.url()
+    );
+    let probes = [
+        "{name: canary, check: {logCanary: {agents: agents, loki: loki, lateAfter: 3s}}}",
+        "{name: collector, check: {alloyHealth: {alloy: alloy}}}",
+    ];
+    let verifier = Verifier::start(&world, &migration(CADENCE, &targets, AT_ONCE, &probes)).await.unwrap();
+    looks(&verifier, "canary", "green", "").await;
+    looks(&verifier, "collector", "green", "").await;
+    let doctor = async || {
+        let output = verifier.cutover(&["doctor", "-o", "json"]).await.unwrap();
+        let body: Value = serde_json::from_str(&output.stdout).unwrap();
+        let canary = body["findings"].as_array().unwrap().iter().find(|finding| finding["about"] == "canary").cloned();
+        (output.code, canary)
+    };
+    assert_eq!(doctor().await, (0, None));
+
+    alloy.set_keep(Some(&["system-metrics.service"]));
+    looks(&verifier, "canary", "red", "stalled").await;
+    wait_until(PATIENCE, "the doctor names the rule", async || {
+        let (_, canary) = doctor().await;
+        let text = canary.unwrap_or_default().to_string();
+        for words in
+            ["move/canary", "move/collector is well", "its pipeline drops lines", "SYSLOG_IDENTIFIER=system-metrics-canary"]
+        {
+            ensure!(text.contains(words), "no {words:?} in {text}");
+        }
+        Ok(())
+    })
+    .await
+    .unwrap();
+
+    alloy.set_keep(Some(&["system-metrics"]));
+    looks(&verifier, "canary", "green", "").await;
+    assert_eq!(doctor().await.1, None);
+}
