@@ -6,6 +6,7 @@ mod by_hand;
 mod callers;
 mod checks;
 mod damage;
+mod decommission;
 mod detection;
 mod disk;
 mod dropped;
