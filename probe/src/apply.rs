@@ -143,6 +143,7 @@ pub fn apply(state: &mut State, event: &Event) {
         Event::ControlObserved { probe, at, finished, outcome, earned } => {
             control(state, probe, (*at, *finished), outcome, *earned);
         }
+        Event::VerifierStarted { .. } | Event::NobodyLooked { .. } | Event::Refused { .. } => {}
         Event::Evaluated(evaluation) => evaluated(state, evaluation),
         Event::StoreChanged { unwritable } => state.live.unwritable.clone_from(unwritable),
     }
