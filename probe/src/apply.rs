@@ -56,7 +56,7 @@ pub fn apply(state: &mut State, event: &Event) {
             }
             ProbeState::Suspect | ProbeState::Waiting | ProbeState::Unknown => {}
         },
-        Event::VerdictChanged { .. } => {}
+        Event::VerdictChanged { .. } | Event::VerifierStarted { .. } | Event::NobodyLooked { .. } | Event::Refused { .. } => {}
         Event::ControlPassed { probe, at, .. } => soak(&mut state.soft, probe).reset(at.t),
         Event::RegressionLatched { phase, probe, at, reason, evidence } => {
             state.durable.armed.remove(probe);
@@ -143,7 +143,6 @@ pub fn apply(state: &mut State, event: &Event) {
         Event::ControlObserved { probe, at, finished, outcome, earned } => {
             control(state, probe, (*at, *finished), outcome, *earned);
         }
-        Event::VerifierStarted { .. } | Event::NobodyLooked { .. } | Event::Refused { .. } => {}
         Event::Evaluated(evaluation) => evaluated(state, evaluation),
         Event::StoreChanged { unwritable } => state.live.unwritable.clone_from(unwritable),
     }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use checks::{Evidence, Reason, ReasonSpec, engine_reasons as engine};
+use checks::{Evidence, Reason, ReasonSpec};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
@@ -22,7 +22,7 @@ mod search;
 #[cfg(test)]
 mod tests;
 
-pub use record::{Completion, Ended, Exception, Latched, Record, Seal};
+pub use record::{Completion, Ended, Exception, Latched, Record};
 pub use search::{Beyond, Search, Then, WasBlocked};
 
 /// The verifier did not run.
@@ -34,6 +34,10 @@ pub const NOT_LOOKED: ReasonSpec =
 /// The wall clock was set back.
 pub const CAME_TWICE: ReasonSpec =
     ReasonSpec::unknown("clock_set_back", "read the events of that time one by one: `cutover audit list`");
+
+/// A probe had no other colour yet. Only changes of colour are recorded, so why it was unknown is not.
+pub const NOT_SEEN: ReasonSpec =
+    ReasonSpec::unknown("not_seen_yet", "ask for a later moment: the probe had not been seen well or wrong yet");
 
 /// A span about which nobody knows anything.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -210,12 +214,17 @@ impl Past {
         }
     }
 
-    /// What a probe looked like. One that nothing is recorded of was not seen since the start of that verifier, or since its own.
+    /// What a probe looked like. One that nothing is recorded of has been unknown since the start of that verifier, or its own.
     pub fn probe(&self, name: &str) -> Seen {
         self.probes.get(name).cloned().unwrap_or_else(|| Seen {
-            sight: unknown(engine::NO_RUN, "nothing was recorded of it since the verifier started, or since the probe changed"),
+            sight: unknown(NOT_SEEN, "it had no other colour yet since the verifier started, or since the probe changed"),
             since: self.started.or(self.last).unwrap_or(Now { t: crate::now::Millis(0), utc: DateTime::UNIX_EPOCH }),
         })
+    }
+
+    /// When the record begins.
+    pub const fn first(&self) -> Option<Now> {
+        self.first
     }
 
     /// The verdict of a gate; none: nothing was evaluated yet.

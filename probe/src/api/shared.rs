@@ -21,6 +21,7 @@ use crate::event::{Command, Event, RefusalKind, Terms, Wish};
 use crate::gate::{Evaluation, MAX_EPOCH_GAP, Verdict, phase_reasons as why};
 use crate::ledger::{CommandError, Ledger, Reading};
 use crate::metrics::Metrics;
+use crate::past::Record;
 use crate::phase::can_roll_back;
 use crate::plan::{Plan, ProbeName};
 
@@ -62,6 +63,8 @@ pub struct AppState {
 pub(super) struct Shared {
     pub(super) app: Arc<AppState>,
     rendered: Arc<Mutex<Rendered>>,
+    /// The audit trail as far as a report has read it. Whoever looks back holds it: one at a time.
+    pub(super) record: Arc<tokio::sync::Mutex<Record>>,
 }
 
 /// Gates of one evaluation as they were rendered: many ask, and nothing changes until the next one.
@@ -134,7 +137,7 @@ const fn status_of(verdict: Verdict) -> StatusCode {
 
 impl Shared {
     pub(super) fn new(app: AppState) -> Self {
-        Self { app: Arc::new(app), rendered: Arc::default() }
+        Self { app: Arc::new(app), rendered: Arc::default(), record: Arc::default() }
     }
 
     /// The newest Snapshot, if there is anything to answer from.

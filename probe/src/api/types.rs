@@ -10,8 +10,13 @@ use utoipa::ToSchema;
 use crate::gate::Verdict;
 use crate::state::{PhaseState, ProbeState};
 
+mod past;
 mod steps;
 
+pub use past::{
+    CompletionBody, CriterionBody, EndedBody, ExceptionBody, GapBody, LatchedBody, PastBlockerBody, PastBody, PastLockBody,
+    PastOverrideBody, PastProbeBody, ReportBody, ReportPhaseBody, SightBody,
+};
 pub use steps::{
     ApprovalRequest, LockAnswer, LockBody, LockRequest, PlanBody, ReleaseRequest, StepBody, StepEndRequest, StepStartRequest,
     StepWorkedRequest, TermsRequest,

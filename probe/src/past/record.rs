@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use checks::{Evidence, Reason};
 
 use super::{Past, Seen};
-use crate::audit::Frame;
+use crate::audit::{Frame, Head};
 use crate::event::Event;
 use crate::now::{Millis, Now};
 use crate::plan::{PhaseName, ProbeName};
@@ -29,20 +29,11 @@ pub struct Completion {
     /// When, by whom.
     pub stamp: Stamp,
     /// The event of the audit trail.
-    pub seal: Seal,
+    pub seal: Head,
     /// Its probes.
     pub probes: BTreeMap<ProbeName, Seen>,
     /// Overrides that counted.
     pub overrides: Vec<u64>,
-}
-
-/// A place in the audit trail.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seal {
-    /// Position of the frame.
-    pub seq: u64,
-    /// Its hash.
-    pub hash: String,
 }
 
 /// An override, from its beginning to its end.
@@ -99,7 +90,7 @@ impl Record {
                 let plan = self.past.state.durable.plan.clone();
                 let probes = plan.iter().filter_map(|plan| plan.phase(phase)).flat_map(|phase| &phase.probes);
                 let probes = probes.map(|probe| (probe.name.clone(), self.past.probe(&probe.name))).collect();
-                let seal = Seal { seq: frame.seq, hash: frame.hash.clone() };
+                let seal = Head { seq: frame.seq, hash: frame.hash.clone() };
                 let completion = Completion { stamp: stamp.clone(), seal, probes, overrides: overrides.clone() };
                 self.completions.insert(phase.clone(), completion);
             }

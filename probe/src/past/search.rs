@@ -1,6 +1,5 @@
 //! PURE. The verdict of one gate at one moment of the past. Pages of the audit trail come in until nothing more is to be learnt.
 
-use checks::engine_reasons as engine;
 use chrono::{DateTime, Utc};
 
 use super::{CAME_TWICE, Gap, Glance, NOT_LOOKED, NOT_RUNNING, Past, Ruling, Seen, moment, unknown};
@@ -139,7 +138,7 @@ impl Search {
             && self.gap.is_none()
             && let Some(last) = last.or(self.past.alive)
         {
-            if last.utc <= self.time {
+            if last.utc < self.time {
                 self.gap = Some(Gap { from: last, to: Some(at), why });
             } else if self.verdict() != Verdict::Unknown {
                 self.until = Some(last.utc);
@@ -167,8 +166,8 @@ impl Search {
         recorded.filter(|_| self.gap.is_none()).unwrap_or(Verdict::Unknown)
     }
 
-    /// The answer. `known`: up to when the verifier that answers is sure that the record is whole.
-    pub fn finish(mut self, known: Now) -> Result<Then, Beyond> {
+    /// The answer. `known`: up to when the verifier that answers is sure that the record is whole; none: only up to its end.
+    pub fn finish(mut self, known: Option<Now>) -> Result<Then, Beyond> {
         let first = self.past.first.map(|first| first.utc);
         if first.is_none_or(|first| self.time < first) {
             return Err(Beyond::BeforeTheRecord(first));
@@ -178,7 +177,11 @@ impl Search {
         let Some((at, plan)) = plan.as_deref().and_then(|plan| Some((plan.position(&self.phase)?, plan))) else {
             return Err(Beyond::NoSuchPhase(there_is()));
         };
-        if !self.passed && self.gap.is_none() && self.time > known.utc {
+        if let Some(known) = known.or(self.newest)
+            && !self.passed
+            && self.gap.is_none()
+            && self.time > known.utc
+        {
             self.gap = Some(Gap { from: known, to: None, why: NOT_LOOKED });
         }
         let verdict = self.verdict();
@@ -224,11 +227,10 @@ impl Then {
         self.state().overridden(probe, self.t).is_some()
     }
 
-    /// Whether the gate of the phase at this position asked for this probe of the phase at that one.
-    pub fn required(&self, plan: &Plan, at: usize, of: usize, probe: &ProbePlan) -> bool {
+    /// Whether the gate of the phase at this position asked for this probe of the phase at that one, unless it was overridden.
+    pub fn counts(&self, plan: &Plan, at: usize, of: usize, probe: &ProbePlan) -> bool {
         let adopted = plan.phases.get(of).is_some_and(|phase| self.state().phase(&phase.name).adopted.is_some());
-        let counts = probe.gate && of <= at && !self.state().retired(probe) && !(probe.is_proof() && adopted);
-        counts && !self.overridden(probe)
+        probe.gate && of <= at && !self.state().retired(probe) && !(probe.is_proof() && adopted)
     }
 
     /// What was recorded when the verdict came, as far as it still was so, and what had come to it since.
@@ -240,24 +242,23 @@ impl Then {
         if let Some(gap) = &self.gap {
             return vec![own(gap.why.name)];
         }
-        let Some(recorded) = &self.recorded else { return vec![own(engine::NO_RUN.name)] };
+        let Some(recorded) = &self.recorded else { return vec![own(NOT_LOOKED.name)] };
         let mut blockers = Vec::new();
         for line in &recorded.blockers {
             let Some((place, reason)) = line.split_once(": ") else { continue };
             let (phase, probe) = place.split_once('/').unwrap_or((place, "-"));
             let probe = Some(probe).filter(|probe| *probe != "-").map(str::to_owned);
             let seen = probe.as_deref().map(|probe| self.probe(probe));
-            // A probe that had turned green since blocked nothing any more, unless it still had to soak.
-            let over = seen.as_ref().is_some_and(|seen| seen.sight.state == ProbeState::Green)
-                && !matches!(reason, "soaking" | "regressed");
-            if !over {
+            // These are not about the colour that the probe has.
+            let seen = seen.filter(|_| !matches!(reason, "soaking" | "regressed"));
+            // A probe that had turned green since blocked nothing any more.
+            if seen.as_ref().is_none_or(|seen| seen.sight.state != ProbeState::Green) {
                 blockers.push(WasBlocked { phase: phase.to_owned(), probe, reason: reason.to_owned(), seen });
             }
         }
-        for (of, probe) in plan.probes().filter(|(of, probe)| self.required(plan, at, *of, probe)) {
+        for (of, probe) in plan.probes().filter(|(of, probe)| self.counts(plan, at, *of, probe) && !self.overridden(probe)) {
             let seen = self.probe(&probe.name);
-            let told =
-                blockers.iter().any(|blocker| blocker.probe.as_deref() == Some(&*probe.name) && blocker.reason != "soaking");
+            let told = blockers.iter().any(|blocker| blocker.probe.as_deref() == Some(&*probe.name) && blocker.seen.is_some());
             if seen.sight.state != ProbeState::Green && !told {
                 let phase = plan.phases.get(of).map_or_else(String::new, |phase| phase.name.to_string());
                 let reason = seen.sight.reason.as_ref().map_or_else(String::new, ToString::to_string);
