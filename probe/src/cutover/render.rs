@@ -14,6 +14,8 @@ use crate::gate::Verdict;
 mod audit;
 mod ci;
 mod gate;
+mod history;
+mod past;
 mod plan;
 mod probes;
 mod report;
@@ -22,6 +24,7 @@ mod text;
 
 pub(crate) use audit::{Trail, Verified};
 pub(crate) use gate::{Brief, server_now, soak_left};
+pub(crate) use history::{Deed, Deeds};
 pub(crate) use plan::{Held, Planned, shown};
 pub(crate) use probes::{History, Listing, grade};
 pub(crate) use report::Checklist;

@@ -17,6 +17,7 @@ mod audit;
 mod ci;
 mod commands;
 pub(super) mod fixtures;
+mod looking_back;
 mod screens;
 
 /// What a command line left behind.
