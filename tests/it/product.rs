@@ -11,6 +11,7 @@ mod disk;
 mod freeze;
 mod heartbeat;
 mod input;
+mod looking_back;
 mod metrics;
 mod page;
 mod postgres_canary;

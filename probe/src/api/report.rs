@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 
+use super::parts;
 use super::past::{override_body, sight};
 use super::problem::Problem;
 use super::render::{View, stamp};
@@ -59,15 +60,16 @@ impl View<'_> {
     }
 
     fn report_phase(&self, name: &str, record: &Record) -> Option<ReportPhaseBody> {
-        let phase = self.phase(name)?;
+        let (at, phase) = (self.plan.position(name)?, self.phase(name)?);
         let complete = self.state.phase(name).complete.as_ref();
         let completion = record.completion(name).filter(|completion| Some(&completion.stamp) == complete);
         let criterion = |probe: super::types::ProbeBody| CriterionBody {
             at_completion: completion.and_then(|completion| completion.probes.get(probe.name.as_str())).map(sight),
             probe,
         };
+        let own = self.seen().filter(|(_, view)| view.phase == at);
         Some(ReportPhaseBody {
-            criteria: self.probes().into_iter().filter(|probe| probe.phase == name).map(criterion).collect(),
+            criteria: own.map(|(probe, view)| criterion(self.probe_body(probe, view, parts::IN_LISTS))).collect(),
             overrides_ever: record.exceptions.iter().filter(|each| &*each.phase == name).map(exception).collect(),
             regressions_ever: record.regressions.iter().filter(|each| &*each.phase == name).map(latched).collect(),
             completion: completion.map(|completion| CompletionBody {

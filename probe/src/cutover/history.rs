@@ -11,7 +11,7 @@ use super::trouble::Trouble;
 use super::when::{When, when};
 use super::{Answer, Context, name};
 use crate::api::types::ReportBody;
-use crate::audit::{AuditPage, Frame, from_json};
+use crate::audit::{AuditPage, Frame};
 use crate::event::Event;
 use crate::exit::Exit;
 use words::{Told, tell};
@@ -123,11 +123,11 @@ async fn frames(cx: &Context<'_, '_>, begin: u64, end: u64) -> Result<Vec<Frame>
 }
 
 fn deed(frame: &Frame) -> Deed {
-    let event: Value = from_json(frame.event.get()).unwrap_or_default();
+    let event: Value = serde_json::from_str(frame.event.get()).unwrap_or_default();
     let at = ["/stamp/at/utc", "/at/utc", "/lock/stamp/at/utc"].iter().find_map(|place| event.pointer(place)?.as_str());
     let at = at.and_then(|at| at.parse::<DateTime<Utc>>().ok()).unwrap_or(frame.utc);
     let kind = event.get("event").and_then(Value::as_str).unwrap_or("?").to_owned();
-    let told = match from_json::<Event>(frame.event.get()) {
+    let told = match serde_json::from_str::<Event>(frame.event.get()) {
         Ok(known) => tell(&known),
         // A newer verifier knows of more.
         Err(_) => Told::by_verifier(format!("{kind} (see `cutover audit list --from {} --limit 1`)", frame.seq)),

@@ -40,7 +40,7 @@ pub struct PastBody {
     pub overrides: Vec<PastOverrideBody>,
     /// The steps of the phase, with where they stood.
     pub steps: Vec<StepBody>,
-    /// Who held the lock, if anybody.
+    /// The lock that was taken last, unless it was released. Whether its holder was still heard of is not recorded.
     pub lock: Option<PastLockBody>,
     /// Hash of the document that was in force.
     pub config_hash: String,

@@ -55,7 +55,7 @@ impl Show for PastBody {
         lines.extend(self.steps.iter().filter_map(step_line).map(|line| format!("  {line}")));
         lines.extend(self.lock.iter().map(|lock| {
             format!(
-                "  lock {} for phase {}: {} since {}, on {}",
+                "  lock {} for phase {}: taken by {} {}, on {}",
                 lock.id,
                 lock.phase,
                 lock.holder,
