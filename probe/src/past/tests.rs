@@ -275,6 +275,8 @@ fn a_completion_keeps_what_it_was_made_on_until_it_is_taken_back() {
     assert_eq!(kept.past.probe("ready").sight.state, ProbeState::Suspect, "now it is another");
     events.push(Event::PhaseRolledBack { phase: "loki".into(), stamp: stamp(30), reason: "a hole".to_owned() });
     assert_eq!(record(&events).completion("loki"), None);
+    events.push(Event::PhaseAdopted { phase: "loki".into(), stamp: stamp(31), reason: "by hand".to_owned() });
+    assert_eq!(record(&events).completion("loki"), None, "adopted is not completed, whatever was before");
 }
 
 #[test]
