@@ -9,12 +9,14 @@ mod gates;
 mod ops;
 mod page;
 mod parts;
+mod past;
 mod phases;
 mod probes;
 mod problem;
 pub mod reasons;
 mod records;
 mod render;
+mod report;
 mod serve;
 mod shared;
 mod status;
@@ -61,6 +63,7 @@ pub fn app(state: AppState) -> (Router, OpenApi) {
         .routes(routes!(gates::entry))
         .routes(routes!(gates::entry_check))
         .routes(routes!(gates::rollback))
+        .routes(routes!(past::at))
         .routes(routes!(status::status))
         .routes(routes!(token::token))
         .routes(routes!(probes::list))
@@ -90,6 +93,7 @@ pub fn app(state: AppState) -> (Router, OpenApi) {
         .routes(routes!(records::revoke_override))
         .routes(routes!(records::fact, records::record_fact))
         .routes(routes!(records::audit))
+        .routes(routes!(report::report))
         .routes(routes!(ops::metrics))
         .routes(routes!(ops::healthy))
         .routes(routes!(ops::ready))

@@ -57,7 +57,7 @@ pub fn apply(state: &mut State, event: &Event) {
             }
             ProbeState::Suspect | ProbeState::Waiting | ProbeState::Unknown => {}
         },
-        Event::VerdictChanged { .. } => {}
+        Event::VerdictChanged { .. } | Event::VerifierStarted { .. } | Event::NobodyLooked { .. } | Event::Refused { .. } => {}
         Event::ControlPassed { probe, at, .. } => soak(&mut state.soft, probe).reset(at.t),
         Event::RegressionLatched { phase, probe, at, reason, evidence } => {
             state.durable.armed.remove(probe);

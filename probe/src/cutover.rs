@@ -16,6 +16,7 @@ mod audit;
 mod client;
 mod doctor;
 mod gate;
+mod history;
 mod journal;
 mod lock;
 mod overrides;
@@ -34,6 +35,7 @@ mod tests;
 mod trouble;
 mod trust;
 mod version;
+mod when;
 mod work;
 
 pub use audit::VerifyDir;
@@ -111,8 +113,18 @@ enum Verb {
     )]
     Status(status::StatusArgs),
     /// Print the verification checklist with its evidence, as Markdown
-    #[command(after_help = "Examples:\n  cutover report > checklist.md\n  cutover report -o wide      # evidence in full length")]
-    Report,
+    #[command(after_help = "Examples:
+  cutover report > checklist.md
+  cutover report -o wide             # evidence in full length
+  cutover report --html > checklist.html
+  cutover report -o json | jq .head  # the event of the audit trail that it reaches up to")]
+    Report(report::ReportArgs),
+    /// Show what people and runs did, the newest last: commands, steps, overrides, refusals, verdicts
+    #[command(after_help = "Examples:
+  cutover history
+  cutover history --phase loki --since 2h
+  cutover history --all --limit 200  # also each change of a probe's colour")]
+    History(history::HistoryArgs),
     /// Ask for the verdict of a phase's gate: check, wait, explain
     #[command(subcommand)]
     Gate(gate::GateVerb),
@@ -406,7 +418,8 @@ async fn dispatch(cli: Cli, around: &Around, stop: Stop, io: &mut Io<'_>) -> Ans
     };
     match verb {
         Verb::Status(args) => status::run(cx, &args).await,
-        Verb::Report => report::run(cx).await,
+        Verb::Report(args) => report::run(cx, &args).await,
+        Verb::History(args) => history::run(cx, args).await,
         Verb::Gate(verb) => gate::run(cx, verb).await,
         Verb::Plan(args) => plan::run(cx, args).await,
         Verb::Approve(args) => plan::approve(cx, args).await,

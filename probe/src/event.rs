@@ -227,6 +227,37 @@ pub enum Event {
         /// When it was noticed.
         at: Now,
     },
+    /// A verifier began to write this ledger: between the last moment and this one, nobody knows what was.
+    VerifierStarted {
+        /// When.
+        at: Now,
+        /// The last moment that the ledger knows of before; none: it is new.
+        last: Option<Now>,
+        /// Its version.
+        version: String,
+    },
+    /// The verifier ran and did not get to evaluate anything for longer than an evaluation counts.
+    NobodyLooked {
+        /// When it did again.
+        at: Now,
+        /// The evaluation before.
+        last: Now,
+    },
+    /// Somebody wanted something that was refused; nothing changed.
+    Refused {
+        /// When, who. Of several alike, the last.
+        stamp: Stamp,
+        /// What they wanted, in words.
+        what: String,
+        /// About which phase.
+        phase: Option<PhaseName>,
+        /// What kind of no.
+        kind: String,
+        /// Why, in words.
+        message: String,
+        /// How many alike this stands for: what is repeated within a minute is counted, not written.
+        times: u64,
+    },
     /// A fact is recorded.
     FactRecorded {
         /// Its name.

@@ -75,6 +75,17 @@ pub fn emit(metrics: &Metrics, state: &State, event: &Event) {
         Event::AnotherBoot { .. } => {
             tracing::warn!("another boot: the downtime is not known; soaks start anew, overrides end, proofs are done again");
         }
+        Event::VerifierStarted { last, version, .. } => {
+            let last = last.map(|last| last.to_string());
+            tracing::info!(version, last, "a verifier begins to write the ledger");
+        }
+        Event::NobodyLooked { at, last } => {
+            let gap_ms = crate::now::millis(at.t.since(last.t));
+            tracing::warn!(gap_ms, "nothing was evaluated in between: gates were unknown");
+        }
+        Event::Refused { stamp, what, kind, message, times, .. } => {
+            tracing::info!(actor = stamp.by, what, kind, reason = message, times, "refused");
+        }
         Event::FactRecorded { name, stamp, .. } => tracing::info!(fact.name = name, actor = stamp.by, "fact recorded"),
         Event::OverrideCreated { id, probe, stamp, reason, .. } => {
             tracing::warn!(override.id = id, probe.name = &**probe, actor = stamp.by, reason, "override begins");

@@ -2,6 +2,7 @@
 //! chained ones are durable before a command is acknowledged; every evaluation is published as a [`Snapshot`].
 
 mod history;
+mod refusals;
 mod writer;
 
 use std::sync::Arc;

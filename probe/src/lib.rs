@@ -19,6 +19,7 @@ pub mod init;
 pub mod ledger;
 pub mod metrics;
 pub mod now;
+pub mod past;
 pub mod phase;
 pub mod plan;
 pub mod reload;

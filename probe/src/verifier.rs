@@ -22,6 +22,7 @@ use crate::clock::{Clock, Continuity};
 use crate::config::{self, Config};
 use crate::ledger::{CommandError, Ledger, Writer, WriterParts};
 use crate::metrics::Metrics;
+use crate::now::Now;
 use crate::reload::{self, Reload};
 use crate::scheduler::{self, Shared, Wakers};
 use crate::shutdown;
@@ -61,7 +62,7 @@ pub fn run(args: VerifierArgs, registry: Registry) -> Result<(), Failure> {
     let auth = auth.map_err(|error| Failure::given(chain(&error)))?;
     let clients = Clients::new().map_err(|error| Failure::met(chain(&error)))?;
     let metrics = Metrics::new().with_checks(&registry);
-    let (state, store, clock, continuity) = open(&args.state_dir)?;
+    let Opened { state, store, clock, continuity, last } = open(&args.state_dir)?;
 
     let control = runtime("api", 2)?;
     let looking = runtime("check", 2)?;
@@ -72,6 +73,7 @@ pub fn run(args: VerifierArgs, registry: Registry) -> Result<(), Failure> {
     if matches!(continuity, Continuity::Lost | Continuity::WallClock) {
         writer.boots();
     }
+    writer.starts(last, env!("CARGO_PKG_VERSION"));
     let writer_stop = CancellationToken::new();
     let writer = std::thread::Builder::new()
         .name("ledger".into())
@@ -110,13 +112,24 @@ pub(crate) fn runtime(name: &'static str, threads: usize) -> Result<tokio::runti
         .map_err(|error| Failure::met(format!("the {name} threads can not start: {error}")))
 }
 
-/// The ledger as it was left, on a clock that goes on from there.
-fn open(dir: &Path) -> Result<(State, FileStore, Clock, Continuity), Failure> {
+/// The ledger as it was left.
+struct Opened {
+    state: State,
+    store: FileStore,
+    /// It goes on from where the ledger was left.
+    clock: Clock,
+    continuity: Continuity,
+    /// The last moment that the ledger knows of.
+    last: Option<Now>,
+}
+
+fn open(dir: &Path) -> Result<Opened, Failure> {
     let (store, loaded) = FileStore::open(dir).map_err(|error| Failure::given(error.to_string()))?;
     let (clock, continuity) = Clock::machine(loaded.as_ref().map(|loaded| &loaded.resume));
+    let last = loaded.as_ref().map(|loaded| Now { t: loaded.resume.t, utc: loaded.resume.utc });
     let state = loaded.map(|loaded| loaded.state).unwrap_or_default();
     tracing::info!(state.dir = %dir.display(), ?continuity, "ledger loaded");
-    Ok((state, store, clock, continuity))
+    Ok(Opened { state, store, clock, continuity, last })
 }
 
 /// A listener on this address, or one clear line.

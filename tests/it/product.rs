@@ -13,6 +13,7 @@ mod dropped;
 mod freeze;
 mod heartbeat;
 mod input;
+mod looking_back;
 mod metrics;
 mod page;
 mod plugin;

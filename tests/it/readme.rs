@@ -116,7 +116,7 @@ async fn every_command_of_the_readme_does_what_it_says() {
 
     let (codes, output) = desk.run(migrate).await;
     // `explain` speaks of phase loki, which has not switched: closed.
-    assert_eq!(codes, [0, 0, 0, 0, 0, 0, 0, 1, 0, 0], "{migrate}{output:?}");
+    assert_eq!(codes, [0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0], "{migrate}{output:?}");
     assert!(fs::read_to_string(desk.world.dir().join("checklist.md")).unwrap().contains("- [x] old (lokiReady): GREEN"));
     // The edited document has no steps; what each of these commands does with some is shown by `product::runs`.
     let (codes, output) = desk.run(steps).await;

@@ -103,13 +103,5 @@ pub(super) struct AuditQuery {
     (status = 200, body = AuditPage), (status = 400, body = ErrorBody), (status = 500, body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub(super) async fn audit(State(shared): State<Shared>, Asked(query): Asked<AuditQuery>) -> Result<Json<AuditPage>, Problem> {
     let limit = query.limit.unwrap_or(PAGE).clamp(1, MAX_PAGE);
-    match shared.app.ledger.audit(query.from, limit).await {
-        Some(Ok(page)) => Ok(Json(page)),
-        Some(Err(error)) => {
-            tracing::error!(%error, "the audit trail can not be read");
-            Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "unreadable", "the audit trail can not be read")
-                .hint("the verifier's log says why"))
-        }
-        None => Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopped", "the verifier is shutting down")),
-    }
+    shared.page(query.from, limit).await.map(Json)
 }

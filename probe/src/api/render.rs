@@ -21,6 +21,8 @@ use crate::state::{Override, PhaseState, ProbeState, Regression, Removal, RunRec
 
 mod steps;
 
+pub(super) use steps::planned;
+
 /// Blockers that a phase lists; its gate lists more.
 const BLOCKERS_OF_A_PHASE: usize = 20;
 /// Most probes that the body of a gate lists.

@@ -21,6 +21,7 @@ use crate::event::{Command, Event, RefusalKind, Terms, Wish};
 use crate::gate::{Evaluation, MAX_EPOCH_GAP, Verdict, phase_reasons as why};
 use crate::ledger::{CommandError, Ledger, Reading};
 use crate::metrics::Metrics;
+use crate::past::Record;
 use crate::phase::can_roll_back;
 use crate::plan::{Plan, ProbeName};
 
@@ -62,6 +63,8 @@ pub struct AppState {
 pub(super) struct Shared {
     pub(super) app: Arc<AppState>,
     rendered: Arc<Mutex<Rendered>>,
+    /// The audit trail as far as a report has read it. Whoever looks back holds it: one at a time.
+    pub(super) record: Arc<tokio::sync::Mutex<Record>>,
 }
 
 /// Gates of one evaluation as they were rendered: many ask, and nothing changes until the next one.
@@ -134,7 +137,7 @@ const fn status_of(verdict: Verdict) -> StatusCode {
 
 impl Shared {
     pub(super) fn new(app: AppState) -> Self {
-        Self { app: Arc::new(app), rendered: Arc::default() }
+        Self { app: Arc::new(app), rendered: Arc::default(), record: Arc::default() }
     }
 
     /// The newest Snapshot, if there is anything to answer from.
@@ -234,18 +237,15 @@ impl Shared {
         let view = View::of(&reading, &self.app.reasons);
         let blockers: Vec<_> = refusal.blockers.iter().filter_map(|b| Some(view.as_ref()?.blocker(b))).collect();
         let hint = blockers.first().map(|blocker| blocker.next.clone());
-        let (status, code, verdict) = match refusal.kind {
-            RefusalKind::Gate(Verdict::Closed) => (StatusCode::PRECONDITION_FAILED, "gate_closed", Some(Verdict::Closed)),
-            RefusalKind::Gate(Verdict::Pending) => (StatusCode::TOO_EARLY, "gate_pending", Some(Verdict::Pending)),
-            RefusalKind::Gate(Verdict::Unknown | Verdict::Open) => {
-                (StatusCode::FAILED_DEPENDENCY, "gate_unknown", Some(Verdict::Unknown))
-            }
-            RefusalKind::Conflict | RefusalKind::Outdated => (StatusCode::CONFLICT, "conflict", None),
-            RefusalKind::NotFound => (StatusCode::NOT_FOUND, "not_found", None),
-            RefusalKind::Invalid => (StatusCode::UNPROCESSABLE_ENTITY, "invalid", None),
-            RefusalKind::Locked => (StatusCode::LOCKED, "locked", None),
-            RefusalKind::Moved => (StatusCode::CONFLICT, "moved", None),
-            RefusalKind::Unconfirmed => (StatusCode::PRECONDITION_REQUIRED, "unconfirmed", None),
+        let (status, verdict) = match refusal.kind {
+            RefusalKind::Gate(Verdict::Closed) => (StatusCode::PRECONDITION_FAILED, Some(Verdict::Closed)),
+            RefusalKind::Gate(Verdict::Pending) => (StatusCode::TOO_EARLY, Some(Verdict::Pending)),
+            RefusalKind::Gate(Verdict::Unknown | Verdict::Open) => (StatusCode::FAILED_DEPENDENCY, Some(Verdict::Unknown)),
+            RefusalKind::Conflict | RefusalKind::Outdated | RefusalKind::Moved => (StatusCode::CONFLICT, None),
+            RefusalKind::NotFound => (StatusCode::NOT_FOUND, None),
+            RefusalKind::Invalid => (StatusCode::UNPROCESSABLE_ENTITY, None),
+            RefusalKind::Locked => (StatusCode::LOCKED, None),
+            RefusalKind::Unconfirmed => (StatusCode::PRECONDITION_REQUIRED, None),
         };
         let otherwise = match refusal.kind {
             RefusalKind::Locked => "wait for the holder, or end the lock: `cutover lock release ID --reason …`",
@@ -258,7 +258,7 @@ impl Shared {
             | RefusalKind::Outdated => "GET /v1/status shows where everything stands",
         };
         let hint = hint.unwrap_or_else(|| otherwise.to_owned());
-        Problem::new(status, code, refusal.message).because(verdict, blockers).hint(hint)
+        Problem::new(status, refusal.kind.as_str(), refusal.message).because(verdict, blockers).hint(hint)
     }
 }
 

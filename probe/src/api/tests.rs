@@ -2,6 +2,8 @@
 
 mod gates;
 mod ops;
+mod past;
+mod report;
 mod server;
 pub(crate) mod world;
 mod writes;

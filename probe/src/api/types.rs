@@ -10,10 +10,15 @@ use utoipa::ToSchema;
 use crate::gate::Verdict;
 use crate::state::{PhaseState, ProbeState};
 
+mod past;
 mod records;
 mod steps;
 mod token;
 
+pub use past::{
+    CompletionBody, CriterionBody, EndedBody, ExceptionBody, GapBody, LatchedBody, PastBlockerBody, PastBody, PastLockBody,
+    PastOverrideBody, PastProbeBody, ReportBody, ReportPhaseBody, SightBody,
+};
 pub use records::{FactBody, OverrideBody, OverrideRequest, OverridesBody, RemovalBody};
 pub use steps::{
     ApprovalRequest, LockAnswer, LockBody, LockRequest, PlanBody, RehearsalRequest, ReleaseRequest, StepBody, StepEndRequest,

@@ -43,7 +43,7 @@ fn blocker(blocker: &BlockerBody, now: DateTime<Utc>) -> String {
     format!("probe {probe} is {}{since} ({}{evidence})", state.as_str(), blocker.reason)
 }
 
-fn clipped(evidence: &str) -> String {
+pub(super) fn clipped(evidence: &str) -> String {
     match evidence.char_indices().nth(MAX_EVIDENCE) {
         Some((end, _)) => format!("{}…", evidence.get(..end).unwrap_or_default()),
         None => evidence.to_owned(),

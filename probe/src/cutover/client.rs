@@ -63,6 +63,11 @@ impl Client {
         self.read(path, &[], true).await
     }
 
+    /// Reads one object that a question is about.
+    pub(crate) async fn ask<T: DeserializeOwned>(&self, path: &[&str], query: &[(&str, String)]) -> Result<T, Trouble> {
+        self.read(path, query, true).await
+    }
+
     /// Reads one object whose text must stay exactly as it was sent.
     pub(crate) async fn get_exact<T: DeserializeOwned>(&self, path: &[&str], query: &[(&str, String)]) -> Result<T, Trouble> {
         self.read(path, query, false).await
@@ -200,7 +205,7 @@ impl Client {
         };
         match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => self.denied(told.message, told.hint),
-            StatusCode::NOT_FOUND => Trouble::told(Exit::NOT_FOUND, told),
+            StatusCode::NOT_FOUND | StatusCode::GONE => Trouble::told(Exit::NOT_FOUND, told),
             StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY | StatusCode::PRECONDITION_REQUIRED => {
                 Trouble::told(Exit::USAGE, told)
             }

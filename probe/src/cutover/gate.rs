@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use chrono::SecondsFormat;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::client::Client;
 use super::render::{Brief, soak_left};
 use super::trouble::{Trouble, exit_of};
+use super::when::{When, when};
 use super::{Answer, Context, name, trust};
-use crate::api::types::{GateBody, GateKind};
+use crate::api::types::{GateBody, GateKind, PastBody};
 use crate::exit::Exit;
 use crate::gate::{Verdict, phase_reasons};
 
@@ -28,9 +30,16 @@ Examples:
   cutover gate wait loki --fail-fast --no-input -o github     # in a pipeline
   cutover gate wait loki --stable-for 10m --timeout 3h";
 
-const EXPLAIN_EXAMPLES: &str = "Examples:
+const EXPLAIN_EXAMPLES: &str =
+    "The exit code is that of the verdict; with --at, that of the verdict then: 0 says that the gate was open,
+never that it is. Of a time at which the verifier did not run nobody knows anything: unknown (3). Before the
+record begins: 13.
+
+Examples:
   cutover gate explain loki
-  cutover gate explain loki --entry";
+  cutover gate explain loki --entry
+  cutover gate explain loki --at 2026-11-26T10:00:00Z
+  cutover gate explain loki --at 90m -o wide          # that long ago, with every probe";
 
 /// `cutover gate …`
 #[derive(Debug, Subcommand)]
@@ -57,6 +66,9 @@ pub(crate) enum GateVerb {
     Explain {
         #[command(flatten)]
         which: Which,
+        /// As it was then: a moment in RFC 3339, or a span like 2h for that long ago
+        #[arg(long, value_parser = when, value_name = "TIME|SPAN", conflicts_with = "entry")]
+        at: Option<When>,
     },
 }
 
@@ -130,12 +142,22 @@ pub(crate) async fn run(cx: &mut Context<'_, '_>, verb: GateVerb) -> Answer {
     match verb {
         GateVerb::Check { which, accept } => check(cx, &which, accept).await,
         GateVerb::Wait { which, until } => wait(cx, &which, &until).await,
-        GateVerb::Explain { which } => {
+        GateVerb::Explain { which, at: Some(at) } => explain_then(cx, &which.phase, at).await,
+        GateVerb::Explain { which, at: None } => {
             let body = look(cx.client, &which.phase, which.kind()).await?;
             cx.io.show(&body);
             Ok(exit_of(body.verdict))
         }
     }
+}
+
+/// A gate as it was. What was open then opens nothing now.
+async fn explain_then(cx: &mut Context<'_, '_>, phase: &str, at: When) -> Answer {
+    let time = at.moment((cx.now)()).to_rfc3339_opts(SecondsFormat::AutoSi, true);
+    let body: PastBody = cx.client.ask(&["gates", phase, "at"], &[("time", time)]).await?;
+    trust::past(&body, phase)?;
+    cx.io.show(&body);
+    Ok(exit_of(body.verdict))
 }
 
 /// A gate that may be believed.

@@ -1,7 +1,7 @@
 //! Whether an answer may be believed. The verifier decides; this side only ever takes an `open` away, never gives one.
 
 use super::trouble::Trouble;
-use crate::api::types::{GateBody, GateKind, ProbeBody, StatusBody};
+use crate::api::types::{GateBody, GateKind, PastBody, PhaseBody, ProbeBody, ReportBody, StatusBody};
 use crate::exit::Exit;
 use crate::gate::{MAX_EPOCH_GAP, Verdict};
 use crate::state::{PhaseState, ProbeState};
@@ -57,22 +57,50 @@ fn counts(probe: &ProbeBody) -> bool {
 /// Takes every `open` out of a status that may not be believed, and says why.
 pub(crate) fn status(body: &mut StatusBody) -> Result<(), Trouble> {
     let stale = fresh(body.age_seconds);
-    for phase in &mut body.phases {
-        if stale.is_err() || (phase.verdict == Verdict::Open && phase.blocked_by != 0) {
-            phase.verdict = Verdict::Unknown;
-            "this evaluation may not be believed".clone_into(&mut phase.reason);
-        }
-    }
+    body.phases.iter_mut().for_each(|phase| doubt(phase, stale.is_err()));
     if stale.is_err() {
         for probe in &mut body.probes {
             probe.state = ProbeState::Unknown;
         }
-        for phase in &mut body.phases {
-            let total = phase.probes.values().sum();
-            phase.probes = [(ProbeState::Unknown.as_str().to_owned(), total)].into();
+    }
+    stale
+}
+
+/// The same of a report; what was seen when a phase was completed stays what it was.
+pub(crate) fn report(body: &mut ReportBody) -> Result<(), Trouble> {
+    let stale = fresh(body.age_seconds);
+    for phase in &mut body.phases {
+        doubt(&mut phase.phase, stale.is_err());
+        if stale.is_err() {
+            phase.criteria.iter_mut().for_each(|criterion| criterion.probe.state = ProbeState::Unknown);
         }
     }
     stale
+}
+
+fn doubt(phase: &mut PhaseBody, stale: bool) {
+    if stale || (phase.verdict == Verdict::Open && phase.blocked_by != 0) {
+        phase.verdict = Verdict::Unknown;
+        "this evaluation may not be believed".clone_into(&mut phase.reason);
+    }
+    if stale {
+        let total = phase.probes.values().sum();
+        phase.probes = [(ProbeState::Unknown.as_str().to_owned(), total)].into();
+    }
+}
+
+/// Whether what is told of the past is about this phase and does not contradict itself.
+pub(crate) fn past(body: &PastBody, phase: &str) -> Result<(), Trouble> {
+    if body.gate != phase {
+        return Err(contradiction(&format!("asked about {phase}, it answered about {}", body.gate)));
+    }
+    if body.verdict == Verdict::Open && !body.blockers.is_empty() {
+        return Err(contradiction("an open verdict with blockers"));
+    }
+    if body.gap.is_some() && body.verdict != Verdict::Unknown {
+        return Err(contradiction("a verdict of a time that nobody knows anything of"));
+    }
+    Ok(())
 }
 
 /// Whether an evaluation is young enough to be an answer.

@@ -170,6 +170,23 @@ pub enum RefusalKind {
     Outdated,
 }
 
+impl RefusalKind {
+    /// Stable, `snake_case`: as the API names it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Gate(Verdict::Closed) => "gate_closed",
+            Self::Gate(Verdict::Pending) => "gate_pending",
+            Self::Gate(Verdict::Unknown | Verdict::Open) => "gate_unknown",
+            Self::Conflict | Self::Outdated => "conflict",
+            Self::NotFound => "not_found",
+            Self::Invalid => "invalid",
+            Self::Locked => "locked",
+            Self::Moved => "moved",
+            Self::Unconfirmed => "unconfirmed",
+        }
+    }
+}
+
 impl Refusal {
     /// A refusal without blockers.
     pub fn new(kind: RefusalKind, message: impl Into<String>) -> Self {

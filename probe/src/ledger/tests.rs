@@ -191,3 +191,42 @@ async fn a_boot_is_written_before_anything_else_also_when_the_disk_was_full_at_f
     assert!(matches!(first, Event::AnotherBoot { .. }), "{first:?}");
     bench.end().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_start_is_written_after_the_boot_and_before_anything_else() {
+    let bench = bench_after(|writer, store| {
+        store.fail(Some(std::io::ErrorKind::StorageFull));
+        writer.boots();
+        writer.starts(None, "1.2.3");
+    });
+    sleep(Duration::from_secs(5)).await;
+    bench.store.fail(None);
+    bench.ledger.configure(plan(vec![phase("one", vec![probe("p")])])).await.unwrap();
+    let page = bench.ledger.audit(0, 3).await.unwrap().unwrap();
+    let events: Vec<_> = page.frames.iter().map(|frame| frame.event().unwrap()).collect();
+    let [Event::AnotherBoot { .. }, Event::VerifierStarted { version, .. }, Event::ConfigLoaded { .. }] = events.as_slice()
+    else {
+        panic!("{events:?}")
+    };
+    assert_eq!(version, "1.2.3");
+    bench.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_evaluator_that_stood_still_says_so() {
+    let bench = bench();
+    bench.ledger.configure(plan(vec![phase("one", vec![probe("p")])])).await.unwrap();
+    sleep(Duration::from_secs(10)).await;
+    let gaps = async || {
+        let page = bench.ledger.audit(0, 1000).await.unwrap().unwrap();
+        let events = page.frames.iter().map(|frame| frame.event().unwrap());
+        let gap = |event| if let Event::NobodyLooked { at, last } = event { Some(at.t.since(last.t)) } else { None };
+        events.filter_map(gap).collect::<Vec<_>>()
+    };
+    assert!(gaps().await.is_empty());
+    tokio::time::advance(Duration::from_secs(20)).await;
+    sleep(Duration::from_secs(2)).await;
+    let [gap] = gaps().await[..] else { panic!("{:?}", gaps().await) };
+    assert!(gap >= Duration::from_secs(19), "{gap:?}");
+    bench.end().await;
+}

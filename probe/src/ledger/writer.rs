@@ -7,13 +7,16 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::refusals::Refusals;
 use super::{CommandError, History, Ledger, Message, QUEUE, Snapshot};
 use crate::apply::apply;
 use crate::clock::{Clock, boot_moment};
 use crate::decide::decide;
-use crate::event::{Event, Input};
+use crate::event::{Command, Event, Input};
 use crate::events;
+use crate::gate::MAX_EPOCH_GAP;
 use crate::metrics::Metrics;
+use crate::now::Now;
 use crate::state::State;
 use crate::store::{Store, StoreError};
 
@@ -51,6 +54,7 @@ pub struct Writer {
     publish: watch::Sender<Arc<Snapshot>>,
     /// Edges that are applied and not yet durable.
     pending: Vec<Event>,
+    refusals: Refusals,
     epoch_due: Instant,
     checkpoint_due: Instant,
 }
@@ -79,6 +83,7 @@ impl Writer {
             queue,
             publish,
             pending: Vec::new(),
+            refusals: Refusals::default(),
             epoch_due: start,
             checkpoint_due: start,
         };
@@ -89,6 +94,13 @@ impl Writer {
     /// so that nothing is written, and this boot is not known to the store, before it.
     pub fn boots(&mut self) {
         self.observe(&Input::AnotherBoot);
+    }
+
+    /// A verifier of this version begins to write. `last` is the last moment that the store knows of: what was between it and now,
+    /// nobody knows, and the trail says so.
+    pub fn starts(&mut self, last: Option<Now>, version: &str) {
+        let event = Event::VerifierStarted { at: self.clock.now(), last, version: version.to_owned() };
+        self.apply(vec![event]);
     }
 
     /// Writes until it is told to stop, then checkpoints.
@@ -105,6 +117,8 @@ impl Writer {
                 },
             }
         }
+        let counted = self.refusals.rest(self.clock.now().t, true);
+        self.apply(counted);
         self.epoch();
         self.checkpoint();
     }
@@ -133,7 +147,7 @@ impl Writer {
             // Whoever asked has given up and was told so: what they wanted must not happen behind their back.
             Message::Command(_, reply) if reply.is_closed() => {}
             Message::Command(command, reply) => {
-                let answer = self.transact(&Input::Command(command));
+                let answer = self.obey(command);
                 drop(reply.send(answer));
             }
             Message::Configure(plan, reply) => {
@@ -145,6 +159,18 @@ impl Writer {
             }
             Message::Audit { from, limit, reply } => drop(reply.send(self.store.audit(from, limit))),
         }
+    }
+
+    /// Carries out a command, or keeps that it was refused. That becomes durable with the next epoch, like any edge.
+    fn obey(&mut self, command: Command) -> Result<Vec<Event>, CommandError> {
+        let input = Input::Command(command);
+        let answer = self.transact(&input);
+        if let (Err(CommandError::Refused(refusal)), Input::Command(command)) = (&answer, &input) {
+            let plan = self.state.durable.plan.as_deref();
+            let refused = self.refusals.note(command, refusal, plan, self.clock.now());
+            self.apply(refused.into_iter().collect());
+        }
+        answer
     }
 
     /// Takes in what was seen. Its edges become durable with the next epoch.
@@ -176,7 +202,12 @@ impl Writer {
     }
 
     fn evaluate(&mut self) {
-        match decide(&self.state, &Input::Epoch, self.clock.now()) {
+        let now = self.clock.now();
+        let last = self.state.live.evaluation.as_ref().map(|evaluation| evaluation.at);
+        if let Some(last) = last.filter(|last| now.t.since(last.t) > MAX_EPOCH_GAP) {
+            self.apply(vec![Event::NobodyLooked { at: now, last }]);
+        }
+        match decide(&self.state, &Input::Epoch, now) {
             Ok(events) => self.apply(events),
             Err(refusal) => tracing::error!(refusal.message, "an evaluation was refused"),
         }
@@ -207,8 +238,9 @@ impl Writer {
         }
         if self.pending.len() > MAX_PENDING {
             let lost = self.pending.len() - MAX_PENDING;
-            // A boot that was forgotten would let soaks and overrides outlive it.
-            let kept = usize::from(matches!(self.pending.first(), Some(Event::AnotherBoot { .. })));
+            // A boot that was forgotten would let soaks and overrides outlive it; a start, verdicts.
+            let first = |event: &&Event| matches!(event, Event::AnotherBoot { .. } | Event::VerifierStarted { .. });
+            let kept = self.pending.iter().take_while(first).count();
             self.pending.drain(kept..kept.saturating_add(lost));
             tracing::error!(lost, "edges dropped from the audit trail: the ledger can not be written");
         }
@@ -239,6 +271,8 @@ impl Writer {
 
     /// Writes soak and Memory, and tries a store that could not be written again.
     fn checkpoint(&mut self) {
+        let counted = self.refusals.rest(self.clock.now().t, false);
+        self.apply(counted);
         let result = self.flush().and_then(|()| self.store.checkpoint(&self.state, self.clock.now(), &boot_moment()));
         self.store_says(result.as_ref().copied());
         self.checkpoint_due = Instant::now() + if result.is_ok() { CHECKPOINT } else { RETRY };

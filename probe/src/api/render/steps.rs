@@ -3,6 +3,7 @@
 use super::super::types::{GateKind, LockBody, PlanBody, SCHEMA_VERSION, StepBody};
 use super::{View, stamp};
 use crate::plan::{PhasePlan, StepPlan};
+use crate::state::State;
 use crate::steps::plan_hash;
 
 impl View<'_> {
@@ -23,21 +24,7 @@ impl View<'_> {
 
     /// The steps of a phase, with where they stand.
     pub(super) fn steps(&self, phase: &PhasePlan) -> Vec<StepBody> {
-        phase.steps.iter().map(|step| self.step(phase, step)).collect()
-    }
-
-    fn step(&self, phase: &PhasePlan, step: &StepPlan) -> StepBody {
-        let record = self.state.phase(&phase.name).steps.get(&step.name);
-        let took = self.state.durable.took.get(&phase.name).and_then(|took| took.get(&step.name));
-        StepBody {
-            took_seconds: took.map(|took| took.span.as_secs_f64()),
-            rehearsed: took.is_some_and(|took| took.rehearsed),
-            state: record.map(|record| record.state),
-            since: record.map(|record| stamp(&record.stamp)),
-            attempts: record.map_or(0, |record| record.attempts),
-            note: record.map(|record| record.note.clone()).unwrap_or_default(),
-            ..StepBody::from(step)
-        }
+        phase.steps.iter().map(|step| planned(self.state, phase, step)).collect()
     }
 
     /// What the steps of a phase would do now. None: no such phase.
@@ -66,5 +53,21 @@ impl View<'_> {
             lock: self.lock_body(),
             hash,
         })
+    }
+}
+
+/// A step, with where it stands in this state.
+pub(in crate::api) fn planned(state: &State, phase: &PhasePlan, step: &StepPlan) -> StepBody {
+    let record = state.phase(&phase.name).steps.get(&step.name);
+    let took = state.durable.took.get(&phase.name).and_then(|took| took.get(&step.name));
+    StepBody {
+        took_seconds: took.map(|took| took.span.as_secs_f64()),
+        rehearsed: took.is_some_and(|took| took.rehearsed),
+        state: record.map(|record| record.state),
+        since: record.map(|record| stamp(&record.stamp)),
+        started: record.map(|record| record.started.utc),
+        attempts: record.map_or(0, |record| record.attempts),
+        note: record.map(|record| record.note.clone()).unwrap_or_default(),
+        ..StepBody::from(step)
     }
 }

@@ -154,9 +154,15 @@ impl World {
     /// A ledger without a document, and without an evaluation of one.
     pub(crate) fn blank() -> Self {
         let base = Now { t: Millis(1_000_000), utc: "2026-03-01T12:00:00Z".parse().unwrap() };
-        let (clock, metrics, store) = (Clock::paused(base), Metrics::new().with_checks(&registry()), MemoryStore::default());
-        let parts = WriterParts { state: State::default(), store: Box::new(store.clone()), clock, metrics: metrics.clone() };
-        let (writer, ledger) = Writer::new(parts);
+        Self::on(MemoryStore::default(), State::default(), base, None)
+    }
+
+    /// A verifier that begins at this moment with what it found.
+    fn on(store: MemoryStore, state: State, base: Now, last: Option<Now>) -> Self {
+        let (clock, metrics) = (Clock::paused(base), Metrics::new().with_checks(&registry()));
+        let parts = WriterParts { state, store: Box::new(store.clone()), clock, metrics: metrics.clone() };
+        let (mut writer, ledger) = Writer::new(parts);
+        writer.starts(last, "1.2.3");
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         tasks.spawn(writer.run(stop.clone()));
         let tokens = tempfile::NamedTempFile::new().unwrap();
@@ -288,6 +294,17 @@ impl World {
         self.tasks.close();
         self.tasks.wait().await;
         tokio::time::advance(span).await;
+    }
+
+    /// The verifier is killed, and another one begins with what it left after such a time.
+    pub(crate) async fn restarted(&self, down: Duration) -> Self {
+        let plan = self.ledger.read().snapshot.state.durable.plan.clone().unwrap();
+        self.freeze(down).await;
+        let loaded = self.store.load().unwrap().unwrap();
+        let last = Now { t: loaded.resume.t, utc: loaded.resume.utc };
+        let world = Self::on(self.store.clone(), loaded.state, self.ledger.clock().now(), Some(last));
+        world.ledger.configure(plan).await.unwrap();
+        world
     }
 
     pub(in crate::api) fn shared(&self) -> Shared {

@@ -44,6 +44,9 @@ pub struct StepBody {
     pub state: Option<StepState>,
     /// Since when, by whom.
     pub since: Option<StampBody>,
+    /// When its `do` or `undo` was started last.
+    #[serde(default)]
+    pub started: Option<DateTime<Utc>>,
     /// How often it was started.
     pub attempts: u32,
     /// What was said of its end.
@@ -69,6 +72,7 @@ impl From<&StepPlan> for StepBody {
             rehearsed: false,
             state: None,
             since: None,
+            started: None,
             attempts: 0,
             note: String::new(),
         }

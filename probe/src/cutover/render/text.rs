@@ -35,6 +35,17 @@ pub(crate) fn clip(text: &str, wide: bool) -> String {
     cut
 }
 
+/// Text of others that can neither steer a terminal nor turn the direction of what stands around it.
+pub(crate) fn visible(text: &str) -> String {
+    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let plain = |c: char| match c {
+        _ if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') => ' ',
+        _ if turns(c) => char::REPLACEMENT_CHARACTER,
+        _ => c,
+    };
+    text.chars().map(plain).collect()
+}
+
 /// A moment for people.
 pub(crate) fn moment(at: DateTime<Utc>) -> String {
     at.format("%Y-%m-%d %H:%M:%SZ").to_string()

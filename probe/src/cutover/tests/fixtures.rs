@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use crate::api::types::{
-    BlockerBody, GateBody, GateKind, LockBody, OverrideBody, PhaseBody, PlanBody, ProbeBody, Receipt, RegressionBody, SoakBody,
-    StampBody, StatusBody, StepBody,
+    BlockerBody, CompletionBody, CriterionBody, EndedBody, ExceptionBody, GapBody, GateBody, GateKind, LatchedBody, LockBody,
+    OverrideBody, PastBlockerBody, PastBody, PastLockBody, PastOverrideBody, PastProbeBody, PhaseBody, PlanBody, ProbeBody,
+    Receipt, RegressionBody, ReportBody, ReportPhaseBody, SightBody, SoakBody, StampBody, StatusBody, StepBody,
 };
+use crate::audit::Head;
 use crate::gate::Verdict;
-use crate::state::{PhaseState, ProbeState};
+use crate::plan::StepKind;
+use crate::state::{PhaseState, ProbeState, StepState};
 
 pub(crate) fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_770_000_000 + seconds, 0).unwrap()
@@ -204,5 +207,180 @@ pub(crate) fn plan(phase: &str, steps: Vec<StepBody>) -> PlanBody {
         four_eyes: false,
         approved: None,
         lock: None,
+    }
+}
+
+pub(crate) fn step(name: &str, state: Option<StepState>) -> StepBody {
+    StepBody {
+        name: name.to_owned(),
+        kind: StepKind::Command,
+        switch: false,
+        ponr: false,
+        undo: true,
+        check: true,
+        verify: vec![],
+        gate: None,
+        disturbs: vec![],
+        timeout_seconds: 600.0,
+        took_seconds: None,
+        rehearsed: false,
+        state,
+        since: state.map(|_| StampBody { at: at(-3600), by: "vic".to_owned() }),
+        started: state.map(|_| at(-3785)),
+        attempts: u32::from(state.is_some()),
+        note: String::new(),
+    }
+}
+
+fn sight(state: ProbeState) -> SightBody {
+    let reason = (state != ProbeState::Green).then(|| "lost".to_owned());
+    SightBody { state, reason, evidence: "3 nodes delivered, 0 of 1,200 lines lost".to_owned(), since: at(-9000) }
+}
+
+fn made(id: u64, probe: &str, reason: &str) -> PastOverrideBody {
+    PastOverrideBody {
+        id,
+        probe: probe.to_owned(),
+        reason: reason.to_owned(),
+        ticket: Some("OPS-4711".into()),
+        by: "vic".to_owned(),
+        since: at(-8000),
+        until: at(-6200),
+    }
+}
+
+/// The same as [`midway`], with steps, overrides and regressions of all kinds.
+pub(crate) fn report() -> ReportBody {
+    let status = midway();
+    let stamp = |seconds, by: &str| StampBody { at: at(seconds), by: by.to_owned() };
+    let ended = |seconds, by: &str, how: &str| EndedBody { stamp: stamp(seconds, by), how: how.to_owned() };
+    let hash = |digit: &str| digit.repeat(64);
+    let phases = status.phases.into_iter().map(|phase| {
+        let complete = phase.state == PhaseState::Complete;
+        let criterion = |probe: ProbeBody| CriterionBody { at_completion: complete.then(|| sight(ProbeState::Green)), probe };
+        let retired = ProbeBody { retired: true, ..probe("alloy", "old-side", ProbeState::Red) };
+        let preflight = ProbeBody { gate: false, ..probe("grafana", "preflight", ProbeState::Unknown) };
+        let own = status.probes.iter().cloned().chain([retired, preflight]).filter(|probe| probe.phase == phase.name);
+        let latched = |seconds, ended| LatchedBody {
+            probe: "journal".to_owned(),
+            since: at(seconds),
+            reason: "lost".to_owned(),
+            evidence: "node-2: 12 lines lost".to_owned(),
+            ended,
+        };
+        let latched = vec![latched(-5000, Some(ended(-4000, "ann", "a cable was loose"))), latched(-252, None)];
+        let overrides_ever = vec![
+            ExceptionBody { made: made(1, "journal", "node-2 is being replaced"), ended: None },
+            ExceptionBody { made: made(0, "journal", "disk"), ended: Some(ended(-7000, "vic", "it was revoked")) },
+        ];
+        let switch = StepBody { switch: true, ponr: true, attempts: 2, ..step("retire-promtail", Some(StepState::Done)) };
+        let steps = match phase.name.as_str() {
+            "alloy" => vec![step("deploy-alloy", Some(StepState::Done)), switch],
+            "loki" => {
+                let failed = StepBody { note: "exit 3: no space left".to_owned(), ..step("copy", Some(StepState::Failed)) };
+                vec![failed, step("point-alloy", None)]
+            }
+            _ => vec![],
+        };
+        let ponr_crossed = complete.then(|| stamp(-3785, "vic"));
+        ReportPhaseBody {
+            completion: complete.then(|| CompletionBody {
+                stamp: stamp(-7200, "vic"),
+                event: Head { seq: 31, hash: hash("a") },
+                overrides: vec![1],
+            }),
+            criteria: own.map(criterion).collect(),
+            overrides_ever: if complete { overrides_ever } else { vec![] },
+            regressions_ever: if complete { latched } else { vec![] },
+            phase: PhaseBody { ponr_crossed, steps, ..phase },
+        }
+    });
+    ReportBody {
+        schema_version: 1,
+        migration: "homelab".to_owned(),
+        version: "0.1.0".to_owned(),
+        config_hash: "a91f03c2d4e5f60718293a4b5c6d7e8f".to_owned(),
+        epoch: 4812,
+        evaluated_at: Some(at(0)),
+        age_seconds: Some(0.4),
+        head: Head { seq: 42, hash: hash("b") },
+        recorded_since: Some(at(-90_000)),
+        phases: phases.collect(),
+        lock: Some(LockBody {
+            id: 7,
+            phase: "loki".to_owned(),
+            holder: "vic".to_owned(),
+            place: "laptop, process 4711".to_owned(),
+            since: at(-3800),
+            ttl_seconds: 60.0,
+            heard_seconds: 12.0,
+            live: true,
+        }),
+        ledger_error: None,
+        config_error: None,
+        next_step: "read Alloy's log on node-2".to_owned(),
+    }
+}
+
+/// The gate of phase `loki` as it was: closed, or unknown because nobody looked.
+pub(crate) fn past(verdict: Verdict) -> PastBody {
+    let gap = (verdict == Verdict::Unknown).then(|| GapBody {
+        from: at(-1000),
+        to: Some(at(-400)),
+        reason: "not_running".to_owned(),
+        recorded: Some(Verdict::Open),
+    });
+    let probe = |name: &str, state| PastProbeBody {
+        name: name.to_owned(),
+        phase: "loki".to_owned(),
+        check: "lokiIngest".to_owned(),
+        required: true,
+        overridden: false,
+        seen: sight(state),
+    };
+    let red = PastBlockerBody {
+        phase: "loki".to_owned(),
+        probe: Some("ingest".to_owned()),
+        reason: "lost".to_owned(),
+        state: Some(ProbeState::Red),
+        evidence: "node-2: 12 lines lost, 4711..4722".to_owned(),
+        since: Some(at(-900)),
+    };
+    let dark = PastBlockerBody {
+        probe: None,
+        reason: "not_running".to_owned(),
+        state: None,
+        evidence: "the verifier did not run between 02:23:20 and 02:33:20".to_owned(),
+        since: None,
+        ..red.clone()
+    };
+    PastBody {
+        schema_version: 1,
+        gate: "loki".to_owned(),
+        time: at(-600),
+        verdict,
+        since: at(-900),
+        until: Some(at(-300)),
+        reason: format!("{} since then, for a reason", verdict.as_str()),
+        phase_state: PhaseState::Active,
+        blockers: match verdict {
+            Verdict::Open => vec![],
+            Verdict::Unknown => vec![dark],
+            Verdict::Closed | Verdict::Pending => vec![red],
+        },
+        probes: vec![probe("ingest", ProbeState::Red), probe("ready", ProbeState::Green)],
+        probe_count: 2,
+        overrides: vec![made(3, "ready", "resolver is being replaced")],
+        steps: vec![step("copy", Some(StepState::Done)), step("point-alloy", None)],
+        lock: Some(PastLockBody {
+            id: 7,
+            phase: "loki".to_owned(),
+            holder: "vic".to_owned(),
+            place: "laptop, process 4711".to_owned(),
+            since: at(-3800),
+        }),
+        config_hash: "a91f03c2d4e5f60718293a4b5c6d7e8f".to_owned(),
+        gap,
+        head: Head { seq: 40, hash: "c".repeat(64) },
     }
 }

@@ -154,17 +154,3 @@ fn every_verb_has_examples_that_parse() {
 fn the_command_line_is_sound() {
     Cli::command().debug_assert();
 }
-
-#[tokio::test]
-async fn the_report_is_a_checklist_with_evidence() {
-    let mut body = midway();
-    body.probes.push(crate::api::types::ProbeBody { retired: true, ..probe("alloy", "old-side", ProbeState::Red) });
-    body.probes.push(crate::api::types::ProbeBody { gate: false, ..probe("grafana", "preflight", ProbeState::Unknown) });
-    let server = serve("GET", "/v1/status", ok(&body)).await;
-    insta::assert_snapshot!("report", fixed(&cutover(&server, "report").await, &server));
-    body.age_seconds = Some(42.0);
-    let server = serve("GET", "/v1/status", ok(&body)).await;
-    let stale = cutover(&server, "report").await;
-    assert_eq!(stale.exit, Exit::UNKNOWN);
-    assert!(!stale.out.contains("[x]"), "{}", stale.out);
-}
