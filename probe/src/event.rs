@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use checks::{Evidence, Outcome, PartId, Reason, Step};
+use checks::{Evidence, Outcome, PartId, Reason};
 use serde::{Deserialize, Serialize};
 
 use crate::gate::{Evaluation, Verdict};
@@ -13,61 +13,10 @@ use crate::plan::{PhaseName, Plan, ProbeName, StepName, TargetName};
 use crate::state::{Lock, ProbeState, RunRecord, Stamp};
 
 mod command;
+mod input;
 
 pub use command::{Command, Refusal, RefusalKind, StepEnd, Terms, Way, Wish};
-
-/// What reaches the ledger.
-#[derive(Debug, Clone)]
-pub enum Input {
-    /// A document was loaded: at the start, or on reload.
-    Configure(Arc<Plan>),
-    /// A probe's Run is over.
-    Run(Run),
-    /// A probe's negative control is over.
-    Control(Control),
-    /// The machine has booted since the ledger was written.
-    AnotherBoot,
-    /// Evaluate now.
-    Epoch,
-    /// Somebody wants something.
-    Command(Command),
-    /// The store could, or could not, be written.
-    Store(Result<(), String>),
-}
-
-/// One finished Run, on its way in.
-#[derive(Debug, Clone)]
-pub struct Run {
-    /// Of which probe.
-    pub probe: ProbeName,
-    /// Of which fresh start; an older one is ignored.
-    pub generation: u64,
-    /// When it started looking.
-    pub started: Now,
-    /// When it was over.
-    pub finished: Now,
-    /// What it saw.
-    pub step: Step,
-    /// Memory for the next Run.
-    pub memory: Option<Arc<[u8]>>,
-    /// Identities it read, by target.
-    pub identities: BTreeMap<String, String>,
-}
-
-/// One finished negative control, on its way in.
-#[derive(Debug, Clone)]
-pub struct Control {
-    /// Of which probe.
-    pub probe: ProbeName,
-    /// Of which fresh start.
-    pub generation: u64,
-    /// When it started.
-    pub started: Now,
-    /// When it was over.
-    pub finished: Now,
-    /// What it saw; it must be a Fail with the control's own reason.
-    pub outcome: Outcome,
-}
+pub use input::{Control, Input, Run};
 
 /// What changes the state. [`Event::is_chained`] tells which are kept in the hash chain.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

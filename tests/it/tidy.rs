@@ -21,6 +21,7 @@ const PURE: &[&str] = &[
     "state/steps.rs",
     "event.rs",
     "event/command.rs",
+    "event/input.rs",
     "decide.rs",
     "apply.rs",
     "past.rs",
