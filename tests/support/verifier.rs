@@ -269,13 +269,25 @@ impl Verifier {
     /// # Errors
     /// The binary is missing or stale.
     pub fn cutover_spec(&self, role: Role, args: &[&str]) -> Result<Spec> {
+        Ok(self.in_its_environment(Spec::new("cutover", binary(self.cutover)?).args(args.iter().copied()), role))
+    }
+
+    fn in_its_environment(&self, spec: Spec, role: Role) -> Spec {
         let home = self.document.parent().unwrap_or(&self.document);
-        Ok(Spec::new("cutover", binary(self.cutover)?)
-            .args(args.iter().copied())
-            .env("PHASEGATE_SERVER", self.url.as_str())
+        spec.env("PHASEGATE_SERVER", self.url.as_str())
             .env("PHASEGATE_TOKEN", role.token())
             .env("PHASEGATE_FILE", self.document.display().to_string())
-            .env("XDG_STATE_HOME", home.join("journal").display().to_string()))
+            .env("XDG_STATE_HOME", home.join("journal").display().to_string())
+    }
+
+    /// `script`, which runs a command line on a terminal of its own, in the environment of [`Verifier::cutover_spec`]; and the
+    /// program that such a line begins with.
+    ///
+    /// # Errors
+    /// The binary is missing or stale.
+    pub fn cutover_in(&self, role: Role) -> Result<(Spec, String)> {
+        let program = binary(self.cutover)?.display().to_string();
+        Ok((self.in_its_environment(Spec::new("script", "script"), role), program))
     }
 
     async fn answers(&self) -> Result<()> {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, test_kill_process_group, waitid};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -31,6 +31,8 @@ const GRACE: Duration = Duration::from_secs(5);
 const REST: Duration = Duration::from_secs(1);
 /// What both of its pipes hold when it ends.
 const HELD: usize = 2 * 64 * 1024;
+/// How often to look whether a command asks for something.
+const ASKS: Duration = Duration::from_millis(200);
 /// How often to look whether a process group is gone.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -73,6 +75,8 @@ pub(crate) enum End {
     Signalled(i32),
     /// It took too long, and was ended.
     TimedOut,
+    /// It asked for something on the terminal, which a step does not have, and was ended.
+    Asked,
     /// It was never run: why, and what to do.
     NotStarted(String),
     /// It was broken off.
@@ -104,6 +108,9 @@ impl End {
             Self::Exited(code) => format!("it exited with {code}"),
             Self::Signalled(signal) => format!("it was killed by signal {signal}"),
             Self::TimedOut => format!("it took longer than {}", humantime::format_duration(timeout)),
+            Self::Asked => {
+                "it asked for something on the terminal, and a step has none: give it a key, a token or a rule that needs no password".to_owned()
+            }
             Self::NotStarted(why) => why.clone(),
             Self::Cancelled => "it was broken off".to_owned(),
             Self::Lost(why) => format!("how it ended is not known: {why}"),
@@ -165,8 +172,24 @@ async fn watch(mut child: Child, group: Pid, time: Duration, cancel: impl Future
         status = child.wait() => return (how(status), None),
         () = cancel => End::Cancelled,
         () = sleep(time) => End::TimedOut,
+        () = asks(group) => End::Asked,
     };
     (end, stop(&mut child, group).await)
+}
+
+/// Waits until a command is suspended because it wants to read from the terminal, or to set it. Its group is not the terminal's,
+/// so it would wait there for its whole time.
+async fn asks(leader: Pid) {
+    let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    loop {
+        sleep(ASKS).await;
+        // A leader that is gone asks for nothing any more.
+        let Ok(status) = waitid(WaitId::Pid(leader), options) else { return std::future::pending().await };
+        let signal = status.and_then(|status| status.stopping_signal());
+        if signal.is_some_and(|signal| [Signal::TTIN, Signal::TTOU].map(Signal::as_raw).contains(&signal)) {
+            return;
+        }
+    }
 }
 
 fn how(status: io::Result<ExitStatus>) -> End {

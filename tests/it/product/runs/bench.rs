@@ -20,6 +20,7 @@ const STEP: &str = r#"#!/bin/sh
 [ "$1" = check ] || echo "$1 $2" >>trace
 while [ "$(cat "tell/$1-$2" 2>/dev/null)" = hold ]; do sleep 0.05; done
 if [ "$(cat "tell/$1-$2" 2>/dev/null)" = fail ]; then echo "told to fail"; exit 3; fi
+if [ "$(cat "tell/$1-$2" 2>/dev/null)" = ask ]; then read -r answer </dev/tty; fi
 case $1 in
   do) : >"done/$2" ;;
   undo) rm -f "done/$2" ;;
@@ -166,6 +167,15 @@ impl Bench {
     pub(super) fn starts_in(&self, change: impl FnOnce(Spec) -> Spec) -> Arc<Process> {
         let args = ["begin", "move", "--yes", "--confirm", "move"];
         self.world.start(change(self.verifier.cutover_spec(Role::Operate, &args).unwrap())).unwrap()
+    }
+
+    /// Runs the phase on a terminal of its own.
+    pub(super) async fn on_a_terminal(&self) -> Output {
+        let (spec, program) = self.verifier.cutover_in(Role::Operate).unwrap();
+        let line = format!("{program} begin move --yes --confirm move");
+        let process = self.world.start(spec.args(["-qec", line.as_str(), "/dev/null"])).unwrap();
+        let code = self.ends(&process).await;
+        Output { code, stdout: process.stdout(), stderr: process.stderr() }
     }
 
     /// How a started `cutover` ended.

@@ -150,3 +150,13 @@ async fn behind_the_point_of_no_return_no_regression_stops_a_run() {
     assert_eq!(bench.ends(&process).await, 0, "{}", process.log());
     bench.has_switched("red behind the point of no return", &FORWARD).await;
 }
+
+#[tokio::test]
+async fn a_step_that_asks_for_a_password_has_failed_at_once() {
+    let bench = Bench::new().await;
+    bench.tell("do", "one", "ask");
+    let output = bench.on_a_terminal().await;
+    assert_eq!(output.code, 10, "{}", output.stdout);
+    assert!(output.stdout.contains("asked for something on the terminal"), "{}", output.stdout);
+    bench.is_back("a password is asked for", &words(&there_and_back(0))).await;
+}
