@@ -9,6 +9,7 @@ mod failures;
 mod kills;
 mod machines;
 mod moments;
+mod rehearsals;
 mod rivals;
 
 use bench::{Bench, STEPS};

@@ -18,7 +18,8 @@ const fn meta(kind: &'static str, nature: Nature) -> Meta {
 }
 
 pub(super) fn registry() -> Registry {
-    Registry::new([Entry::of::<Look>(), Entry::of::<Compare>(), Entry::of::<Pulse>(), Entry::of::<Mark>()])
+    let tripwire = Entry::of::<checks::net::tripwire::Tripwire>();
+    Registry::new([Entry::of::<Look>(), Entry::of::<Compare>(), Entry::of::<Pulse>(), Entry::of::<Mark>(), tripwire])
 }
 
 /// Looks at a Loki.

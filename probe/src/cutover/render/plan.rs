@@ -57,6 +57,12 @@ impl Planned<'_> {
     }
 }
 
+/// How long it took when it was done last, or rehearsed.
+fn took(step: &StepBody) -> String {
+    let rehearsed = if step.rehearsed { " rehearsed" } else { "" };
+    step.took_seconds.map_or_else(|| "-".to_owned(), |took| format!("{}{rehearsed}", seconds(took)))
+}
+
 /// Words as they would be typed, without the secrets among them.
 pub(crate) fn shown(words: &[String]) -> String {
     let plain = |word: &str| !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./:=@,+%*".contains(c));
@@ -91,7 +97,7 @@ impl Show for Planned<'_> {
                 format!("  {}", nth + 1),
                 step.name.clone(),
                 step.state.map_or_else(|| "-".to_owned(), |state| state.as_str().to_owned()),
-                step.took_seconds.map_or_else(|| "-".to_owned(), seconds),
+                took(step),
                 clip(&self.does(step), wide),
                 clip(&self.undoes(step), wide),
             ]
