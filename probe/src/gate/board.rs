@@ -78,7 +78,7 @@ impl<'a> Board<'a> {
     }
 
     /// Whether one of the phase's steps is in the way of the next.
-    fn steps_row(&self, phase: &PhasePlan, tally: &mut Tally) {
+    fn steps_row(&self, phase: &PhasePlan, tally: &mut Tally) -> bool {
         let record = self.state.phase(&phase.name);
         if let Some(step) = record.in_flight(phase) {
             let state = record.step(&step.name).map_or("", StepState::as_str);
@@ -87,7 +87,10 @@ impl<'a> Board<'a> {
         } else if record.going_back(phase) {
             let next = record.next_undo(phase).map_or("", |step| &*step.name);
             tally.block(Verdict::Closed, why::GOING_BACK, format!("step {next} is to be undone next"));
+        } else {
+            return false;
         }
+        true
     }
 
     /// What earlier phases stand for: no regression, and their required probes green.
@@ -174,7 +177,7 @@ impl<'a> Board<'a> {
         let record = self.state.phase(&phase.name);
         if record.state() == PhaseState::Waiting {
             tally.block(Verdict::Closed, why::NOT_BEGUN, "the phase is not begun");
-        } else if record.switched.is_none() {
+        } else if record.switched.is_none() && !self.steps_row(phase, tally) {
             match record.next_do(phase) {
                 Some(step) => {
                     let done = phase.steps.iter().filter(|step| record.step(&step.name) == Some(StepState::Done)).count();

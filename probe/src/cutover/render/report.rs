@@ -54,7 +54,7 @@ fn done_with(probe: &ProbeBody, phase: &PhaseBody) -> Option<&'static str> {
     } else if probe.retired {
         Some("a later phase has switched or what it looks at was decommissioned, so it is not required any more")
     } else if !probe.gate && phase.state != PhaseState::Waiting {
-        Some("preflight, asked when the phase began")
+        Some(if probe.preflight { "preflight, asked when the phase began" } else { "for steps and the way on, not for the gate" })
     } else {
         None
     }
