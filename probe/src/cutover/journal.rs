@@ -95,6 +95,13 @@ pub(crate) enum Entry {
         /// Whether the ledger knows.
         told: bool,
     },
+    /// The ledger has said that nothing leads back any more.
+    Crossed {
+        /// Since when.
+        at: DateTime<Utc>,
+        /// Who has crossed it, or has seen it.
+        by: String,
+    },
     /// The ledger knows by now what happened before.
     Told {
         /// Up to this entry.

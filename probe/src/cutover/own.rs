@@ -86,7 +86,8 @@ impl Own {
             config_hash: plan.hash.clone(),
             phase_state: PhaseState::Active,
             switching: None,
-            ponr_crossed: steps.iter().filter(|step| step.ponr).find_map(|step| crossed(story.steps.get(&step.name)?)),
+            ponr_crossed: told_crossed(story)
+                .or_else(|| steps.iter().filter(|step| step.ponr).find_map(|step| crossed(story.steps.get(&step.name)?))),
             going_back: false,
             steps: steps.iter().map(|step| step_from(step, story)).collect(),
             entry: Verdict::Unknown,
@@ -134,6 +135,10 @@ impl Own {
         );
         Err(Trouble::new(Exit::MOVED, message).hint("reload the verifier with this file, or take the file that it has"))
     }
+}
+
+fn told_crossed(story: &Story) -> Option<StampBody> {
+    story.crossed.clone().map(|(at, by)| StampBody { at, by })
 }
 
 /// That a step was started is all it takes to cross what it is.

@@ -96,6 +96,18 @@ impl Runner<'_, '_, '_> {
         self.own.must_be(&self.plan)
     }
 
+    /// A probe may have seen that nothing leads back any more; this machine must know it without the verifier, too.
+    fn heard(&mut self, receipt: Receipt) -> Result<(), Trouble> {
+        let Some(crossed) = receipt.phase.and_then(|phase| phase.ponr_crossed).filter(|_| self.plan.ponr_crossed.is_none())
+        else {
+            return Ok(());
+        };
+        self.cx.io.say(format!("the point of no return of phase {} is crossed, says {}", self.phase, crossed.by));
+        self.note(Entry::Crossed { at: crossed.at, by: crossed.by.clone() })?;
+        self.plan.ponr_crossed = Some(crossed);
+        Ok(())
+    }
+
     fn step(&self, name: &str) -> Option<&StepBody> {
         self.plan.steps.iter().find(|step| step.name == name)
     }

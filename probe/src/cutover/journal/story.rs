@@ -23,6 +23,8 @@ pub(crate) struct Story {
     pub(crate) steps: BTreeMap<StepName, Local>,
     /// What the ledger does not know yet, by number, in its order.
     pub(crate) untold: Vec<(u64, Entry)>,
+    /// Since when nothing leads back any more, and who has said so.
+    pub(crate) crossed: Option<(DateTime<Utc>, String)>,
     /// How it ended, if it is over.
     pub(crate) over: Option<String>,
 }
@@ -47,7 +49,7 @@ impl Story {
     }
 
     pub(super) fn new(opened: Opened) -> Self {
-        Self { opened, entries: 1, lock: None, steps: BTreeMap::new(), untold: Vec::new(), over: None }
+        Self { opened, entries: 1, lock: None, steps: BTreeMap::new(), untold: Vec::new(), crossed: None, over: None }
     }
 
     pub(super) fn add(&mut self, entry: Entry) {
@@ -67,6 +69,7 @@ impl Story {
             Entry::End { step, way, end, note, .. } => {
                 self.stand(step, StepState::after(*way, *end), note);
             }
+            Entry::Crossed { at, by } => self.crossed = Some((*at, by.clone())),
             Entry::Told { up_to } => self.untold.retain(|(number, _)| number > up_to),
             Entry::Over { how } => self.over = Some(how.clone()),
         }

@@ -228,7 +228,10 @@ impl Runner<'_, '_, '_> {
     /// Tells how a step ended; a verifier that can not be reached is told later.
     pub(super) async fn end(&mut self, step: &StepBody, end: StepEnd, note: &str) -> Result<Told, Trouble> {
         let told = match self.tell_end(&step.name, end, note).await {
-            Ok(_) => Told::Yes,
+            Ok(receipt) => {
+                self.heard(receipt)?;
+                Told::Yes
+            }
             Err(trouble) if trouble.exit == Exit::UNREACHABLE => Told::Later,
             Err(trouble) => return Err(trouble),
         };

@@ -62,7 +62,13 @@ impl Runner<'_, '_, '_> {
         let mut unanswered = false;
         loop {
             let next = Instant::now() + PACE;
-            let Err(trouble) = self.put(ask).await else { break };
+            let trouble = match self.put(ask).await {
+                Ok(receipt) => {
+                    self.heard(receipt)?;
+                    break;
+                }
+                Err(trouble) => trouble,
+            };
             // An answer got lost, and what was asked for has happened.
             if unanswered && trouble.exit == Exit::CLOSED && self.refresh().await.is_ok() && self.stands_as(ask) {
                 break;

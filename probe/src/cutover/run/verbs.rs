@@ -305,7 +305,7 @@ impl<'r, 'a, 'w> Runner<'r, 'a, 'w> {
                 Entry::Start { step, way, checked, .. } => self.tell_start(step, *way, *checked).await,
                 Entry::Worked { step, .. } => self.tell_worked(step).await,
                 Entry::End { step, end, note, .. } => self.tell_end(step, *end, note).await,
-                Entry::Lock { .. } | Entry::Told { .. } | Entry::Over { .. } => continue,
+                Entry::Lock { .. } | Entry::Crossed { .. } | Entry::Told { .. } | Entry::Over { .. } => continue,
             };
             match told {
                 Ok(_) => {}

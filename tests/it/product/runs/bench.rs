@@ -35,6 +35,8 @@ pub(super) struct Bench {
     folder: PathBuf,
     pub(super) base: Script,
     pub(super) new_side: Script,
+    /// Whether the point of no return is crossed, as a probe sees it.
+    pub(super) mark: Script,
 }
 
 impl Bench {
@@ -51,7 +53,9 @@ impl Bench {
     /// In a world of its own, with the ledger in a folder of its own.
     pub(super) async fn in_world(world: World, timeout: &str, phase: &str, state: Option<PathBuf>) -> Self {
         let (base, new_side) = (Script::new(&world, "base-well"), Script::new(&world, "new-side"));
-        let document = document(&base, &new_side, timeout, phase);
+        let mark = Script::new(&world, "mark");
+        mark.says("fail");
+        let document = document([&base, &new_side, &mark], timeout, phase);
         let verifier = match state {
             Some(state) => Verifier::start_scripted_in(&world, &document, &state).await.unwrap(),
             None => Verifier::start_scripted(&world, &document).await.unwrap(),
@@ -61,7 +65,7 @@ impl Bench {
             fs::create_dir(folder.join(name)).unwrap();
         }
         fs::write(folder.join("step.sh"), STEP).unwrap();
-        let bench = Self { world, verifier, folder, base, new_side };
+        let bench = Self { world, verifier, folder, base, new_side, mark };
         bench.complete_base().await;
         bench
     }
@@ -242,7 +246,7 @@ impl Bench {
     pub(super) async fn reloads(&self, timeout: &str) {
         let hash = async || self.verifier.get("/v1/status").await?.json().map(|status| status["configHash"].clone());
         let before = hash().await.unwrap();
-        self.verifier.write_migration(&document(&self.base, &self.new_side, timeout, "")).unwrap();
+        self.verifier.write_migration(&document([&self.base, &self.new_side, &self.mark], timeout, "")).unwrap();
         self.verifier.reload();
         wait_until(PATIENCE, "the new document is in force", async || {
             ensure!(hash().await? != before, "not yet");
@@ -256,7 +260,7 @@ impl Bench {
 /// What a whole run leaves behind.
 pub(super) const FORWARD: [&str; 4] = ["do one", "do two", "do three", "do four"];
 
-fn document(base: &Script, new_side: &Script, timeout: &str, phase: &str) -> String {
+fn document([base, new_side, mark]: [&Script; 3], timeout: &str, phase: &str) -> String {
     let step = |name: &str, marks: &str| {
         format!(
             "    - {{name: {name}, do: [sh, step.sh, do, {name}], check: [sh, step.sh, check, {name}], \
@@ -273,9 +277,10 @@ fn document(base: &Script, new_side: &Script, timeout: &str, phase: &str) -> Str
         "apiVersion: phasegate.dev/v1alpha1\nkind: Migration\nmetadata: {{name: product}}\nspec:\n  \
          defaults: {{every: 300ms, timeout: 250ms, maxAge: 5s, failAfter: 1, recoverAfter: 1}}\n  phases:\n  \
          - name: base\n    gate: {AT_ONCE}\n    probes:\n    - {}\n  \
-         - name: move\n    gate: {AT_ONCE}\n{phase}    probes:\n    - {}\n    steps:\n{}",
+         - name: move\n    gate: {AT_ONCE}\n{phase}    probes:\n    - {}\n    - {}\n    steps:\n{}",
         base.probe(),
         new_side.probe(),
+        mark.probe_with(", use: [ponr]"),
         steps.concat()
     )
 }

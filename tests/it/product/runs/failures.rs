@@ -160,3 +160,33 @@ async fn a_step_that_asks_for_a_password_has_failed_at_once() {
     assert!(output.stdout.contains("asked for something on the terminal"), "{}", output.stdout);
     bench.is_back("a password is asked for", &words(&there_and_back(0))).await;
 }
+
+#[tokio::test]
+async fn behind_a_point_of_no_return_that_a_probe_has_seen_nothing_is_taken_back() {
+    let (bench, row) = (Bench::new().await, "a probe sees it in step two");
+    bench.tell("do", "two", "hold");
+    let process = bench.starts(&["begin", "move"]);
+    bench.reaches("do two", 1).await;
+    bench.mark.says("pass");
+    wait_until(PATIENCE, "the point of no return is crossed", async || {
+        let phase = bench.phase().await;
+        anyhow::ensure!(phase["ponrCrossed"]["by"] == "verifier", "{phase}");
+        Ok(())
+    })
+    .await
+    .unwrap();
+    bench.tell("do", "two", "fail");
+    assert_eq!(bench.ends(&process).await, 12, "{row}: {}", process.log());
+    bench.stands(row, "active", ["done", "failed", "-", "-"], &FORWARD[..2]).await;
+    let unsure = bench.cutover(&["abort", "--yes"]).await;
+    assert_eq!(unsure.code, 2, "{row}: {}", unsure.stderr);
+    bench.verifier.kill9().await.unwrap();
+    let unsure = bench.cutover(&["abort", "--yes"]).await;
+    assert_eq!(unsure.code, 2, "{row}: without the verifier, too: {}", unsure.stderr);
+    assert_eq!(bench.trace(), FORWARD[..2], "{row}");
+    bench.verifier.start_again().await.unwrap();
+    bench.go("do", "two");
+    let output = bench.runs(&["resume"]).await;
+    assert_eq!(output.code, 0, "{row}: {}", output.stderr);
+    bench.has_switched(row, &["do one", "do two", "do two", "do three", "do four"]).await;
+}
