@@ -55,9 +55,10 @@ pub(crate) async fn run(cx: &mut Context<'_, '_>, verb: OverrideVerb) -> Answer 
             let (status, trusted) = status::read(cx.client).await?;
             trusted?;
             cx.io.show(&Overrides(&status.overrides));
-            if status.overrides.is_empty() {
-                cx.io.say("no override is active");
-            }
+            cx.io.say(match status.overrides.as_slice() {
+                [] => "no override is active",
+                _ => "next: `cutover override revoke ID` ends one before its time",
+            });
         }
         OverrideVerb::Revoke { id } => {
             let receipt = cx.client.delete(&["overrides", &id.to_string()]).await?;

@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::client::Client;
-use super::render::{Done, History, Listing, grade, server_now};
+use super::render::{About, History, Listing, grade, server_now};
 use super::trouble::{Trouble, exit_of};
 use super::{Answer, Context, name, positive, told};
 use crate::api::types::{ProbesBody, RunBody, RunsBody, StatusBody};
@@ -80,7 +80,7 @@ pub(crate) async fn run(cx: &mut Context<'_, '_>, verb: ProbesVerb) -> Answer {
         }
         ProbesVerb::Forget { probe, part } => {
             let receipt = cx.client.post(&["probes", &probe, "forget", &part], &json!({})).await?;
-            cx.io.show(&Done(&[receipt]));
+            cx.io.show(&About(&part, &receipt));
             Ok(Exit::OPEN)
         }
     }

@@ -18,6 +18,7 @@ mod ci;
 mod commands;
 mod doctor;
 pub(super) mod fixtures;
+mod formats;
 mod looking_back;
 mod screens;
 
