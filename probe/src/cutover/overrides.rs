@@ -20,13 +20,13 @@ pub(crate) enum OverrideVerb {
         /// The probe
         #[arg(value_parser = name)]
         probe: String,
-        /// For how long
-        #[arg(long, value_parser = positive)]
+        /// For how long, like 30m or 2h
+        #[arg(long, value_name = "SPAN", value_parser = positive)]
         ttl: Duration,
         /// Why, for those who read the audit trail later
         #[arg(long, value_parser = told)]
         reason: String,
-        /// Where that is discussed
+        /// Where that is discussed, like OPS-4711
         #[arg(long, value_parser = told)]
         ticket: Option<String>,
     },

@@ -33,7 +33,7 @@ pub(crate) enum ProbesVerb {
         #[arg(value_parser = name)]
         probe: String,
         /// Give up after this long (exit 124)
-        #[arg(long, value_parser = positive, default_value = "2m")]
+        #[arg(long, value_name = "SPAN", value_parser = positive, default_value = "2m")]
         timeout: Duration,
     },
     /// Show the last runs of a probe, newest first; failures are kept longer
@@ -45,7 +45,7 @@ pub(crate) enum ProbesVerb {
         #[arg(value_parser = name)]
         probe: String,
         /// At most this many
-        #[arg(long, default_value_t = 20)]
+        #[arg(long, value_name = "N", default_value_t = 20)]
         limit: usize,
     },
     /// Let a vanished part (a node, a pod, a table) go for good; audited
