@@ -90,7 +90,7 @@ struct Global {
     /// Your own copy of the Migration document: what steps do comes from here and from nowhere else
     #[arg(long, global = true, env = "PHASEGATE_FILE", hide_env_values = true, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// How long one answer may take
+    /// How long one answer may take, like 500ms or 10s
     #[arg(long, global = true, value_parser = positive, default_value = "10s", value_name = "SPAN")]
     request_timeout: Duration,
     /// How stdout is written; the exit code is the same in each
@@ -174,7 +174,8 @@ Examples:
     /// Undo the steps of a phase and return it to waiting; its soak and proofs are void
     #[command(after_help = "Examples:
   cutover rollback loki --reason \"history has a hole\"
-  cutover rollback loki --file migration.yaml --reason \"history has a hole\"   # a phase with steps")]
+  cutover rollback loki --file migration.yaml --reason \"history has a hole\"   # a phase with steps
+  cutover rollback postgres --file migration.yaml --reason \"gives up what the new side took\" --confirm postgres")]
     Rollback(run::RollbackArgs),
     /// Say that an old side is removed for good: its probes retire, and a tripwire watches that it stays gone
     #[command(after_help = "Examples:

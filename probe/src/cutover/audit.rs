@@ -35,10 +35,10 @@ pub(crate) enum AuditVerb {
   cutover audit list -o json | jq '.frames[].event'")]
     List {
         /// Start at this event; the newest ones otherwise
-        #[arg(long)]
+        #[arg(long, value_name = "EVENT")]
         from: Option<u64>,
         /// At most this many
-        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+        #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=10_000))]
         limit: u64,
     },
 }

@@ -22,7 +22,7 @@ const CHECK_EXAMPLES: &str = "Examples:
   cutover gate check loki --accept pending   # only the soak may be missing
   cutover gate check loki -o json | jq .blockers";
 
-const WAIT_EXAMPLES: &str = "The exit code is that of the final verdict (also with --for closed), 124 when --timeout ran out.
+const WAIT_EXAMPLES: &str = "The exit code is that of the final verdict (also with --for closed), 124 when --timeout ran out. \
 While the verifier can not be reached it keeps trying until then; an `open` counts only with fresh evidence.
 
 Examples:
@@ -31,8 +31,8 @@ Examples:
   cutover gate wait loki --stable-for 10m --timeout 3h";
 
 const EXPLAIN_EXAMPLES: &str =
-    "The exit code is that of the verdict; with --at, that of the verdict then: 0 says that the gate was open,
-never that it is. Of a time at which the verifier did not run nobody knows anything: unknown (3). Before the
+    "The exit code is that of the verdict; with --at, that of the verdict then: 0 says that the gate was open, \
+never that it is. Of a time at which the verifier did not run nobody knows anything: unknown (3). Before the \
 record begins: 13.
 
 Examples:
@@ -50,7 +50,7 @@ pub(crate) enum GateVerb {
         #[command(flatten)]
         which: Which,
         /// Also let a gate pass that only lacks soak (never a red, suspect, waiting or unknown probe)
-        #[arg(long, value_enum)]
+        #[arg(long, value_enum, value_name = "VERDICT")]
         accept: Option<Accept>,
     },
     /// Wait for a verdict; prints a line whenever something changes
@@ -94,19 +94,19 @@ pub(crate) enum Accept {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Until {
     /// The verdict to wait for
-    #[arg(long = "for", value_enum, default_value = "open")]
+    #[arg(long = "for", value_enum, value_name = "VERDICT", default_value = "open")]
     goal: Goal,
-    /// Give up after this long (exit 124); 0 looks once
-    #[arg(long, value_parser = humantime::parse_duration, default_value = "30m")]
+    /// Give up after this long, like 90s or 2h (exit 124); 0s looks once
+    #[arg(long, value_name = "SPAN", value_parser = humantime::parse_duration, default_value = "30m")]
     timeout: Duration,
     /// The gate must be watched open for this long without a break or a failed answer
-    #[arg(long, value_parser = humantime::parse_duration, default_value = "0s")]
+    #[arg(long, value_name = "SPAN", value_parser = humantime::parse_duration, default_value = "0s")]
     stable_for: Duration,
     /// End at once when the gate is closed or the verifier can not be reached
     #[arg(long)]
     fail_fast: bool,
     /// Look this often
-    #[arg(long, value_parser = super::positive, default_value = "2s")]
+    #[arg(long, value_name = "SPAN", value_parser = super::positive, default_value = "2s")]
     interval: Duration,
 }
 

@@ -32,7 +32,7 @@ pub(crate) struct HistoryArgs {
     #[arg(long)]
     all: bool,
     /// At most this many lines, the newest
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     limit: u16,
 }
 

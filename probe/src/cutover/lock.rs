@@ -30,9 +30,14 @@ pub(crate) async fn run(cx: &mut Context<'_, '_>, verb: LockVerb) -> Answer {
         LockVerb::Status => {
             let answer: LockAnswer = cx.client.get(&["lock"]).await?;
             cx.io.show(&Held(&answer));
-            if answer.lock.is_none() {
-                cx.io.say("nobody holds the lock");
-            }
+            cx.io.say(match &answer.lock {
+                None => "nobody holds the lock".to_owned(),
+                Some(lock) if lock.live => format!(
+                    "next: wait for {}; if they are gone for good: `cutover lock release {} --reason …`, then `cutover resume`",
+                    lock.holder, lock.id
+                ),
+                Some(_) => "next: `cutover resume` goes on with the phase, `cutover abort` goes back".to_owned(),
+            });
         }
         LockVerb::Release { id, reason } => {
             let effect = "whoever holds it can not go on, and a step of theirs may still be running";

@@ -20,13 +20,13 @@ pub(crate) enum OverrideVerb {
         /// The probe
         #[arg(value_parser = name)]
         probe: String,
-        /// For how long
-        #[arg(long, value_parser = positive)]
+        /// For how long, like 30m or 2h
+        #[arg(long, value_name = "SPAN", value_parser = positive)]
         ttl: Duration,
         /// Why, for those who read the audit trail later
         #[arg(long, value_parser = told)]
         reason: String,
-        /// Where that is discussed
+        /// Where that is discussed, like OPS-4711
         #[arg(long, value_parser = told)]
         ticket: Option<String>,
     },
@@ -55,9 +55,10 @@ pub(crate) async fn run(cx: &mut Context<'_, '_>, verb: OverrideVerb) -> Answer 
             let (status, trusted) = status::read(cx.client).await?;
             trusted?;
             cx.io.show(&Overrides(&status.overrides));
-            if status.overrides.is_empty() {
-                cx.io.say("no override is active");
-            }
+            cx.io.say(match status.overrides.as_slice() {
+                [] => "no override is active",
+                _ => "next: `cutover override revoke ID` ends one before its time",
+            });
         }
         OverrideVerb::Revoke { id } => {
             let receipt = cx.client.delete(&["overrides", &id.to_string()]).await?;

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::render::Done;
+use super::render::{About, Done};
 use super::{Answer, Context, name, told};
 use crate::api::types::{ReasonRequest, TermsRequest};
 use crate::exit::Exit;
@@ -70,6 +70,6 @@ pub(crate) async fn regression(cx: &mut Context<'_, '_>, verb: RegressionVerb) -
     let RegressionVerb::Ack(args) = verb;
     let request = ReasonRequest { reason: args.reason, ..ReasonRequest::default() };
     let receipt = cx.client.post(&["regressions", &args.phase, "ack"], &request).await?;
-    cx.io.show(&Done(&[receipt]));
+    cx.io.show(&About(&args.phase, &receipt));
     Ok(Exit::OPEN)
 }

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::render::{Done, Planned};
+use super::render::{About, Planned};
 use super::trouble::Trouble;
 use super::{Answer, Context, Own, name, status};
 use crate::api::types::{ApprovalRequest, PlanBody, StatusBody};
 use crate::exit::Exit;
-use crate::state::PhaseState;
+use crate::gate::Verdict;
+use crate::state::{PhaseState, StepState};
 
 /// Largest plan file that is read, in bytes.
 const MAX_PLAN: u64 = 1024 * 1024;
@@ -82,8 +83,36 @@ pub(crate) async fn run(cx: &mut Context<'_, '_>, args: PlanArgs) -> Answer {
         cx.io.say(format!(
             "written to {file}; next: `cutover approve {phase} --plan {file}`, `cutover begin {phase} --plan {file}`"
         ));
+    } else if let Some(next) = next(&plan, cx.file.as_deref()) {
+        cx.io.say(format!("next: {next}"));
     }
     Ok(Exit::OPEN)
+}
+
+/// What to type once a plan was read.
+fn next(plan: &PlanBody, file: Option<&Path>) -> Option<String> {
+    let phase = &plan.phase;
+    let file = match file {
+        _ if plan.steps.is_empty() => String::new(),
+        Some(file) => format!(" --file {}", file.display()),
+        None => " --file FILE".to_owned(),
+    };
+    match plan.phase_state {
+        PhaseState::Waiting if plan.entry != Verdict::Open => {
+            Some(format!("`cutover gate explain {phase} --entry` says what stands in the way"))
+        }
+        PhaseState::Waiting if plan.four_eyes && plan.approved.is_none() => {
+            Some(format!("`cutover plan {phase}{file} --out {phase}.plan`, for whoever approves it"))
+        }
+        PhaseState::Waiting => Some(format!("`cutover begin {phase}{file}`")),
+        PhaseState::Active if plan.going_back => {
+            Some(format!("`cutover rollback {phase}{file} --reason …` goes on with the way back"))
+        }
+        PhaseState::Active if plan.steps.iter().any(|step| step.state != Some(StepState::Done)) => {
+            Some(format!("`cutover resume{file}` goes on with its steps, `cutover abort{file}` goes back"))
+        }
+        PhaseState::Active | PhaseState::Complete => None,
+    }
 }
 
 /// Reads a plan that was written for a phase.
@@ -107,9 +136,11 @@ pub(crate) fn read(path: &Path, phase: &str) -> Result<PlanBody, Trouble> {
 /// Runs `cutover approve`.
 pub(crate) async fn approve(cx: &mut Context<'_, '_>, args: ApproveArgs) -> Answer {
     let ApproveArgs { phase, plan } = args;
+    let file = plan.display().to_string();
     let plan = read(&plan, &phase)?;
-    let request = ApprovalRequest { phase, plan: plan.hash };
+    let request = ApprovalRequest { phase: phase.clone(), plan: plan.hash };
     let receipt = cx.client.post(&["approvals"], &request).await?;
-    cx.io.show(&Done(&[receipt]));
+    cx.io.show(&About(&phase, &receipt));
+    cx.io.say(format!("next: somebody else says `cutover begin {phase} --plan {file}`"));
     Ok(Exit::OPEN)
 }

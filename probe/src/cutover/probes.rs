@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::client::Client;
-use super::render::{Done, History, Listing, grade, server_now};
+use super::render::{About, History, Listing, grade, server_now};
 use super::trouble::{Trouble, exit_of};
 use super::{Answer, Context, name, positive, told};
 use crate::api::types::{ProbesBody, RunBody, RunsBody, StatusBody};
@@ -33,7 +33,7 @@ pub(crate) enum ProbesVerb {
         #[arg(value_parser = name)]
         probe: String,
         /// Give up after this long (exit 124)
-        #[arg(long, value_parser = positive, default_value = "2m")]
+        #[arg(long, value_name = "SPAN", value_parser = positive, default_value = "2m")]
         timeout: Duration,
     },
     /// Show the last runs of a probe, newest first; failures are kept longer
@@ -45,7 +45,7 @@ pub(crate) enum ProbesVerb {
         #[arg(value_parser = name)]
         probe: String,
         /// At most this many
-        #[arg(long, default_value_t = 20)]
+        #[arg(long, value_name = "N", default_value_t = 20)]
         limit: usize,
     },
     /// Let a vanished part (a node, a pod, a table) go for good; audited
@@ -80,7 +80,7 @@ pub(crate) async fn run(cx: &mut Context<'_, '_>, verb: ProbesVerb) -> Answer {
         }
         ProbesVerb::Forget { probe, part } => {
             let receipt = cx.client.post(&["probes", &probe, "forget", &part], &json!({})).await?;
-            cx.io.show(&Done(&[receipt]));
+            cx.io.show(&About(&part, &receipt));
             Ok(Exit::OPEN)
         }
     }

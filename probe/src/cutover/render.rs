@@ -31,7 +31,7 @@ pub(crate) use history::{Deed, Deeds};
 pub(crate) use plan::{Held, Planned, lock_line, shown};
 pub(crate) use probes::{History, Listing, grade};
 pub(crate) use report::Checklist;
-pub(crate) use status::{Done, Overrides, Screen, short};
+pub(crate) use status::{About, Done, Overrides, Screen, short};
 pub(crate) use text::{moment, painted};
 
 /// How stdout is written.
@@ -66,6 +66,10 @@ pub(crate) trait Show {
     /// The parts for test reports, where they are not the same.
     fn tests(&self) -> (String, Vec<Case>) {
         self.cases()
+    }
+    /// What is said of it as a whole when none of its parts is shut; how many there are, unless it knows better.
+    fn sum(&self) -> Option<String> {
+        None
     }
     /// Further outputs of a step.
     fn outputs(&self) -> Vec<(&'static str, String)> {
@@ -132,7 +136,7 @@ impl Io<'_> {
             Format::Github => {
                 let (title, cases) = thing.cases();
                 self.collect(&title, &cases, &thing.outputs());
-                ci::annotations(&title, &cases)
+                ci::annotations(&title, &cases, thing.sum())
             }
             Format::Junit => {
                 let (title, cases) = thing.tests();
@@ -188,7 +192,7 @@ impl Io<'_> {
             Format::Github => {
                 let outputs = [("open", "false".to_owned()), ("exit", trouble.exit.code.to_string())];
                 self.collect("cutover", &case(), &outputs);
-                self.data(&ci::annotations("cutover", &case()));
+                self.data(&ci::annotations("cutover", &case(), None));
             }
             Format::Junit => self.data(&ci::junit("cutover", &case())),
         }

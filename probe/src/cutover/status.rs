@@ -19,7 +19,7 @@ pub(crate) struct StatusArgs {
     #[arg(long, short)]
     watch: bool,
     /// With --watch: look this often
-    #[arg(long, value_parser = super::positive, default_value = "2s")]
+    #[arg(long, value_name = "SPAN", value_parser = super::positive, default_value = "2s")]
     interval: Duration,
 }
 

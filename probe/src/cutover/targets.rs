@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::render::Done;
+use super::render::About;
 use super::{Answer, Context, name, told};
 use crate::api::types::ReasonRequest;
 use crate::exit::Exit;
@@ -36,9 +36,9 @@ pub(crate) async fn decommission(cx: &mut Context<'_, '_>, args: DecommissionArg
         request.confirm = Some(target.clone());
     }
     let receipt = cx.client.post(&["targets", &target, verb], &request).await?;
-    cx.io.show(&Done(&[receipt]));
+    cx.io.show(&About(&target, &receipt));
     if !undo {
-        cx.io.say(format!("next: stop {target}; its tripwire holds every gate from its phase on pending until it is seen gone"));
+        cx.io.say(format!("next: stop {target}; until its tripwire sees it gone, every gate from its phase on stays pending"));
     }
     Ok(Exit::OPEN)
 }

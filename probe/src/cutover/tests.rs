@@ -17,7 +17,10 @@ mod audit;
 mod ci;
 mod commands;
 mod doctor;
+mod exits;
 pub(super) mod fixtures;
+mod formats;
+mod help;
 mod looking_back;
 mod screens;
 

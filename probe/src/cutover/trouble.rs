@@ -33,6 +33,16 @@ pub(crate) const fn exit_of(verdict: Verdict) -> Exit {
     }
 }
 
+/// What to type next where the server gave no hint.
+fn where_to_look(exit: Exit) -> &'static str {
+    match exit {
+        Exit::NOT_FOUND => "`cutover status` shows what there is",
+        Exit::USAGE => "add --help to see what this takes",
+        Exit::MOVED => "`cutover lock status` shows who is at work, `cutover plan` what the plan is now",
+        _ => "`cutover status` shows what stands in the way",
+    }
+}
+
 impl Trouble {
     /// Trouble whose code is the name of its exit.
     pub(crate) fn new(exit: Exit, message: impl Into<Box<str>>) -> Self {
@@ -55,7 +65,8 @@ impl Trouble {
     pub(crate) fn told(exit: Exit, body: ErrorBody) -> Self {
         let or = |told: String, own: &str| if told.is_empty() { own.into() } else { told.into_boxed_str() };
         let trouble = Self { code: or(body.code, exit.name), ..Self::new(exit, or(body.message, exit.meaning)) };
-        Self { hint: body.hint.map(Into::into), ..trouble }.blocked_by(body.blockers)
+        let hint = body.hint.unwrap_or_else(|| where_to_look(exit).to_owned());
+        trouble.hint(hint).blocked_by(body.blockers)
     }
 
     /// Whether a gate, a guard or the phase itself said no, rather than something being broken.

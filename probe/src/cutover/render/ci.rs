@@ -6,8 +6,8 @@ use super::Case;
 use super::text::joined;
 use crate::gate::Verdict;
 
-/// One annotation per part that did not pass; one notice when all did.
-pub(crate) fn annotations(title: &str, cases: &[Case]) -> String {
+/// One annotation per part that did not pass; one notice, with `sum` if there is one, when all did.
+pub(crate) fn annotations(title: &str, cases: &[Case], sum: Option<String>) -> String {
     let shut = cases.iter().filter(|case| case.grade != Verdict::Open);
     let mut lines: Vec<_> = shut
         .map(|case| {
@@ -17,10 +17,10 @@ pub(crate) fn annotations(title: &str, cases: &[Case]) -> String {
         })
         .collect();
     if lines.is_empty() {
-        let said = match cases {
+        let said = sum.unwrap_or_else(|| match cases {
             [only] => only.text.clone(),
             _ => format!("{} of {} open", cases.len(), cases.len()),
-        };
+        });
         lines.push(format!("::notice title={}::{}", property(title), data(&said)));
     }
     joined(&lines)
@@ -28,6 +28,9 @@ pub(crate) fn annotations(title: &str, cases: &[Case]) -> String {
 
 /// A table for the step summary.
 pub(crate) fn summary(title: &str, cases: &[Case]) -> String {
+    if cases.is_empty() {
+        return format!("### {}\n\nnone\n\n", markdown(title));
+    }
     let head = format!("### {}\n\n| what | verdict | |\n|---|---|---|\n", markdown(title));
     let rows =
         cases.iter().map(|case| format!("| {} | {} | {} |\n", markdown(&case.name), case.grade.as_str(), markdown(&case.text)));
@@ -58,7 +61,7 @@ pub(crate) fn junit(title: &str, cases: &[Case]) -> String {
     }
     let mut report = Report::new("cutover");
     report.add_test_suite(suite);
-    report.to_string().map(|text| text + "\n").unwrap_or_default()
+    report.to_string().map(|text| text.trim_end().to_owned() + "\n").unwrap_or_default()
 }
 
 fn data(text: &str) -> String {
@@ -83,7 +86,7 @@ mod tests {
 
     #[test]
     fn hostile_text_stays_inside_its_field() {
-        assert_eq!(annotations("gate", &[case(Verdict::Closed)]), "::error title=gate%3A a%2Cb closed::50%25 | <b>\n");
+        assert_eq!(annotations("gate", &[case(Verdict::Closed)], None), "::error title=gate%3A a%2Cb closed::50%25 | <b>\n");
         assert!(summary("gate", &[case(Verdict::Open)]).contains("| a,b | open | 50% \\| &lt;b> |"));
         assert!(junit("gate", &[case(Verdict::Closed)]).contains("message=\"50% | &lt;b&gt;\""));
     }

@@ -57,6 +57,14 @@ impl Show for Deeds<'_> {
         };
         ("history".to_owned(), self.deeds.iter().map(case).collect())
     }
+
+    fn sum(&self) -> Option<String> {
+        let newest = self.deeds.last().map(|deed| {
+            let (at, by, what) = (moment(deed.at), visible(&deed.by), visible(&deed.what));
+            format!("{} shown, the newest: {at} {by}: {what}", self.deeds.len())
+        });
+        Some(newest.unwrap_or_else(|| "nothing happened that was asked for".to_owned()))
+    }
 }
 
 /// A sentence needs more room than a cell.

@@ -3,13 +3,14 @@
 use serde_json::Value;
 
 use super::super::Own;
-use super::status::short;
+use super::status::{passed, short, without_verdict};
 use super::text::{clip, seconds, table};
 use super::{Case, Show, moment, value};
 use crate::api::types::{LockAnswer, LockBody, PlanBody, StepBody};
 use crate::config::{StepSpec, Undo, Work, without_secrets};
 use crate::gate::Verdict;
 use crate::plan::StepKind;
+use crate::state::StepState;
 
 /// What a phase would do, with the commands of the operator's own document where there is one.
 pub(crate) struct Planned<'a> {
@@ -52,15 +53,11 @@ impl Planned<'_> {
             (0, _) => "no steps: its work is done by hand".to_owned(),
             (all, unknown) if all == unknown => "expected duration not known: it has never run".to_owned(),
             (_, 0) => format!("expected {}", seconds(known)),
-            (all, unknown) => format!("expected {} for {} steps, {unknown} never ran", seconds(known), all - unknown),
+            (all, unknown) => {
+                format!("expected {} for {} of {all} steps; the others have never run", seconds(known), all - unknown)
+            }
         }
     }
-}
-
-/// How long it took when it was done last, or rehearsed.
-fn took(step: &StepBody) -> String {
-    let rehearsed = if step.rehearsed { " rehearsed" } else { "" };
-    step.took_seconds.map_or_else(|| "-".to_owned(), |took| format!("{}{rehearsed}", seconds(took)))
 }
 
 /// Words as they would be typed, without the secrets among them.
@@ -79,15 +76,15 @@ impl Show for Planned<'_> {
         let plan = self.plan;
         let mut lines = vec![
             format!(
-                "plan {}  {}  migration {}  phase {}  config {}",
+                "plan {}  phase {}, {}  migration {}  config {}",
                 short(&plan.hash),
                 plan.phase,
-                plan.migration,
                 plan.phase_state.as_str(),
+                plan.migration,
                 short(&plan.config_hash)
             ),
             format!("  {}", self.expected()),
-            format!("  entry guard {}: {}", plan.entry.as_str().to_uppercase(), plan.entry_reason),
+            format!("  entry guard {}: {}", plan.entry.as_str().to_uppercase(), without_verdict(plan.entry, &plan.entry_reason)),
         ];
         if !plan.steps.is_empty() {
             lines.push(String::new());
@@ -120,12 +117,36 @@ impl Show for Planned<'_> {
 
     fn cases(&self) -> (String, Vec<Case>) {
         let entry = Case { name: "entry".to_owned(), grade: self.plan.entry, text: self.plan.entry_reason.clone() };
-        let step = |step: &StepBody| Case { name: step.name.clone(), grade: Verdict::Open, text: self.does(step) };
+        let step = |step: &StepBody| {
+            let state = step.state.map_or_else(String::new, |state| format!("{}: ", state.as_str()));
+            Case { name: step.name.clone(), grade: grade(step.state), text: format!("{state}{}", self.does(step)) }
+        };
         (format!("plan {}", self.plan.phase), std::iter::once(entry).chain(self.plan.steps.iter().map(step)).collect())
+    }
+
+    fn sum(&self) -> Option<String> {
+        Some(format!("{} steps; {}; entry guard open", self.plan.steps.len(), self.expected()))
     }
 
     fn outputs(&self) -> Vec<(&'static str, String)> {
         vec![("plan", self.plan.hash.clone())]
+    }
+}
+
+/// How long a step took when it last ran, here or in a rehearsal.
+fn took(step: &StepBody) -> String {
+    let rehearsed = if step.rehearsed { " (rehearsed)" } else { "" };
+    step.took_seconds.map_or_else(|| "-".to_owned(), |took| format!("{}{rehearsed}", seconds(took)))
+}
+
+/// What a step says of itself: one that nobody has touched stands in nobody's way.
+const fn grade(state: Option<StepState>) -> Verdict {
+    match state {
+        None | Some(StepState::Running | StepState::Verifying | StepState::Done | StepState::Undoing | StepState::Undone) => {
+            Verdict::Open
+        }
+        Some(StepState::Interrupted) => Verdict::Unknown,
+        Some(StepState::Failed | StepState::UndoFailed) => Verdict::Closed,
     }
 }
 
@@ -146,7 +167,7 @@ impl Planned<'_> {
             notes.push(format!("its point of no return was crossed at {}, by {}", moment(crossed.at), crossed.by));
         }
         if plan.going_back {
-            notes.push(format!("it is on its way back: `cutover rollback {}` brings that to its end", plan.phase));
+            notes.push(format!("it is on its way back: `cutover rollback {} --reason …` brings that to its end", plan.phase));
         }
         match (&plan.approved, plan.four_eyes) {
             (Some(approved), _) => notes.push(format!("approved by {} at {}", approved.by, moment(approved.at))),
@@ -194,6 +215,14 @@ impl Show for Held<'_> {
     fn cases(&self) -> (String, Vec<Case>) {
         let case = |lock: &LockBody| Case { name: lock.phase.clone(), grade: Verdict::Pending, text: lock_line(lock) };
         ("lock".to_owned(), self.0.lock.iter().map(case).collect())
+    }
+
+    fn tests(&self) -> (String, Vec<Case>) {
+        passed(self.cases())
+    }
+
+    fn sum(&self) -> Option<String> {
+        self.0.lock.is_none().then(|| "nobody holds the lock".to_owned())
     }
 
     fn outputs(&self) -> Vec<(&'static str, String)> {

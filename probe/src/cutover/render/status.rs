@@ -49,7 +49,7 @@ impl Show for Screen<'_> {
         for phase in status.phases.iter().filter(|phase| wide || phase.state == PhaseState::Active) {
             lines.extend(step_lines(phase, now, stale));
         }
-        if wide {
+        if wide && !status.probes.is_empty() {
             lines.push(String::new());
             lines.extend(super::probes::probe_table(&status.probes, now, true));
         }
@@ -136,7 +136,7 @@ fn phase_row(phase: &PhaseBody, status: &StatusBody, wide: bool) -> Vec<String> 
     let total: usize = phase.probes.values().sum();
     let blocker = match phase.verdict {
         Verdict::Open => String::new(),
-        Verdict::Closed | Verdict::Pending | Verdict::Unknown => first_blocker(phase, status),
+        Verdict::Closed | Verdict::Pending | Verdict::Unknown => without_verdict(phase.verdict, &first_blocker(phase, status)),
     };
     vec![
         phase.name.clone(),
@@ -146,6 +146,12 @@ fn phase_row(phase: &PhaseBody, status: &StatusBody, wide: bool) -> Vec<String> 
         format!("{green}/{total}"),
         clip(&blocker, wide),
     ]
+}
+
+/// A reason beside the verdict that it begins with.
+pub(super) fn without_verdict(verdict: Verdict, reason: &str) -> String {
+    let rest = reason.strip_prefix(verdict.as_str()).and_then(|rest| rest.strip_prefix(": "));
+    rest.unwrap_or(reason).to_owned()
 }
 
 fn first_blocker(phase: &PhaseBody, status: &StatusBody) -> String {
@@ -188,9 +194,10 @@ pub(crate) fn override_line(each: &OverrideBody) -> String {
 
 /// A removed old side in one line.
 fn removal_line(each: &RemovalBody) -> String {
-    let gone = each.gone.map_or_else(|| "it is still there".to_owned(), |gone| format!("gone since {}", super::moment(gone)));
+    let gone =
+        each.gone.map_or_else(|| "it is still there: stop it".to_owned(), |gone| format!("gone since {}", super::moment(gone)));
     let watch = each.tripwires.join(", ");
-    format!("target {} is decommissioned, says {}: {}; {gone}, watched by {watch}", each.target, each.stamp.by, each.reason)
+    format!("target {} is decommissioned, says {}: {}; {gone}; watched by {watch}", each.target, each.stamp.by, each.reason)
 }
 
 /// The active overrides.
@@ -209,13 +216,14 @@ impl Show for Overrides<'_> {
                 each.by.clone(),
                 super::moment(each.since),
                 seconds(each.remaining_seconds),
+                each.ticket.clone().unwrap_or_else(|| "-".to_owned()),
                 clip(&each.reason, wide),
             ]
         };
         if self.0.is_empty() {
             return Vec::new();
         }
-        table(&["ID", "PROBE", "BY", "SINCE", "LEFT", "REASON"], self.0.iter().map(row).collect())
+        table(&["ID", "PROBE", "BY", "SINCE", "LEFT", "TICKET", "REASON"], self.0.iter().map(row).collect())
     }
 
     fn names(&self) -> Vec<String> {
@@ -225,6 +233,53 @@ impl Show for Overrides<'_> {
     fn cases(&self) -> (String, Vec<Case>) {
         let case = |each: &OverrideBody| Case { name: each.probe.clone(), grade: Verdict::Pending, text: override_line(each) };
         ("overrides".to_owned(), self.0.iter().map(case).collect())
+    }
+
+    fn tests(&self) -> (String, Vec<Case>) {
+        passed(self.cases())
+    }
+
+    fn sum(&self) -> Option<String> {
+        self.0.is_empty().then(|| "no override is active".to_owned())
+    }
+}
+
+/// Test reports know no warning, and what is only told has not failed.
+pub(super) fn passed((title, mut cases): (String, Vec<Case>)) -> (String, Vec<Case>) {
+    for case in &mut cases {
+        case.grade = Verdict::Open;
+    }
+    (title, cases)
+}
+
+/// What a command brought about for something that its answer does not name.
+pub(crate) struct About<'a>(pub(crate) &'a str, pub(crate) &'a Receipt);
+
+impl About<'_> {
+    fn done(&self) -> Done<'_> {
+        Done(std::slice::from_ref(self.1))
+    }
+}
+
+impl Show for About<'_> {
+    fn body(&self) -> Value {
+        self.done().body()
+    }
+
+    fn lines(&self, wide: bool) -> Vec<String> {
+        self.done().lines(wide)
+    }
+
+    fn names(&self) -> Vec<String> {
+        vec![self.0.to_owned()]
+    }
+
+    fn cases(&self) -> (String, Vec<Case>) {
+        self.done().cases()
+    }
+
+    fn outputs(&self) -> Vec<(&'static str, String)> {
+        self.done().outputs()
     }
 }
 

@@ -59,9 +59,10 @@ pub(crate) fn ago(at: DateTime<Utc>, now: Option<DateTime<Utc>>) -> String {
     }
 }
 
-/// Seconds on the wire as a span for people.
+/// Seconds on the wire as a span for people. What is less than a second is not nothing.
 pub(crate) fn seconds(seconds: f64) -> String {
-    span(Duration::try_from_secs_f64(seconds).unwrap_or_default())
+    let short = seconds > 0.0 && seconds < 1.0;
+    if short { "<1s".to_owned() } else { span(Duration::try_from_secs_f64(seconds).unwrap_or_default()) }
 }
 
 /// Lines with a newline each.
@@ -114,6 +115,13 @@ mod tests {
     fn the_first_word_of_state_is_coloured() {
         assert_eq!(paint("é  RED x RED"), "é  \u{1b}[1m\u{1b}[31mRED\u{1b}[0m x RED");
         assert_eq!(paint("REDIS is no colour"), "REDIS is no colour");
+    }
+
+    #[test]
+    fn less_than_a_second_is_not_nothing() {
+        for (span, said) in [(0.0, "0s"), (0.001, "<1s"), (0.999, "<1s"), (1.0, "1s"), (61.5, "1m 1s"), (-1.0, "0s")] {
+            assert_eq!(seconds(span), said, "{span}");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use clap::Args;
 use super::verbs::begin_with_steps;
 use crate::api::types::{PlanBody, Receipt, RehearsalRequest};
 use crate::cutover::client::Client;
-use crate::cutover::render::Done;
+use crate::cutover::render::About;
 use crate::cutover::trouble::Trouble;
 use crate::cutover::{Answer, Context, Own, plan};
 use crate::exit::Exit;
@@ -74,7 +74,7 @@ pub(super) async fn rehearse(
     let took = run.steps.iter().filter_map(|step| Some((step.name.clone(), step.took_seconds?)));
     let request = RehearsalRequest { seconds: took.collect::<BTreeMap<_, _>>() };
     let receipt: Receipt = cx.client.post(&["phases", phase, "rehearsal"], &request).await?;
-    cx.io.show(&Done(&[receipt]));
+    cx.io.show(&About(phase, &receipt));
     cx.io.say(format!(
         "next: `cutover plan {phase}` quotes these times; `cutover rollback {phase} --server {server} --file {} --reason rehearsed` clears the scratch side",
         scratch.file().display()

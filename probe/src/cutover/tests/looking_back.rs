@@ -164,7 +164,7 @@ impl Respond for Trail {
     }
 }
 
-async fn trail(events: &[Event]) -> MockServer {
+pub(super) async fn trail(events: &[Event]) -> MockServer {
     let mut head = Head::genesis();
     let mut frames = Vec::new();
     for (nth, event) in events.iter().enumerate() {
@@ -178,7 +178,7 @@ async fn trail(events: &[Event]) -> MockServer {
     server
 }
 
-fn story() -> Vec<Event> {
+pub(super) fn story() -> Vec<Event> {
     let stamp = |seconds: i64, by: &str| Stamp { at: Now { t: Millis(0), utc: at(seconds) }, by: by.to_owned() };
     let now = |seconds: i64| stamp(seconds, "").at;
     let start = |way| Event::StepStarted {

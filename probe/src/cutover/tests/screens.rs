@@ -1,7 +1,5 @@
 //! What people read.
 
-use clap::CommandFactory;
-
 use super::fixtures::{at, blocker, exception, gate, lock, midway, phase, probe, status};
 use super::*;
 use crate::api::types::StatusBody;
@@ -112,45 +110,4 @@ async fn advance_refuses_with_the_first_blocker() {
     let server = serve("GET", "/v1/status", ok(&status(phases))).await;
     add(&server, "GET", "/v1/gates/alloy", ok(&gate(Verdict::Closed))).await;
     insta::assert_snapshot!("advance_refused", fixed(&cutover(&server, "advance").await, &server));
-}
-
-#[test]
-fn help_tells_the_exit_codes() {
-    let help = Cli::command().term_width(100).render_long_help().to_string();
-    insta::assert_snapshot!("help", help);
-    for exit in Exit::ALL {
-        assert!(help.contains(&format!("{:>3}  {:<11}  {}", exit.code, exit.name, exit.meaning)), "{exit:?}");
-    }
-}
-
-#[test]
-fn every_verb_has_examples_that_parse() {
-    fn visit(command: &clap::Command, seen: &mut usize) {
-        let subcommands: Vec<_> = command.get_subcommands().collect();
-        if subcommands.is_empty() {
-            let help = command.get_after_help().unwrap_or_else(|| panic!("{} has no examples", command.get_name())).to_string();
-            assert!(help.contains("Examples:\n  cutover "), "{help}");
-            for line in help.lines().filter_map(|line| line.trim_start().strip_prefix("cutover ")) {
-                let line = line.split(['#', '|', '>', '&']).next().unwrap().trim();
-                let words = line.split('"').enumerate().flat_map(|(at, part)| match at % 2 {
-                    0 => part.split_whitespace().collect(),
-                    _ => vec![part],
-                });
-                let parsed = Cli::try_parse_from(["cutover"].into_iter().chain(words));
-                assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
-                *seen += 1;
-            }
-        }
-        for each in subcommands {
-            visit(each, seen);
-        }
-    }
-    let mut seen = 0;
-    visit(&Cli::command(), &mut seen);
-    assert!(seen > 30, "{seen}");
-}
-
-#[test]
-fn the_command_line_is_sound() {
-    Cli::command().debug_assert();
 }
