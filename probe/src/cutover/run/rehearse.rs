@@ -126,3 +126,43 @@ fn same_steps(real: &PlanBody, scratch: &PlanBody) -> Result<(), Trouble> {
         format!("the scratch migration has other steps: {}; phase {} has {}", other.join(", "), real.phase, own.join(", "));
     Err(Trouble::new(Exit::USAGE, message).hint("give it the same steps, by the same names, in the same order"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn own(name: &str, targets: &str) -> Own {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("migration.yaml");
+        let document = format!(
+            "apiVersion: phasegate.dev/v1alpha1\nkind: Migration\nmetadata: {{name: {name}}}\nspec:\n  targets: {{{targets}}}\n  \
+             phases:\n  - name: one\n    probes:\n    - {{name: beat, check: {{heartbeat: {{within: 10m}}}}}}\n"
+        );
+        std::fs::write(&file, document).unwrap();
+        let config = crate::config::load(&file, &checks::registry()).unwrap();
+        Own::of(&file, config).map_err(|trouble| trouble.message).unwrap()
+    }
+
+    fn refused(scratch: &Own) -> Option<String> {
+        let real = own(
+            "homelab",
+            r#"old: {loki: {url: "http://192.0.2.10:3100"}}, pg: {postgres: {dsn: {env: PG_DSN}}}, alloy: {alloy: {urls: ["https://a.example"]}}"#,
+        );
+        apart(&real, scratch).err().map(|trouble| trouble.message.to_string())
+    }
+
+    #[test]
+    fn a_scratch_migration_shares_nothing_with_the_real_one() {
+        let other = r#"old: {loki: {url: "http://127.0.0.1:3100"}}, pg: {postgres: {dsn: {env: SCRATCH_DSN}}}"#;
+        assert_eq!(refused(&own("scratch", other)), None);
+        for (targets, words) in [
+            (r#"a: {loki: {url: "http://192.0.2.10:3100/loki"}}"#, "its target a is the real old"),
+            (r#"b: {postgres: {dsn: {env: PG_DSN}}}"#, "its target b is the real pg"),
+            (r#"c: {grafana: {url: "https://a.example:443/grafana"}}"#, "its target c is the real alloy"),
+        ] {
+            let told = refused(&own("scratch", targets)).unwrap_or_default();
+            assert!(told.contains(words), "{targets}: {told}");
+        }
+        assert!(refused(&own("homelab", other)).unwrap().contains("the real one's name"));
+    }
+}
