@@ -10,5 +10,7 @@ mod kills;
 mod machines;
 mod moments;
 mod rivals;
+mod silence;
+mod talk;
 
 use bench::{Bench, STEPS};
