@@ -193,7 +193,7 @@ impl<'a> Desk<'a> {
         let record = self.state.phase(name);
         if let Some(step) = record.in_flight(phase).or_else(|| record.next_undo(phase)) {
             let state = record.step(&step.name).map_or("", crate::state::StepState::as_str);
-            return Err(conflict(format!("step {} is {state}: `cutover rollback {name}` undoes it first", step.name)));
+            return Err(conflict(format!("step {} is {state}: `cutover rollback {name} --reason …` undoes it first", step.name)));
         }
         Ok(Event::PhaseRolledBack { phase: phase.name.clone(), stamp: self.stamp.clone(), reason })
     }

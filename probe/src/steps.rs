@@ -157,7 +157,10 @@ fn may_do(desk: &Desk<'_>, bench: &Bench<'_>, checked: bool) -> Result<Vec<Probe
         return Err(bench.refuse(format_args!("the phase is {}", record.state().as_str())));
     }
     if record.going_back(phase) {
-        return Err(bench.refuse("the phase is on its way back; `cutover rollback` brings that to its end"));
+        return Err(bench.refuse(format_args!(
+            "the phase is on its way back; `cutover rollback {} --reason …` brings that to its end",
+            phase.name
+        )));
     }
     match record.next_do(phase) {
         Some(next) if next.name == step.name => {}

@@ -87,6 +87,15 @@ impl Spec {
         self
     }
 
+    /// Has a shell start it that runs this script: `"$@"` in it is the program with its arguments.
+    #[must_use]
+    pub fn by_shell(mut self, script: &str) -> Self {
+        let program = std::mem::replace(&mut self.program, PathBuf::from("/bin/sh"));
+        let words = ["-c".to_owned(), script.to_owned(), "sh".to_owned(), program.display().to_string()];
+        self.args = words.into_iter().chain(std::mem::take(&mut self.args)).collect();
+        self
+    }
+
     /// The signal by which it ends in good order. SIGTERM unless said otherwise.
     #[must_use]
     pub fn ends_by(mut self, signal: Signal) -> Self {

@@ -262,6 +262,15 @@ pub(crate) fn trouble_lines(trouble: &Trouble) -> Vec<String> {
     lines
 }
 
+/// What is waited for, for people: no refusal, and nothing said twice.
+pub(crate) fn waiting_lines(trouble: &Trouble) -> Vec<String> {
+    let told = |hint: &str| trouble.blockers.iter().any(|blocker| blocker.next == hint);
+    let mut lines = vec![trouble.message.to_string()];
+    lines.extend(gate::blocker_lines(&trouble.blockers, trouble.blockers.len(), None, false));
+    lines.extend(trouble.hint.iter().filter(|hint| !told(hint)).map(|hint| format!("hint: {hint}")));
+    lines
+}
+
 fn one_line(trouble: &Trouble) -> String {
     let blockers = trouble.blockers.iter().map(gate::blocker_sentence);
     let hint = trouble.hint.iter().map(|hint| format!("hint: {hint}"));

@@ -11,5 +11,7 @@ mod machines;
 mod moments;
 mod rehearsals;
 mod rivals;
+mod silence;
+mod talk;
 
 use bench::{Bench, STEPS};

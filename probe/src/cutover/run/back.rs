@@ -30,7 +30,7 @@ impl Runner<'_, '_, '_> {
             let message =
                 format!("step {} of phase {phase} failed behind its point of no return: nothing was taken back", step.name);
             return Err(Trouble::new(Exit::INCOMPLETE, message).hint(format!(
-                "mend the cause, then `cutover resume` goes on; `cutover rollback {phase} --confirm={phase}` goes back all the same, and loses what the new side took"
+                "mend the cause, then `cutover resume` goes on; `cutover rollback {phase} --reason … --confirm={phase}` goes back all the same, and loses what the new side took"
             )));
         }
         let reason = format!("step {} failed: {why}", step.name);
@@ -39,7 +39,8 @@ impl Runner<'_, '_, '_> {
 
     /// Takes back what was done, and returns the phase to waiting. `failed`: it is a failure that leads here.
     pub(super) async fn back(mut self, reason: &str, failed: bool) -> Answer {
-        self.cx.io.say(format!("going back: {reason}"));
+        let why = if failed { "what was done is undone, the last step first" } else { reason };
+        self.cx.io.say(format!("going back: {why}"));
         match Box::pin(self.undo_all()).await {
             Ok(None) => self.leave_behind(),
             Ok(Some((step, why))) => return self.stuck(&step, &why).await,

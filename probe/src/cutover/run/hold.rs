@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Runner;
 use crate::api::types::Receipt;
-use crate::cutover::render::trouble_lines;
+use crate::cutover::render::waiting_lines;
 use crate::cutover::trouble::Trouble;
 use crate::event::{StepEnd, Way};
 use crate::exit::Exit;
@@ -85,7 +85,7 @@ impl Runner<'_, '_, '_> {
             if said.as_ref() != Some(&trouble.message) {
                 said = Some(trouble.message.clone());
                 self.cx.io.say(format!("step {}: waiting, at most {}", ask.step(), crate::now::span(patience - began)));
-                for line in trouble_lines(&trouble) {
+                for line in waiting_lines(&trouble) {
                     self.cx.io.say(format!("  {line}"));
                 }
             }
