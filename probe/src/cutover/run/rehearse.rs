@@ -157,7 +157,7 @@ mod tests {
         assert_eq!(refused(&own("scratch", other)), None);
         for (targets, words) in [
             (r#"a: {loki: {url: "http://192.0.2.10:3100/loki"}}"#, "its target a is the real old"),
-            (r#"b: {postgres: {dsn: {env: PG_DSN}}}"#, "its target b is the real pg"),
+            ("b: {postgres: {dsn: {env: PG_DSN}}}", "its target b is the real pg"),
             (r#"c: {grafana: {url: "https://a.example:443/grafana"}}"#, "its target c is the real alloy"),
         ] {
             let told = refused(&own("scratch", targets)).unwrap_or_default();
