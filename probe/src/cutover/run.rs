@@ -102,7 +102,7 @@ impl Runner<'_, '_, '_> {
         else {
             return Ok(());
         };
-        self.cx.io.say(format!("the point of no return of phase {} is crossed, says {}", self.phase, crossed.by));
+        self.cx.io.say(format!("the point of no return of phase {} is crossed, by {}", self.phase, crossed.by));
         self.note(Entry::Crossed { at: crossed.at, by: crossed.by.clone() })?;
         self.plan.ponr_crossed = Some(crossed);
         Ok(())
