@@ -5,4 +5,5 @@ pub mod canary;
 pub(crate) mod head;
 pub(crate) mod intervals;
 pub mod line;
+pub(crate) mod recount;
 pub(crate) mod trace;

@@ -85,6 +85,20 @@ impl Loki {
         tokio::try_join!(self.start_again(), other.start_again()).map(|_| ())
     }
 
+    /// Destroys all that it has taken, as somebody who deletes the volume's files does. It is stopped meanwhile.
+    ///
+    /// # Errors
+    /// It does not stop or start again, or the files can not be deleted.
+    pub async fn destroy(&self) -> Result<()> {
+        self.stop().await?;
+        for name in [DATA, CHUNKS] {
+            let folder = self.folder.join(name);
+            std::fs::remove_dir_all(&folder)?;
+            std::fs::create_dir(&folder)?;
+        }
+        self.start_again().await
+    }
+
     /// Pushes lines to the stream of these labels.
     ///
     /// # Errors

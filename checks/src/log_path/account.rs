@@ -82,6 +82,30 @@ pub(crate) struct Loss {
     pub(crate) count: u64,
 }
 
+/// What a sweep has decided.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Settled {
+    /// What is lost.
+    pub(crate) loss: Option<Loss>,
+    /// What was found.
+    pub(crate) delivered: Intervals,
+    /// The number that all of it comes after.
+    pub(crate) above: u64,
+    /// Loki has none of those found before this.
+    pub(crate) after: i64,
+}
+
+impl Settled {
+    /// Together with what was decided right after it.
+    pub(crate) fn and(mut self, more: &Self) -> Self {
+        let count = |loss: Loss| loss.count.saturating_add(more.loss.map_or(0, |more| more.count));
+        self.loss = self.loss.map(|loss| Loss { count: count(loss), ..loss }).or(more.loss);
+        self.delivered.join(&more.delivered);
+        self.after = self.after.min(more.after);
+        self
+    }
+}
+
 /// What is known of the lines of one boot. Its names are short: there are many in one Memory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Account {
@@ -105,6 +129,10 @@ pub(crate) struct Account {
     /// Numbers beyond the settled ones that were found.
     #[serde(rename = "i")]
     found: Intervals,
+    /// Loki's earliest timestamp of the lines beyond the settled ones that were read since the last sweep was over; the next sweep
+    /// reads all of them.
+    #[serde(rename = "y", default, skip_serializing_if = "Option::is_none")]
+    earliest: Option<i64>,
     /// When which greatest number was there.
     #[serde(rename = "m")]
     marks: Vec<(i64, u64)>,
@@ -122,7 +150,19 @@ impl Account {
     pub(crate) fn new(boot: Boot, now: i64, from_the_first: bool) -> Self {
         let settled = from_the_first.then_some(0);
         let (found, marks) = (Intervals::default(), Vec::new());
-        Self { boot, since: now, last: 0, last_at: now, settled, from: None, found, marks, swept: now, sweep: None }
+        Self {
+            boot,
+            since: now,
+            last: 0,
+            last_at: now,
+            settled,
+            from: None,
+            found,
+            earliest: None,
+            marks,
+            swept: now,
+            sweep: None,
+        }
     }
 
     /// Whether a line of it was ever found, or is owed from the first on.
@@ -161,7 +201,9 @@ impl Account {
         }
         let Some(settled) = self.settled else { return };
         self.moves_on(lines, settled);
-        self.found.extend(lines.iter().map(|line| line.seq).filter(|seq| *seq > settled));
+        let open = || lines.iter().filter(|line| line.seq > settled);
+        self.found.extend(open().map(|line| line.seq));
+        self.earliest = open().map(|line| line.stamp).chain(self.earliest).min();
         let newest = self.newest();
         self.marks.iter_mut().for_each(|(at, _)| *at = now.min(*at));
         let (last_mark, marked) = self.marks.last().copied().unwrap_or((i64::MIN, settled));
@@ -177,20 +219,22 @@ impl Account {
     }
 
     /// A sweep that began then has read everything: decides what can be decided.
-    pub(crate) fn settle(&mut self, lines: &[Found], lost_after: i64) -> Option<Loss> {
-        let (sweep, settled) = (self.sweep.take()?, self.settled?);
+    pub(crate) fn settle(&mut self, lines: &[Found], lost_after: i64) -> Settled {
+        let (Some(sweep), Some(above)) = (self.sweep.take(), self.settled) else { return Settled::default() };
         self.swept = sweep.began;
         let limit = sweep.limit.unwrap_or(u64::MAX);
         let due = sweep.began.saturating_sub(lost_after);
         let horizon = self.marks.iter().filter(|(at, _)| *at <= due).map(|(_, newest)| *newest).max();
-        let horizon = horizon.unwrap_or(settled).clamp(settled, limit.max(settled));
-        let loss = self.lose(settled, horizon.saturating_add(1));
+        let horizon = horizon.unwrap_or(above).clamp(above, limit.max(above));
+        let loss = self.lose(above, horizon.saturating_add(1));
         let settled = self.found.unbroken_after(horizon).min(limit.max(horizon));
         self.settled = Some(settled);
+        let after = self.earliest.take().unwrap_or(sweep.began);
+        let delivered = self.found.up_to(settled);
         self.found.forget_to(settled);
         self.marks.retain(|(_, newest)| *newest > settled);
         self.moves_on(lines, settled);
-        loss
+        Settled { loss, delivered, above, after }
     }
 
     fn moves_on(&mut self, lines: &[Found], settled: u64) {
@@ -209,9 +253,12 @@ impl Account {
         self.marks.last().is_some_and(|(at, _)| now.saturating_sub(*at) < lost_after)
     }
 
-    /// Closes the account: every number that the agent told of left it, so what is missing now is lost, up to its end.
-    pub(crate) fn close(&self) -> Option<Loss> {
-        self.lose(self.settled?, self.last.max(self.newest()).saturating_add(1))
+    /// Closes the account right after a sweep: every number that the agent told of left it, so what is missing now is lost, up to
+    /// its end.
+    pub(crate) fn close(&self) -> Settled {
+        let Some(above) = self.settled else { return Settled::default() };
+        let loss = self.lose(above, self.last.max(self.newest()).saturating_add(1));
+        Settled { loss, delivered: self.found.clone(), above, after: i64::MAX }
     }
 }
 

@@ -11,12 +11,12 @@ use crate::check::{Check, Context, FieldError, Meta, Nature, Report};
 use crate::loki::lines;
 use crate::net::fetch;
 use crate::net::{Budget, reasons, shown};
-use crate::outcome::{Measure, Outcome, PartId, ReasonSpec, Step};
+use crate::outcome::{MAX_MEMORY, Measure, Outcome, PartId, ReasonSpec, Step};
 use crate::target::{AgentTarget, LokiTarget, TargetKind, TargetUse};
 
 use super::head::{self, Told};
 use super::line::Boot;
-use super::trace;
+use super::trace::{self, InLoki};
 
 mod book;
 mod judge;
@@ -39,6 +39,17 @@ const STALLED: ReasonSpec = ReasonSpec::fail(
 const LOST: ReasonSpec = ReasonSpec::fail(
     "lost",
     "find out what dropped the lines that the evidence names; it counts as over once `holdFor` brings no more",
+);
+/// Lines were here, and are not any more.
+const DESTROYED: ReasonSpec = ReasonSpec::fail(
+    "destroyed",
+    "find out what took lines out of this Loki that were in it: chunks, a write-ahead log or a volume deleted, or restored from an \
+     older copy, or a retention below `recheck`; it counts as over once `holdFor` brings no more",
+);
+/// What was delivered can not be counted again.
+const OLD_UNREADABLE: ReasonSpec = ReasonSpec::unknown(
+    "old_unreadable",
+    "look at Loki's log: it has the newest lines, but has not answered for older ones for a while; its words are in the evidence",
 );
 /// The first line is on its way.
 const FIRST_LINE: ReasonSpec = ReasonSpec::waiting("first_line", "wait for the first line since the agent's start");
@@ -63,6 +74,9 @@ const MAX_AGENTS: usize = 50;
 const NEVER: Boot = Boot(0x5d1c_a7e0_93b4_f826);
 /// The longest of the times.
 const LONGEST: Duration = Duration::from_hours(24);
+/// The shortest and the longest `recheck`.
+const SHORTEST: Duration = Duration::from_secs(10);
+const FARTHEST: Duration = Duration::from_hours(7 * 24);
 
 /// The numbered lines that `probe agent` writes on each node (one part for each) are found in this Loki, the newest no later than
 /// `lateAfter` after it was written; the agent itself says, beside the pipeline, which number that is.
@@ -72,8 +86,12 @@ const LONGEST: Duration = Duration::from_hours(24);
 /// shipping is no loss once the lines arrive. Unknown: no answer from the agent, or an old one, Loki's answer is cut, too large or
 /// not parsable, it does not accept the query, our own resolver or network. Not counted as lost are lines that were written before
 /// the first one was found, those that an agent wrote after it was last asked and before it was killed, and those on their way from
-/// a start that more starts followed within `lostAfter` than are remembered (four, with 50 agents one). A line that disappears after
-/// it was found and settled is not noticed.
+/// a start that more starts followed within `lostAfter` than are remembered (four, with 50 agents one).
+///
+/// Lines that were found are counted again, a slice in each run, about every twenty-fourth part of `recheck`. Those that two counts
+/// in a row do not find are destroyed: Fail, held for `holdFor`. Unknown: Loki does not answer for older lines, or that is more than
+/// can be read. It goes less far back if there are more than some hundred gaps to remember: the measure `recheck_seconds` says how
+/// far. A Loki that deletes by age needs a retention longer than `recheck`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LogCanary {
@@ -96,6 +114,10 @@ pub struct LogCanary {
     #[serde(with = "humantime_serde", default = "hold_for")]
     #[schemars(with = "String")]
     pub hold_for: Duration,
+    /// How old a line may be that is still counted again, like `24h`; less than Loki's retention. `0s` counts none again.
+    #[serde(with = "humantime_serde", default = "recheck")]
+    #[schemars(with = "String")]
+    pub recheck: Duration,
 }
 
 fn selector() -> String {
@@ -114,8 +136,22 @@ fn hold_for() -> Duration {
     Duration::from_mins(5)
 }
 
+fn recheck() -> Duration {
+    Duration::from_hours(24)
+}
+
 /// What is remembered, by the agents' URLs.
 pub type Memory = BTreeMap<String, Book>;
+
+/// Makes it small enough. The accounts always are; what is there to be counted again gives way.
+fn fit(memory: &mut Memory) {
+    let too_large = |memory: &Memory| serde_json::to_vec(memory).is_ok_and(|bytes| bytes.len() > MAX_MEMORY);
+    while too_large(memory)
+        && let Some(book) = memory.values_mut().max_by_key(|book| book.recount.weight()).filter(|book| book.recount.weight() > 0)
+    {
+        book.recount.shrinks();
+    }
+}
 
 /// What one agent's look came to.
 struct Sight {
@@ -127,7 +163,7 @@ struct Sight {
 
 impl LogCanary {
     fn pace(&self, agents: usize) -> Pace {
-        Pace::new(self.late_after, self.lost_after, self.hold_for, agents)
+        Pace::new([self.late_after, self.lost_after, self.hold_for, self.recheck], agents)
     }
 
     /// Looks for one agent's lines, given what it says of itself.
@@ -152,7 +188,8 @@ impl LogCanary {
         if let Err(words) = book.hears(&told, cx.now, pace) {
             return Sight { part, outcome: HEAD_STALE.because(words), book: Some(book), numbers: Vec::new() };
         }
-        let seen = book.read(cx, loki, &self.selector, &told, (pace, budget)).await;
+        let source = InLoki { cx, loki, selector: &self.selector };
+        let seen = book.read(&source, &told, cx.now, (pace, budget)).await;
         let outcome = judge::judge(&told, &seen, &book, cx.now, pace);
         let numbers = judge::numbers(&told, &seen, &book);
         Sight { part, outcome, book: Some(book), numbers }
@@ -176,6 +213,8 @@ impl Check for LogCanary {
                 AGENT_SILENT,
                 STALLED,
                 LOST,
+                DESTROYED,
+                OLD_UNREADABLE,
                 FIRST_LINE,
                 HEAD_STALE,
                 BEHIND,
@@ -186,7 +225,16 @@ impl Check for LogCanary {
             ],
         ],
         control: STALLED,
-        measures: &["latency_seconds", "outstanding_lines", "lost_lines", "unaccounted_lines", "duplicate_lines", "head_seq"],
+        measures: &[
+            "latency_seconds",
+            "outstanding_lines",
+            "lost_lines",
+            "destroyed_lines",
+            "recheck_seconds",
+            "unaccounted_lines",
+            "duplicate_lines",
+            "head_seq",
+        ],
         waivable: true,
     };
     type Memory = Memory;
@@ -210,6 +258,13 @@ impl Check for LogCanary {
             if time < Duration::from_millis(1) || time > LONGEST {
                 wrong(field, "not between a millisecond and a day", "a few seconds for `lateAfter`, minutes for the others");
             }
+        }
+        if self.recheck > FARTHEST || (!self.recheck.is_zero() && self.recheck < SHORTEST) {
+            wrong(
+                "recheck",
+                "neither 0 nor between ten seconds and a week",
+                "a day, or less than Loki keeps lines; `0s` switches it off",
+            );
         }
         if self.lost_after <= self.late_after {
             wrong("lostAfter", "no longer than `lateAfter`", "a line is late first, and lost some minutes later");
@@ -257,6 +312,7 @@ impl Check for LogCanary {
                     }
                 }
             }
+            fit(&mut report.memory);
             report.step = Step::Done(parts);
             report
         })

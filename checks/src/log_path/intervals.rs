@@ -77,6 +77,48 @@ impl Intervals {
         self.0.iter().find(|(first, last)| *first <= next && next <= *last).map_or(n, |(_, last)| *last)
     }
 
+    /// Whether there is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How many intervals it takes.
+    pub(crate) fn pieces(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The numbers up to and with `n`.
+    pub(crate) fn up_to(&self, n: u64) -> Self {
+        Self(self.0.iter().filter(|(first, _)| *first <= n).map(|(first, last)| (*first, (*last).min(n))).collect())
+    }
+
+    /// Adds another set.
+    pub(crate) fn join(&mut self, other: &Self) {
+        let mut all = std::mem::take(&mut self.0);
+        all.extend(&other.0);
+        *self = Self::from(all);
+    }
+
+    /// The numbers that are not in the other set.
+    pub(crate) fn without(&self, other: &Self) -> Self {
+        let mut rest = Vec::with_capacity(self.0.len());
+        for (first, last) in &self.0 {
+            let mut next = Some(*first);
+            let at = other.0.partition_point(|(_, end)| end < first);
+            for (from, to) in other.0.iter().skip(at).take_while(|(from, _)| from <= last) {
+                rest.extend(next.filter(|next| next < from).map(|next| (next, from - 1)));
+                next = to.checked_add(1).filter(|next| next <= last);
+            }
+            rest.extend(next.map(|next| (next, *last)));
+        }
+        Self(rest)
+    }
+
+    /// Forgets the interval with the smallest numbers, and says which was the last of them.
+    pub(crate) fn forget_lowest(&mut self) -> Option<u64> {
+        (!self.0.is_empty()).then(|| self.0.remove(0).1)
+    }
+
     /// Forgets all numbers up to and with `n`.
     pub(crate) fn forget_to(&mut self, n: u64) {
         self.0.retain(|(_, last)| *last > n);
@@ -127,7 +169,7 @@ mod tests {
             let (mut set, mut plain) = (Intervals::default(), BTreeSet::new());
             for _ in 0..40 {
                 let (a, b) = (dice.below(60), dice.below(60));
-                match dice.below(6) {
+                match dice.below(9) {
                     0 => {
                         set.forget_to(a);
                         plain.retain(|n| *n > a);
@@ -139,6 +181,18 @@ mod tests {
                             plain.retain(|n| *n <= limit);
                         }
                     }
+                    2 => {
+                        let away: Vec<u64> = (0..=dice.below(9)).map(|_| dice.below(60)).collect();
+                        let mut other = Intervals::default();
+                        other.extend(away.iter().copied());
+                        set = set.without(&other);
+                        plain.retain(|n| !away.contains(n));
+                    }
+                    3 if dice.below(4) == 0 => {
+                        let lowest = set.0.first().copied();
+                        assert_eq!(set.forget_lowest(), lowest.map(|(_, last)| last));
+                        plain.retain(|n| lowest.is_none_or(|(_, last)| *n > last));
+                    }
                     _ => {
                         let more: Vec<u64> = (0..=dice.below(5)).map(|_| dice.below(60)).collect();
                         set.extend(more.iter().copied());
@@ -148,6 +202,8 @@ mod tests {
                 assert!(is_sound(&set), "{set:?}");
                 assert_eq!(numbers(&set), plain);
                 assert_eq!((set.first(), set.last()), (plain.first().copied(), plain.last().copied()));
+                assert_eq!((set.is_empty(), set.pieces()), (plain.is_empty(), set.0.len()));
+                assert_eq!(numbers(&set.up_to(a)), plain.range(..=a).copied().collect());
                 assert_eq!(set.count(), u64::try_from(plain.len()).unwrap());
                 let gaps = set.missing(a, b);
                 assert!(is_sound(&gaps), "{gaps:?}");
@@ -173,6 +229,8 @@ mod tests {
         assert_eq!(set.unbroken_after(u64::MAX), u64::MAX);
         assert_eq!(set.missing(0, u64::MAX).0, [(1, u64::MAX - 2)]);
         assert_eq!(set.missing(u64::MAX, 0).0, []);
+        assert_eq!(set.without(&Intervals(vec![(1, u64::MAX)])).0, [(0, 0)]);
+        assert_eq!(Intervals(vec![(0, u64::MAX)]).without(&set).0, [(1, u64::MAX - 2)]);
         set.forget_to(u64::MAX);
         assert_eq!(set.count(), 0);
         assert_eq!(Intervals(vec![(0, u64::MAX)]).count(), u64::MAX);

@@ -1,5 +1,6 @@
 //! Finding one boot's lines in Loki, window by window, so that no answer is ever cut.
 
+use futures::future::BoxFuture;
 use tokio::time::Instant;
 
 use crate::check::Context;
@@ -24,13 +25,56 @@ const EXPECTED: i64 = 1000;
 /// Widest window: Loki has a limit for it too.
 const WIDEST: i64 = 86_400_000;
 
+/// The lines of one boot within a window, as far as they are its own, and how many were read to find them.
+#[derive(Debug, Default)]
+pub(crate) struct Window {
+    pub(crate) own: Vec<Found>,
+    pub(crate) read: usize,
+}
+
+/// Where lines are read back from.
+pub(crate) trait Source: Sync {
+    /// The lines of that node and boot from one moment to before another; None if there are more than fit.
+    fn window<'a>(
+        &'a self,
+        whose: (&'a str, Boot),
+        span: (i64, i64),
+        budget: Budget,
+    ) -> BoxFuture<'a, Result<Option<Window>, Outcome>>;
+}
+
+/// A Loki's streams.
+pub(crate) struct InLoki<'a> {
+    pub(crate) cx: &'a Context,
+    pub(crate) loki: &'a LokiTarget,
+    pub(crate) selector: &'a str,
+}
+
+impl Source for InLoki<'_> {
+    fn window<'a>(
+        &'a self,
+        (node, boot): (&'a str, Boot),
+        (from, to): (i64, i64),
+        budget: Budget,
+    ) -> BoxFuture<'a, Result<Option<Window>, Outcome>> {
+        Box::pin(async move {
+            // On a line of its own, so that a comment in the selector does not swallow it. It only spares work: each line is read.
+            let query = format!("{}\n|= \"{boot}\"", self.selector);
+            let entries = lines::read(self.cx, self.loki, &query, (moment(from), moment(to)), budget).await?;
+            // A line of this node and this boot, whoever else claims to be it.
+            let own = |entry: &lines::Entry| {
+                let line = CanaryLine::parse(&entry.text).filter(|line| line.boot == boot && line.node == node)?;
+                Some(Found { seq: line.seq, at: millis(line.at), stamp: millis(entry.at) })
+            };
+            Ok(entries.map(|entries| Window { own: entries.iter().filter_map(own).collect(), read: entries.len() }))
+        })
+    }
+}
+
 /// One Run's reading of one boot's lines.
 pub(crate) struct Trace<'a> {
-    cx: &'a Context,
-    loki: &'a LokiTarget,
-    query: String,
-    node: &'a str,
-    boot: Boot,
+    source: &'a dyn Source,
+    whose: (&'a str, Boot),
     budget: Budget,
     width: i64,
     queries: u32,
@@ -39,18 +83,9 @@ pub(crate) struct Trace<'a> {
 }
 
 impl<'a> Trace<'a> {
-    pub(crate) fn new(
-        cx: &'a Context,
-        loki: &'a LokiTarget,
-        selector: &str,
-        (node, boot): (&'a str, Boot),
-        every: i64,
-        budget: Budget,
-    ) -> Self {
-        // On a line of its own, so that a comment in the selector does not swallow it. It only spares work: each line is read.
-        let query = format!("{selector}\n|= \"{boot}\"");
+    pub(crate) fn new(source: &'a dyn Source, whose: (&'a str, Boot), every: i64, budget: Budget) -> Self {
         let width = every.saturating_mul(EXPECTED).clamp(1, WIDEST);
-        Self { cx, loki, query, node, boot, budget, width, queries: 0, lines: Vec::new() }
+        Self { source, whose, budget, width, queries: 0, lines: Vec::new() }
     }
 
     /// Whether there is time for another query.
@@ -64,14 +99,12 @@ impl<'a> Trace<'a> {
         while cursor < to && self.may_go_on() {
             let end = to.min(cursor.saturating_add(self.width));
             self.queries += 1;
-            let window = (moment(cursor), moment(end));
-            match lines::read(self.cx, self.loki, &self.query, window, self.budget).await? {
-                Some(entries) => {
-                    if entries.len() < lines::LIMIT / 4 {
+            match self.source.window(self.whose, (cursor, end), self.budget).await? {
+                Some(window) => {
+                    if window.read < lines::LIMIT / 4 {
                         self.width = self.width.saturating_mul(4).min(WIDEST);
                     }
-                    let own = entries.iter().filter_map(|entry| self.own(entry));
-                    self.lines.extend(own.collect::<Vec<_>>());
+                    self.lines.extend(window.own);
                     cursor = end;
                 }
                 None if self.width == 1 => {
@@ -81,11 +114,5 @@ impl<'a> Trace<'a> {
             }
         }
         Ok(cursor)
-    }
-
-    /// A line of this node and this boot, whoever else claims to be it.
-    fn own(&self, entry: &lines::Entry) -> Option<Found> {
-        let line = CanaryLine::parse(&entry.text).filter(|line| line.boot == self.boot && line.node == self.node)?;
-        Some(Found { seq: line.seq, at: millis(line.at), stamp: millis(entry.at) })
     }
 }

@@ -83,7 +83,8 @@ pub(super) async fn agent_and_loki(world: &World, file: &std::path::Path) -> (Ag
 /// A verifier whose one gate is open, because all lines of this agent arrive in this Loki.
 pub(super) async fn watched(world: &World, agent: &Agent, loki: &Loki) -> Verifier {
     let targets = format!("{{agents: {{agent: {{urls: [\"{}\"]}}}}, loki: {{loki: {{url: \"{}\"}}}}}}", agent.url(), loki.url());
-    let probe = "{name: canary, check: {logCanary: {agents: agents, loki: loki, lateAfter: 3s, lostAfter: 8s, holdFor: 5s}}}";
+    let times = "lateAfter: 3s, lostAfter: 8s, holdFor: 5s, recheck: 3m";
+    let probe = &format!("{{name: canary, check: {{logCanary: {{agents: agents, loki: loki, {times}}}}}}}");
     let document = migration("{every: 1s, timeout: 1s, maxAge: 10s}", &targets, AT_ONCE, &[probe]);
     let verifier = Verifier::start(world, &document).await.unwrap();
     opened(&verifier).await;
@@ -145,4 +146,20 @@ async fn another_start_of_the_agent_is_another_row_of_numbers() {
     path.agent.start_again().await.unwrap();
     reaches(&path.verifier, "open").await;
     drop(path.world);
+}
+
+#[tokio::test]
+async fn lines_that_are_destroyed_after_they_were_counted_are_seen_to_the_last_one() {
+    let path = Path::open().await;
+    path.shipper.pause(true);
+    looks(&path.verifier, "canary", "red", "stalled").await;
+    let destroyed = path.loki.count("{service=\"migration-canary\"}").await.unwrap();
+    assert!(destroyed > 10, "{destroyed}");
+    path.loki.destroy().await.unwrap();
+    path.shipper.pause(false);
+    let red = looks(&path.verifier, "canary", "red", "destroyed").await;
+    let words = red["evidence"].as_str().unwrap();
+    assert!(words.contains(&format!("{destroyed} lines that were here are gone, the first is number 1;")), "{words}");
+    let metrics = path.verifier.get("/metrics").await.unwrap().body;
+    assert!(metrics.contains("value=\"lost_lines\"} 0"), "{metrics}");
 }

@@ -3,13 +3,13 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::check::Context;
-use crate::log_path::account::{Account, Loss, MARGIN, Sweep, millis};
+use crate::log_path::account::{Account, Loss, MARGIN, Settled, Sweep, millis};
 use crate::log_path::head::Told;
-use crate::log_path::trace::{CUT, Trace};
+use crate::log_path::line::Boot;
+use crate::log_path::recount::{Gone, Recount, of_this_version};
+use crate::log_path::trace::{CUT, Source, Trace};
 use crate::net::Budget;
 use crate::outcome::Outcome;
-use crate::target::LokiTarget;
 
 use super::judge::{Pace, Seen};
 
@@ -41,6 +41,18 @@ pub struct Book {
     /// Since when none of its newest lines was found, over however many boots.
     #[serde(rename = "q", default, skip_serializing_if = "Option::is_none")]
     pub(super) quiet: Option<i64>,
+    /// What was delivered, to be counted again.
+    #[serde(rename = "d", default, deserialize_with = "of_this_version", skip_serializing_if = "Recount::is_empty")]
+    pub(super) recount: Recount,
+    /// Lines so far that were there and are not any more.
+    #[serde(rename = "g", default)]
+    pub(super) gone: u64,
+    /// Those of them that are held.
+    #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
+    pub(super) ruin: Option<Ruin>,
+    /// Since when older lines can not be read.
+    #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
+    pub(super) stuck: Option<i64>,
 }
 
 /// A boot that is over.
@@ -62,11 +74,31 @@ pub(super) struct Held {
     pub(super) at: i64,
 }
 
+/// Lines that were destroyed, and when that was last added to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Ruin {
+    #[serde(flatten)]
+    pub(super) gone: Gone,
+    pub(super) at: i64,
+}
+
 impl Book {
     /// Nothing known yet.
     pub(super) fn new(node: &str) -> Self {
-        let node = node.to_owned();
-        Self { node, head_now: None, current: None, former: Vec::new(), lost: 0, unaccounted: 0, held: None, quiet: None }
+        Self {
+            node: node.to_owned(),
+            head_now: None,
+            current: None,
+            former: Vec::new(),
+            lost: 0,
+            unaccounted: 0,
+            held: None,
+            quiet: None,
+            recount: Recount::default(),
+            gone: 0,
+            ruin: None,
+            stuck: None,
+        }
     }
 
     /// The account of the present boot.
@@ -101,24 +133,24 @@ impl Book {
             account.last_at = told.last_at.unwrap_or(account.last_at);
         }
         self.held = self.held.map(|held| Held { at: held.at.min(now), ..held }).filter(|held| now - held.at < pace.hold);
+        self.ruin = self.ruin.map(|ruin| Ruin { at: ruin.at.min(now), ..ruin }).filter(|ruin| now - ruin.at < pace.hold);
         Ok(())
     }
 
     /// Reads what can be read, and settles what can be settled.
     pub(super) async fn read(
         &mut self,
-        cx: &Context,
-        loki: &LokiTarget,
-        selector: &str,
+        source: &dyn Source,
         told: &Told,
+        now: DateTime<Utc>,
         (pace, budget): (Pace, Budget),
     ) -> Seen {
-        let now = millis(cx.now);
+        let now = millis(now);
         let mut seen = Seen::default();
         let Some(mut account) = self.current.take() else { return seen };
-        let mut trace = Trace::new(cx, loki, selector, (&told.node, told.boot), told.every, budget);
+        let mut trace = Trace::new(source, (&told.node, told.boot), told.every, budget);
         match follow(&mut account, &mut trace, told, now, pace).await {
-            Ok(loss) => self.loses(loss, now),
+            Ok(settled) => self.settles((told.boot, told.every), &settled, now, pace),
             Err(outcome) => seen.trouble = Some(outcome),
         }
         seen.take(&trace.lines);
@@ -134,10 +166,11 @@ impl Book {
                 // While no lines of a later boot arrive, those of an earlier one may be held up just the same.
                 former.retired = if flowing { former.retired.min(now) } else { now };
                 let node = self.node.clone();
-                let mut trace = Trace::new(cx, loki, selector, (&node, former.account.boot), former.every, budget);
+                let whose = (former.account.boot, former.every);
+                let mut trace = Trace::new(source, (&node, former.account.boot), former.every, budget);
                 match former.follow(&mut trace, now, pace).await {
-                    Ok((loss, former)) => {
-                        self.loses(loss, now);
+                    Ok((settled, former)) => {
+                        self.settles(whose, &settled, now, pace);
                         self.former.extend(former);
                     }
                     Err((outcome, former)) => {
@@ -147,7 +180,41 @@ impl Book {
                 }
             }
         }
+        // The newest lines come first; while they do not arrive, or can not be read, older ones can wait.
+        if flowing && seen.trouble.is_none() {
+            seen.stuck = self.count_again(source, now.max(told.now), (pace, budget)).await.err();
+        }
         seen
+    }
+
+    /// Reads a slice of what was delivered again.
+    async fn count_again(&mut self, source: &dyn Source, now: i64, (pace, budget): (Pace, Budget)) -> Result<(), Outcome> {
+        let Some(slice) = self.recount.next(now, now.saturating_add(AHEAD), pace.room) else { return Ok(()) };
+        let node = self.node.clone();
+        let mut trace = Trace::new(source, (&node, slice.boot), slice.every, budget.until(4));
+        let cursor = match trace.read(slice.from, slice.to).await {
+            Ok(cursor) => cursor,
+            Err(outcome) => {
+                self.stuck = self.stuck.or(Some(now));
+                return Err(outcome);
+            }
+        };
+        self.stuck = None;
+        let Some(gone) = self.recount.saw(&trace.lines, cursor, now, pace.room) else { return Ok(()) };
+        self.gone = self.gone.saturating_add(gone.count);
+        let gone = self.ruin.map_or(gone, |Ruin { gone: before, .. }| Gone {
+            first: before.first,
+            count: before.count.saturating_add(gone.count),
+            from: before.from.min(gone.from),
+            to: before.to.max(gone.to),
+        });
+        self.ruin = Some(Ruin { gone, at: now });
+        Ok(())
+    }
+
+    fn settles(&mut self, whose: (Boot, i64), settled: &Settled, now: i64, pace: Pace) {
+        self.recount.takes(whose, settled, pace.room);
+        self.loses(settled.loss, now);
     }
 
     fn loses(&mut self, loss: Option<Loss>, now: i64) {
@@ -161,14 +228,8 @@ impl Book {
 }
 
 /// Reads the newest lines, which decide, then as much of a sweep as this Run has time for.
-async fn follow(
-    account: &mut Account,
-    trace: &mut Trace<'_>,
-    told: &Told,
-    now: i64,
-    pace: Pace,
-) -> Result<Option<Loss>, Outcome> {
-    let Some(last_at) = told.last_at else { return Ok(None) };
+async fn follow(account: &mut Account, trace: &mut Trace<'_>, told: &Told, now: i64, pace: Pace) -> Result<Settled, Outcome> {
+    let Some(last_at) = told.last_at else { return Ok(Settled::default()) };
     let end = now.max(told.now).saturating_add(AHEAD);
     let fresh = last_at.saturating_sub(pace.late).saturating_sub(told.every.saturating_mul(2)).saturating_sub(MARGIN);
     if trace.read(fresh, end).await? < end {
@@ -177,7 +238,7 @@ async fn follow(
     // A number that the agent has not told of yet is left to the next run.
     trace.lines.retain(|line| line.seq <= told.last);
     if trace.lines.is_empty() {
-        return Ok(None);
+        return Ok(Settled::default());
     }
     let from = account.since_when(told.every).max(now.saturating_sub(FARTHEST));
     let sweep = match account.sweep {
@@ -185,24 +246,19 @@ async fn follow(
         None if from >= fresh || account.wants_sweep(now, pace.lost) => Sweep::new(now, from),
         None => {
             account.observe(&trace.lines, now, pace.lost, pace.intervals);
-            return Ok(None);
+            return Ok(Settled::default());
         }
     };
     let cursor = trace.read(sweep.cursor, fresh).await?;
     trace.lines.retain(|line| line.seq <= told.last);
     account.sweep = Some(sweep.at(cursor));
     account.observe(&trace.lines, now, pace.lost, pace.intervals);
-    Ok(if cursor >= fresh { account.settle(&trace.lines, pace.lost) } else { None })
+    Ok(if cursor >= fresh { account.settle(&trace.lines, pace.lost) } else { Settled::default() })
 }
 
 impl Former {
     /// Reads on until nothing more is to be expected, then closes the account. Gives back what it still has to follow.
-    async fn follow(
-        mut self,
-        trace: &mut Trace<'_>,
-        now: i64,
-        pace: Pace,
-    ) -> Result<(Option<Loss>, Option<Self>), (Outcome, Self)> {
+    async fn follow(mut self, trace: &mut Trace<'_>, now: i64, pace: Pace) -> Result<(Settled, Option<Self>), (Outcome, Self)> {
         let account = &mut self.account;
         let end = now.max(account.last_at).saturating_add(AHEAD);
         let sweep = account.sweep.map_or_else(
@@ -216,17 +272,14 @@ impl Former {
         account.sweep = Some(sweep.at(cursor));
         account.observe(&trace.lines, now, pace.lost, pace.intervals);
         if cursor < end {
-            return Ok((None, Some(self)));
+            return Ok((Settled::default(), Some(self)));
         }
-        let loss = account.settle(&trace.lines, pace.lost);
+        let settled = account.settle(&trace.lines, pace.lost);
         let over = sweep.began.saturating_sub(self.retired) >= pace.lost && !account.is_moving(sweep.began, pace.lost);
         if !over {
-            return Ok((loss, Some(self)));
+            return Ok((settled, Some(self)));
         }
-        let loss = match (loss, account.close()) {
-            (Some(loss), Some(more)) => Some(Loss { count: loss.count.saturating_add(more.count), ..loss }),
-            (loss, more) => loss.or(more),
-        };
-        Ok((loss, None))
+        let rest = account.close();
+        Ok((settled.and(&rest), None))
     }
 }

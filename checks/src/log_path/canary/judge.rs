@@ -4,14 +4,15 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
-use crate::log_path::account::{Account, Found, millis, span};
+use crate::log_path::account::{Account, Found, millis, moment, span};
 use crate::log_path::head::Told;
+use crate::log_path::recount::{Gone, Room};
 use crate::outcome::Outcome;
 
 use super::book::Book;
-use super::{AGENT_SILENT, BEHIND, FIRST_LINE, LOST, STALLED};
+use super::{AGENT_SILENT, BEHIND, DESTROYED, FIRST_LINE, LOST, OLD_UNREADABLE, STALLED};
 
 /// A sweep may take this long whatever `lostAfter` is, in milliseconds.
 const SWEEP: i64 = 60_000;
@@ -26,12 +27,16 @@ pub(super) struct Pace {
     pub(super) intervals: usize,
     /// Boots that are over.
     pub(super) formers: usize,
+    /// What was delivered.
+    pub(super) room: Room,
 }
 
 impl Pace {
-    pub(super) fn new(late: Duration, lost: Duration, hold: Duration, agents: usize) -> Self {
+    pub(super) fn new([late, lost, hold, recheck]: [Duration; 4], agents: usize) -> Self {
         let share = |whole: usize, most: usize| (whole / agents.max(1)).clamp(1, most);
-        Self { late: span(late), lost: span(lost), hold: span(hold), intervals: share(256, 128), formers: share(50, 4) }
+        let (recheck, pause) = (span(recheck), span(late));
+        let room = Room { recheck, pause, intervals: share(200, 200), rows: share(100, 8), marks: share(300, 24) };
+        Self { late: pause, lost: span(lost), hold: span(hold), intervals: share(200, 128), formers: share(50, 4), room }
     }
 }
 
@@ -40,6 +45,8 @@ impl Pace {
 pub(super) struct Seen {
     /// Why not all of it could be read.
     pub(super) trouble: Option<Outcome>,
+    /// Why older lines could not be read again.
+    pub(super) stuck: Option<Outcome>,
     newest: Option<Found>,
     duplicates: usize,
 }
@@ -98,6 +105,14 @@ pub(super) fn judge(told: &Told, seen: &Seen, book: &Book, now: DateTime<Utc>, p
             None => format!("{place}: none of the agent's lines is here; it is at {last}"),
         });
     }
+    if let Some(ruin) = book.ruin {
+        let Gone { count, first, from, to } = ruin.gone;
+        let (ago, from, to) = (time(millis(now).saturating_sub(ruin.at).max(0)), second(from), second(to));
+        return DESTROYED.because(format!(
+            "{place}: {count} lines that were here are gone, the first is number {first}; they were written between {from} and {to}; \
+             noticed {ago} ago"
+        ));
+    }
     if let Some(held) = book.held {
         let (count, first) = (held.loss.count, held.loss.first);
         let ago = time(millis(now).saturating_sub(held.at));
@@ -118,8 +133,23 @@ pub(super) fn judge(told: &Told, seen: &Seen, book: &Book, now: DateTime<Utc>, p
     if behind > pace.lost.max(SWEEP) {
         return BEHIND.because(format!("{place}: reading older lines again has taken {} so far", time(behind)));
     }
+    let patience = pace.lost.max(SWEEP);
+    if let (Some(stuck), Some(since)) = (&seen.stuck, book.stuck)
+        && millis(now).saturating_sub(since) > patience
+    {
+        return OLD_UNREADABLE.because(format!("{place}: {}", stuck.evidence()));
+    }
+    let recount = book.recount.takes_for(millis(now));
+    // What was destroyed right after it was counted has to be missed, twice, while it is still young enough.
+    if recount > (pace.room.recheck / 2).max(patience) {
+        return BEHIND.because(format!("{place}: counting delivered lines again has taken {} so far", time(recount)));
+    }
     let outstanding = book.current().map_or(0, Account::outstanding);
-    Outcome::pass(format!("{place}: line {} of {last} is here, {outstanding} are on their way", newest.seq))
+    let tails = match book.unaccounted {
+        0 => String::new(),
+        lines => format!("; of {lines} lines of earlier starts nobody can tell any more"),
+    };
+    Outcome::pass(format!("{place}: line {} of {last} is here, {outstanding} are on their way{tails}", newest.seq))
 }
 
 /// The numbers for Prometheus.
@@ -127,9 +157,14 @@ pub(super) fn numbers(told: &Told, seen: &Seen, book: &Book) -> Vec<(&'static st
     let mut numbers = vec![
         ("head_seq", number(told.last)),
         ("lost_lines", number(book.lost)),
+        ("destroyed_lines", number(book.gone)),
         ("unaccounted_lines", number(book.unaccounted)),
         ("outstanding_lines", number(book.current().map_or(0, Account::outstanding))),
     ];
+    if let Some(reach) = book.recount.reach() {
+        let reach = Duration::from_millis(u64::try_from(told.now.saturating_sub(reach)).unwrap_or(0));
+        numbers.push(("recheck_seconds", reach.as_secs_f64()));
+    }
     if seen.trouble.is_none() {
         let lag = Duration::from_millis(u64::try_from(seen.lag(told)).unwrap_or(0));
         numbers.push(("latency_seconds", lag.as_secs_f64()));
@@ -141,6 +176,11 @@ pub(super) fn numbers(told: &Told, seen: &Seen, book: &Book) -> Vec<(&'static st
 /// Exact up to four billions, which is enough for counting.
 fn number(count: u64) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+/// A moment for people.
+fn second(millis: i64) -> String {
+    moment(millis).to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 /// Milliseconds for people.

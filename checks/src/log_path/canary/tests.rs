@@ -10,7 +10,9 @@ use crate::log_path::line::{CanaryLine, Head};
 use crate::outcome::MAX_MEMORY;
 use crate::testing::{Manner, Server, check, context, hasty, part};
 
+mod days;
 mod hostile;
+mod recount;
 mod story;
 
 /// When every story begins.
@@ -28,6 +30,7 @@ struct World {
     cx: Context,
     head: Arc<Mutex<Head>>,
     store: Store,
+    answers: Arc<Mutex<Option<i64>>>,
     boot: Boot,
     memory: Memory,
     now: i64,
@@ -42,7 +45,8 @@ impl Respond for HeadOf {
     }
 }
 
-struct LinesOf(Store);
+/// The store, and from which moment on it answers.
+struct LinesOf(Store, Arc<Mutex<Option<i64>>>);
 
 impl Respond for LinesOf {
     fn respond(&self, request: &Request) -> ResponseTemplate {
@@ -50,6 +54,9 @@ impl Respond for LinesOf {
         let number = |name: &str| asked[name].parse::<i64>().unwrap();
         let (start, end, limit) = (number("start"), number("end"), usize::try_from(number("limit")).unwrap());
         assert!(start < end, "{asked:?}");
+        if self.1.lock().unwrap().is_some_and(|from| start < from * 1_000_000) {
+            return ResponseTemplate::new(500).set_body_string("open chunks/x: no such file or directory");
+        }
         let wanted = asked["query"].split('"').rev().nth(1).unwrap();
         let store = self.0.lock().unwrap();
         let found = store.iter().filter(|(at, text)| (start..end).contains(at) && text.contains(wanted));
@@ -76,12 +83,15 @@ impl World {
         let (boot, moment) = (Boot(7), time(START));
         let every_ms = u64::try_from(every).unwrap();
         let head = Head { node: NODE.into(), boot, first: 0, last: 0, last_at: None, failed: 0, now: moment, every_ms };
-        let (head, store) = (Arc::new(Mutex::new(head)), Store::default());
+        let (head, store, answers) = (Arc::new(Mutex::new(head)), Store::default(), Arc::default());
         Mock::given(path("/v1/head")).respond_with(HeadOf(head.clone())).mount(&agent).await;
-        Mock::given(path("/loki/api/v1/query_range")).respond_with(LinesOf(store.clone())).mount(&loki).await;
+        Mock::given(path("/loki/api/v1/query_range"))
+            .respond_with(LinesOf(store.clone(), Arc::clone(&answers)))
+            .mount(&loki)
+            .await;
         let cx = target(&[agent.uri()], &loki.uri());
         let (check, memory) = (canary(), Memory::new());
-        Self { check, agent, _loki: loki, cx, head, store, boot, memory, now: START, every }
+        Self { check, agent, _loki: loki, cx, head, store, answers, boot, memory, now: START, every }
     }
 
     async fn new() -> Self {
@@ -115,6 +125,11 @@ impl World {
     fn arrives(&self, line: &CanaryLine) {
         let at = line.at.timestamp_nanos_opt().unwrap() + 3_000_000;
         self.store.lock().unwrap().push((at, line.text()));
+    }
+
+    /// From this moment on Loki answers; for older lines it has an error.
+    fn answers_from(&self, from: Option<i64>) {
+        *self.answers.lock().unwrap() = from;
     }
 
     /// Another start of the agent.
@@ -180,11 +195,14 @@ fn the_times_and_the_selector_have_to_make_sense() {
         (json!({"agents": "a", "loki": "l", "lateAfter": "0s"}), vec!["lateAfter"]),
         (json!({"agents": "a", "loki": "l", "lostAfter": "6s"}), vec!["lostAfter"]),
         (json!({"agents": "a", "loki": "l", "holdFor": "25h"}), vec!["holdFor"]),
+        (json!({"agents": "a", "loki": "l", "recheck": "0s"}), vec![]),
+        (json!({"agents": "a", "loki": "l", "recheck": "9s"}), vec!["recheck"]),
+        (json!({"agents": "a", "loki": "l", "recheck": "8d"}), vec!["recheck"]),
     ] {
         assert_eq!(rules(block), expected);
     }
     let defaults = serde_json::to_value(canary()).unwrap();
     let expected = json!({"agents": "agents", "loki": "loki", "selector": "{service=\"migration-canary\"}", "lateAfter": "6s",
-                          "lostAfter": "5m", "holdFor": "5m"});
+                          "lostAfter": "5m", "holdFor": "5m", "recheck": "1day"});
     assert_eq!(defaults, expected);
 }

@@ -173,8 +173,25 @@ async fn too_many_agents_and_none_at_all_are_unknown() {
 /// As many agents as there may be in the worst of states: half of their lines lost, and as many starts behind them as are remembered.
 #[test]
 fn the_memory_of_the_worst_case_fits() {
+    let mut shrunk = Vec::new();
+    for agents in [1, 2, 7, 12, 30, MAX_AGENTS] {
+        let mut memory = worst_memory(agents);
+        let weight = |memory: &Memory| memory.values().map(|book| book.recount.weight()).sum::<usize>();
+        let before = weight(&memory);
+        fit(&mut memory);
+        let size = serde_json::to_vec(&memory).unwrap().len();
+        assert!(size <= MAX_MEMORY, "{agents} agents: {size}");
+        let counts = memory.values().filter(|book| book.recount.reach().is_some()).count();
+        assert!(counts == agents || agents > 30, "{agents} agents: only {counts} are counted again");
+        shrunk.extend((weight(&memory) < before).then_some(agents));
+    }
+    assert!(!shrunk.contains(&1), "there is room enough for one");
+    assert!(shrunk.contains(&MAX_AGENTS));
+}
+
+fn worst_memory(agents: usize) -> Memory {
     use crate::log_path::account::{Account, Found, Sweep};
-    let pace = canary().pace(MAX_AGENTS);
+    let pace = canary().pace(agents);
     let mut account = Account::new(NEVER, START, true);
     account.last = 100_000_000;
     for step in 0..40 {
@@ -184,15 +201,29 @@ fn the_memory_of_the_worst_case_fits() {
         account.observe(&lines, START + i64::try_from(step).unwrap() * 300_000, 300_000, pace.intervals);
     }
     let account = serde_json::to_value(&account).unwrap();
+    let pairs = |most: usize| (0..most).map(|n| (100_000_000 + 2 * n, 100_000_000 + 2 * n)).collect::<Vec<_>>();
+    let room = pace.room;
+    let marks: Vec<_> = (0..=room.marks).map(|_| (100_000_000, START)).collect();
+    let row = |n: usize| {
+        let delivered = if n == 0 { pairs(room.intervals) } else { pairs(1) };
+        json!({"b": NEVER, "e": 1000, "i": delivered, "k": marks})
+    };
+    let rows: Vec<_> = (0..room.rows).map(row).collect();
+    let around = json!({"f": 100_000_000, "l": 100_000_000, "b": [100_000_000, START], "a": [100_000_000, START]});
+    let pass = json!({"b": NEVER, "a": START, "s": START, "c": START, "u": START, "l": pairs(room.intervals * 2), "d": around});
+    let recount = json!({"v": 1, "r": rows, "p": pass, "n": START, "o": NEVER});
+    let ruin = json!({"f": 100_000_000, "c": 100_000_000, "s": START, "t": START, "at": START});
     let former: Vec<_> = (0..pace.formers).map(|_| json!({"a": account, "r": START, "e": 1000})).collect();
-    let memory: BTreeMap<String, serde_json::Value> = (0..MAX_AGENTS)
+    let memory: BTreeMap<String, serde_json::Value> = (0..agents)
         .map(|n| {
-            let book = json!({"node": format!("a-node-with-a-rather-long-name-{n}"), "h": START, "c": account, "o": former,
+            let mut book = json!({"node": format!("a-node-with-a-rather-long-name-{n}"), "h": START, "c": account, "o": former,
                               "lost": 100_000_000, "u": 100_000_000, "x": {"first": 100_000_000, "count": 100_000_000, "at": START}, "q": START});
+            book["d"].clone_from(&recount);
+            (book["g"], book["k"], book["w"]) = (json!(100_000_000), json!(START), ruin.clone());
             (format!("http://agent-with-a-rather-long-name-{n}.example.org:9471/"), book)
         })
         .collect();
     let memory: Memory = serde_json::from_value(json!(memory)).unwrap();
-    let size = serde_json::to_vec(&memory).unwrap().len();
-    assert!(size <= MAX_MEMORY, "{size}");
+    assert!(memory.values().all(|book| serde_json::to_value(&book.recount).unwrap() == recount), "it was not read back");
+    memory
 }

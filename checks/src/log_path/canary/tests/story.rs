@@ -314,3 +314,23 @@ async fn a_clock_that_is_set_back_loses_nothing() {
     let values = [world.measure("lost_lines").await, world.measure("outstanding_lines").await];
     assert_eq!(values, ["0", "0"]);
 }
+
+/// More starts in a row than are followed: what the first of them still owes is named, not forgotten and not called lost.
+#[tokio::test]
+async fn the_tail_of_a_start_that_too_many_followed_is_unaccounted_for() {
+    let mut world = World::new().await;
+    world.writes(60_000, ALL);
+    assert_eq!(world.says().await, "pass");
+    world.writes(3000, NONE);
+    assert_eq!(world.says().await, "pass");
+    for _ in 0..5 {
+        world.restarts();
+        world.writes(4000, ALL);
+        assert_eq!(world.says().await, "pass");
+    }
+    let report = world.report().await;
+    let words = part(&report, NODE).evidence().as_str().to_owned();
+    assert!(words.contains("of 3 lines of earlier starts nobody can tell any more"), "{words}");
+    let values = [world.measure("unaccounted_lines").await, world.measure("lost_lines").await];
+    assert_eq!(values, ["3", "0"]);
+}
