@@ -84,10 +84,7 @@ impl Runner<'_, '_, '_> {
     /// Undoes one step. The inner error says why that failed.
     async fn undo(&mut self, step: &StepBody) -> Result<Result<(), String>, Trouble> {
         let spec = self.own.step(&self.phase, &step.name)?.clone();
-        let told = match self.caught_up().await? {
-            Told::Yes => self.later(self.tell_start(&step.name, Way::Undo, true).await)?,
-            Told::Later => Told::Later,
-        };
+        let told = self.tells(async |run| run.tell_start(&step.name, Way::Undo, true).await).await?;
         self.set(&step.name, StepState::Undoing);
         let at = (self.cx.now)();
         let entry = Entry::Start { step: step.name.as_str().into(), way: Way::Undo, checked: true, at, told: told == Told::Yes };
@@ -105,10 +102,7 @@ impl Runner<'_, '_, '_> {
     }
 
     async fn undo_ended(&mut self, step: &StepBody, end: StepEnd, note: &str) -> Result<(), Trouble> {
-        let told = match self.caught_up().await? {
-            Told::Yes => self.later(self.tell_end(&step.name, end, note).await)?,
-            Told::Later => Told::Later,
-        };
+        let told = self.tells(async |run| run.tell_end(&step.name, end, note).await).await?;
         self.set(&step.name, if end == StepEnd::Done { StepState::Undone } else { StepState::UndoFailed });
         self.note(Entry::End {
             step: step.name.as_str().into(),
@@ -119,12 +113,18 @@ impl Runner<'_, '_, '_> {
         })
     }
 
-    /// Whether the ledger knows everything up to here. It takes what happened in its order only.
-    async fn caught_up(&mut self) -> Result<Told, Trouble> {
-        if !self.is_behind() {
-            return Ok(Told::Yes);
+    /// Tells the ledger, or leaves it for later: an undo does not wait for a verifier that can not be reached. The ledger takes
+    /// what happened in its order only, so what it does not know yet comes first.
+    async fn tells(&mut self, tell: impl AsyncFnOnce(&Self) -> Result<Receipt, Trouble>) -> Result<Told, Trouble> {
+        if self.lease.is_none() {
+            return Ok(Told::Later);
         }
-        match Box::pin(self.reconcile()).await {
+        let known = if self.is_behind() { Box::pin(self.reconcile()).await } else { Ok(()) };
+        let told = match known {
+            Ok(()) => tell(self).await.map(drop),
+            Err(trouble) => Err(trouble),
+        };
+        match told {
             Ok(()) => Ok(Told::Yes),
             Err(trouble) if trouble.exit == Exit::UNREACHABLE => Ok(Told::Later),
             Err(trouble) => Err(trouble),
@@ -133,16 +133,6 @@ impl Runner<'_, '_, '_> {
 
     fn is_behind(&self) -> bool {
         self.lease.is_some() && self.journal.story().is_some_and(|story| !story.untold.is_empty())
-    }
-
-    /// An undo does not wait for a verifier that can not be reached: it is told later.
-    fn later<T>(&self, answer: Result<T, Trouble>) -> Result<Told, Trouble> {
-        match answer {
-            _ if self.lease.is_none() => Ok(Told::Later),
-            Ok(_) => Ok(Told::Yes),
-            Err(trouble) if trouble.exit == Exit::UNREACHABLE => Ok(Told::Later),
-            Err(trouble) => Err(trouble),
-        }
     }
 
     async fn take_back(&mut self, step: &StepBody, spec: &StepSpec) -> Result<Result<(), String>, Trouble> {
