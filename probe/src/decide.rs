@@ -10,7 +10,7 @@ use crate::event::{Control, Event, Input, Refusal, RefusalKind, Run};
 use crate::gate::{Blocker, Evaluation, ProbeView, evaluate};
 use crate::now::Now;
 use crate::phase;
-use crate::plan::{Plan, ProbePlan, TargetName};
+use crate::plan::{Plan, ProbeName, ProbePlan, TargetName};
 use crate::state::{ProbeState, Removal, RunRecord, Stamp, State, Trust};
 use crate::steps::watched;
 
@@ -237,13 +237,13 @@ fn probe_edges(state: &State, evaluation: &Evaluation, before: Option<&Evaluatio
 /// What greens say beyond their colour: that an old side is gone, or that nothing leads back any more.
 fn sightings(state: &State, evaluation: &Evaluation) -> Vec<Event> {
     let Some(plan) = state.durable.plan.as_deref() else { return Vec::new() };
-    let sights: Vec<_> = evaluation.probes.iter().zip(plan.probes().map(|(_, probe)| probe)).collect();
-    let gone = |(target, removal): (&TargetName, &Removal)| {
-        let mut wires = sights.iter().filter(|(_, probe)| probe.tripwire && probe.targets.contains(target)).peekable();
-        let seen = wires.peek().is_some() && wires.all(|(view, _)| view.sight.state == ProbeState::Green);
-        (seen && removal.gone.is_none()).then(|| Event::TargetGone { target: target.clone(), at: evaluation.at })
+    let green = |name: &ProbeName| evaluation.probe(name).is_some_and(|view| view.sight.state == ProbeState::Green);
+    let gone = |(target, _): (&TargetName, &Removal)| {
+        let mut wires = plan.tripwires(target).peekable();
+        let seen = wires.peek().is_some() && wires.all(|probe| green(&probe.name));
+        seen.then(|| Event::TargetGone { target: target.clone(), at: evaluation.at })
     };
-    let crossed = |(view, probe): &(&ProbeView, &ProbePlan)| {
+    let crossed = |(view, (_, probe)): (&ProbeView, (usize, &ProbePlan))| {
         let phase = plan.phases.get(view.phase).filter(|_| probe.marks_ponr && view.sight.state == ProbeState::Green)?;
         let record = state.phase(&phase.name);
         let began = record.switching.as_ref().filter(|_| record.ponr.is_none())?;
@@ -256,7 +256,8 @@ fn sightings(state: &State, evaluation: &Evaluation) -> Vec<Event> {
             evidence: view.sight.evidence.clone(),
         })
     };
-    state.durable.removals.iter().filter_map(gone).chain(sights.iter().filter_map(crossed)).collect()
+    let awaited = state.durable.removals.iter().filter(|(_, removal)| removal.gone.is_none());
+    awaited.filter_map(gone).chain(evaluation.probes.iter().zip(plan.probes()).filter_map(crossed)).collect()
 }
 
 fn verdict_edges(evaluation: &Evaluation, before: Option<&Evaluation>) -> Vec<Event> {
