@@ -7,7 +7,7 @@ use super::tree::Span;
 /// Longest excerpt, in characters.
 const WIDTH: usize = 120;
 /// What is shown instead of a secret, whatever its length.
-const HIDDEN: &str = "***";
+pub(super) const HIDDEN: &str = "***";
 
 /// What may not be shown.
 #[derive(Debug, Default)]

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::mask::userinfo;
+use super::mask::{HIDDEN, clean, userinfo};
 use super::problem::Problems;
 use super::tree::{Key, Kind, Node, Span};
 
@@ -10,8 +10,6 @@ use super::tree::{Key, Kind, Node, Span};
 const HINT: &str = "refer to it: `{env: NAME}` or `{file: PATH}`";
 /// The reference that stands in for a wrong one while the rest is read. The document is refused anyway.
 const STAND_IN: &str = "REMOVED";
-/// What is shown instead of a secret in a command.
-const HIDDEN: &str = "***";
 
 /// Finds the places that hold a reference to a secret (a type of `env` or `file`, like [`checks::SecretRef`]) by the block's
 /// schema, and hides and replaces what is no reference.
@@ -182,7 +180,7 @@ pub(crate) fn without_secrets(words: &[String]) -> Vec<String> {
         }
         match secret_part(word) {
             Some(at) => format!("{}{HIDDEN}", word.get(..at).unwrap_or_default()),
-            None => super::mask::clean(word),
+            None => clean(word),
         }
     };
     words.iter().enumerate().map(shown).collect()

@@ -69,7 +69,7 @@ pub(crate) fn keeps_tripwires(state: &State, old: &Plan, new: &Plan) -> Result<(
         let gone = old.tripwires(target).find(|probe| !stays(probe) || home(old, &probe.name) != home(new, &probe.name));
         if let Some(gone) = gone {
             return Err(conflict(format!(
-                "probe {} watches that target {target}, decommissioned at {}, does not come back: it can not be moved, removed or pointed elsewhere",
+                "probe {} watches that target {target}, decommissioned at {}, does not come back: it can not be moved, removed or pointed at another target",
                 gone.name, removal.stamp.at
             )));
         }

@@ -46,6 +46,18 @@ fn moved() -> Script {
     script
 }
 
+/// Both phases are complete, and everything looks well: the old side is gone.
+fn both_complete(docs: &[Doc]) -> Script {
+    let mut script = Script::new(docs);
+    script.healthy();
+    for phase in [0, 1] {
+        script.switch(phase);
+        script.healthy();
+        script.must(Act::Complete(phase));
+    }
+    script
+}
+
 fn remove(script: &mut Script) {
     assert!(script.say_with(Act::Decommission(0), sure(0)).is_some(), "{:?}", script.core.refusal);
 }
@@ -120,13 +132,7 @@ fn nothing_leads_back_to_what_is_removed() {
 fn nothing_leads_back_to_what_was_left_behind_and_is_removed() {
     let mut doc = two_sides();
     doc.phases[1].probes.remove(1);
-    let mut script = Script::new(&[doc]);
-    script.healthy();
-    for phase in [0, 1] {
-        script.switch(phase);
-        script.healthy();
-        script.must(Act::Complete(phase));
-    }
+    let mut script = both_complete(&[doc]);
     remove(&mut script);
     script.refused(Act::Rollback(1), Said::default(), RefusalKind::Conflict);
 }
@@ -145,13 +151,7 @@ fn a_mistake_is_taken_back_until_the_old_side_was_seen_gone() {
 fn a_removed_target_that_a_later_phase_looks_at_is_asked_for() {
     let mut later = two_sides();
     later.phases[2].probes.push(ProbeDoc { targets: vec![0], ..probe(6) });
-    let mut script = Script::new(&[two_sides(), later]);
-    script.healthy();
-    for phase in [0, 1] {
-        script.switch(phase);
-        script.healthy();
-        script.must(Act::Complete(phase));
-    }
+    let mut script = both_complete(&[two_sides(), later]);
     remove(&mut script);
     script.healthy();
     script.must(Act::Configure(1));
@@ -173,13 +173,7 @@ fn a_tripwire_is_not_edited_away() {
     moved_on.phases[2].probes.push(tripwire);
     let mut slower = two_sides();
     slower.phases[1].probes[2].rev = 7;
-    let mut script = Script::new(&[two_sides(), without, elsewhere, moved_on, slower]);
-    script.healthy();
-    for phase in [0, 1] {
-        script.switch(phase);
-        script.healthy();
-        script.must(Act::Complete(phase));
-    }
+    let mut script = both_complete(&[two_sides(), without, elsewhere, moved_on, slower]);
     remove(&mut script);
     for other in [1, 2, 3] {
         script.refused(Act::Configure(other), Said::default(), RefusalKind::Conflict);
