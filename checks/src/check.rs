@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::clients::Clients;
 use crate::net::reasons;
-use crate::outcome::{Measure, Outcome, ReasonSpec, Step};
+use crate::outcome::{Measure, Outcome, PartId, ReasonSpec, Step};
 use crate::target::{OneKind, Target, TargetUse};
+use crate::trail::Hop;
 
 /// How a check's Pass is to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,12 +102,14 @@ pub struct Report<M> {
     pub measures: Vec<Measure>,
     /// Identities that were read, by target name. A proof is void once a different one is read.
     pub identities: BTreeMap<String, String>,
+    /// The way that something takes, and how far it comes, by the part that it is followed for.
+    pub trails: BTreeMap<PartId, Vec<Hop>>,
 }
 
 impl<M> Report<M> {
     /// A report with the sight and the Memory alone.
     pub fn new(step: Step, memory: M) -> Self {
-        Self { step, memory, measures: Vec::new(), identities: BTreeMap::new() }
+        Self { step, memory, measures: Vec::new(), identities: BTreeMap::new(), trails: BTreeMap::new() }
     }
 }
 
@@ -240,9 +243,9 @@ impl<C: Check> DynCheck for C {
     fn run<'a>(&'a self, cx: &'a Context, memory: Option<&'a [u8]>) -> BoxFuture<'a, Result<Report<Vec<u8>>, MemoryError>> {
         Box::pin(async move {
             let memory: C::Memory = memory.map(serde_json::from_slice).transpose().map_err(MemoryError)?.unwrap_or_default();
-            let Report { step, memory, measures, identities } = Check::run(self, cx, memory).await;
+            let Report { step, memory, measures, identities, trails } = Check::run(self, cx, memory).await;
             let memory = serde_json::to_vec(&memory).map_err(MemoryError)?;
-            Ok(Report { step, memory, measures, identities })
+            Ok(Report { step, memory, measures, identities, trails })
         })
     }
 

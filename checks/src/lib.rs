@@ -20,6 +20,7 @@ mod secret;
 mod target;
 #[cfg(test)]
 mod testing;
+mod trail;
 
 pub use check::{Beat, Check, Context, DynCheck, FieldError, MemoryError, Meta, Nature, Report};
 pub use clients::{Clients, ClientsError, MAX_BODY};
@@ -32,6 +33,7 @@ pub use secret::{SecretError, SecretRef};
 pub use target::{
     AgentTarget, AlloyTarget, GrafanaTarget, LokiTarget, PostgresTarget, PrometheusTarget, Target, TargetKind, TargetUse,
 };
+pub use trail::{Hop, HopState};
 
 /// Reasons that the engine itself gives, for any probe.
 pub mod engine_reasons {

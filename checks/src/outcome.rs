@@ -184,6 +184,18 @@ impl Outcome {
         }
     }
 
+    /// The same outcome, its evidence begun with what it is about.
+    #[must_use]
+    pub(crate) fn of(mut self, what: &str) -> Self {
+        match &mut self {
+            Self::Pass { evidence }
+            | Self::Fail { evidence, .. }
+            | Self::Unknown { evidence, .. }
+            | Self::Waiting { evidence, .. } => *evidence = Evidence::from(format!("{what}: {evidence}")),
+        }
+        self
+    }
+
     /// The reason, of any outcome but Pass.
     pub fn reason(&self) -> Option<&Reason> {
         match self {

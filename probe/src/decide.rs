@@ -94,7 +94,8 @@ fn take_run(state: &State, run: &Run) -> Result<Vec<Event>, Refusal> {
     if outcome.reason() == Some(&engine::MEMORY.into()) {
         events.push(Event::MemoryLost { probe: run.probe.clone(), at: run.finished });
     }
-    let record = RunRecord { started: run.started, finished: run.finished, outcome, parts, progress };
+    let trails = run.trails.clone();
+    let record = RunRecord { started: run.started, finished: run.finished, outcome, parts, progress, trails };
     events.push(Event::RunObserved {
         probe: run.probe.clone(),
         run: Arc::new(record),

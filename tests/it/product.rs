@@ -20,6 +20,7 @@ mod plugin;
 mod postgres_canary;
 mod real_canary;
 mod real_faults;
+mod real_hops;
 mod reload;
 mod restart;
 mod runs;

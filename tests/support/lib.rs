@@ -75,6 +75,7 @@ pub mod standin;
 mod tree;
 mod verifier;
 mod wait;
+mod way;
 mod world;
 
 pub use agent::Agent;
@@ -96,4 +97,5 @@ pub use server::Server;
 pub use standin::{StandinAlloy, StandinGateway, StandinGrafana, StandinJournal, StandinLoki, StandinPromtail};
 pub use verifier::{Role, Verifier};
 pub use wait::wait_until;
+pub use way::{LogWay, Outage};
 pub use world::World;

@@ -4,8 +4,8 @@ mod direct;
 mod frames;
 mod fresh;
 mod look;
-mod through;
-mod window;
+pub(crate) mod through;
+pub(crate) mod window;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -89,10 +89,16 @@ const OLD_LOKI_UNREADABLE: ReasonSpec = ReasonSpec::unknown(
 const NOT_COMPARED: ReasonSpec =
     ReasonSpec::unknown("not_compared", "see part `loki` first: without fresh lines from there Grafana's answer proves nothing");
 
+/// What asking through Grafana can come to, beside what happens on the way.
+pub(crate) const THROUGH: &[ReasonSpec] =
+    &[reasons::SECRET_MISSING, fetch::TOKEN_REFUSED, STALE_ANSWER, NO_DATASOURCE, DATASOURCE_ERROR, SERVER_ERROR, WRONG_REPLY];
+
 const LOKI: &str = "loki";
 const GRAFANA: &str = "grafana";
 /// A uid that no datasource has; the configuration refuses it.
 const NOWHERE: &str = "phasegate-negative-control";
+/// What is wrong with something that is no uid.
+pub(crate) const NO_UID: &str = "this can not be the uid of a datasource";
 /// Longest `within`.
 const LONGEST: Duration = Duration::from_hours(1);
 /// Shortest `within`: the newest second is left out.
@@ -153,6 +159,12 @@ fn half_a_minute() -> Duration {
     Duration::from_secs(30)
 }
 
+/// Whether a datasource may have this uid.
+pub(crate) fn is_uid(text: &str) -> bool {
+    let letters = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    !text.is_empty() && text.chars().all(letters) && text != NOWHERE
+}
+
 impl Check for GrafanaQuery {
     const META: Meta = Meta {
         kind: "grafanaQuery",
@@ -160,11 +172,11 @@ impl Check for GrafanaQuery {
         reasons: &[
             reasons::NETWORK,
             fetch::REPLIES,
-            &[reasons::TARGET_MISSING, reasons::SECRET_MISSING, loki::BAD_TENANT, fetch::TOKEN_REFUSED],
+            &[reasons::TARGET_MISSING, loki::BAD_TENANT],
             &[NO_FRESH_LINE, NOT_LIVE, NO_CANARY, AGENT_UNREACHABLE, AGENT_STARTING],
-            &[BAD_QUERY, TOO_MANY_LINES, STALE_ANSWER, NO_DATASOURCE, DATASOURCE_ERROR, DIFFERS, NOT_COMPARED],
+            &[BAD_QUERY, TOO_MANY_LINES, DIFFERS, NOT_COMPARED],
             &[SAME_IN_BOTH, OLD_LOKI_UNREADABLE],
-            &[SERVER_ERROR, WRONG_REPLY],
+            THROUGH,
         ],
         control: DIFFERS,
         measures: &["latency_seconds", "age_seconds"],
@@ -192,13 +204,8 @@ impl Check for GrafanaQuery {
         let mut errors = Vec::new();
         let mut wrong =
             |field, message: &str, hint: &str| errors.push(FieldError { field, message: message.into(), hint: hint.into() });
-        let uid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-        if self.datasource.is_empty() || !self.datasource.chars().all(uid) || self.datasource == NOWHERE {
-            wrong(
-                "datasource",
-                "this can not be the uid of a datasource",
-                "take it from the datasource's page or provisioning file",
-            );
+        if !is_uid(&self.datasource) {
+            wrong("datasource", NO_UID, "take it from the datasource's page or provisioning file");
         }
         if !self.selector.trim_start().starts_with('{') || self.selector.len() > 1000 {
             wrong("selector", "this is no selector of log streams", "write it like {service=\"migration-canary\"}");

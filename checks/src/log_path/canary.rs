@@ -8,21 +8,27 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::check::{Check, Context, FieldError, Meta, Nature, Report};
+use crate::grafana::query;
 use crate::loki::lines;
 use crate::net::fetch;
 use crate::net::{Budget, reasons, shown};
 use crate::outcome::{MAX_MEMORY, Measure, Outcome, PartId, ReasonSpec, Step};
-use crate::target::{AgentTarget, LokiTarget, TargetKind, TargetUse};
+use crate::target::{AgentTarget, AlloyTarget, GrafanaTarget, LokiTarget, TargetKind, TargetUse};
 
 use super::head::{self, Told};
+use super::hops::look::Along;
+use super::hops::{self, stations};
 use super::line::Boot;
-use super::trace::{self, InLoki};
+use super::trace;
+use super::views::{View, behind_gateway};
 
 mod book;
 mod judge;
+mod sight;
 
 use book::Book;
 use judge::Pace;
+use sight::{Sight, Way, look};
 
 /// The agent lives, but writes nothing.
 const AGENT_SILENT: ReasonSpec = ReasonSpec::fail(
@@ -34,6 +40,16 @@ const STALLED: ReasonSpec = ReasonSpec::fail(
     "stalled",
     "look along the path from the node's journal to this Loki: lines are written but do not arrive; see that the collector ships \
      the canary and that `selector` finds it",
+);
+/// Loki has the lines, and its gateway does not answer with them.
+const NOT_THROUGH_GATEWAY: ReasonSpec = ReasonSpec::fail(
+    "not_through_gateway",
+    "see where the gateway leads to: Loki itself answers with lines that do not come through it",
+);
+/// Loki has the lines, and Grafana does not answer with them.
+const NOT_THROUGH_GRAFANA: ReasonSpec = ReasonSpec::fail(
+    "not_through_grafana",
+    "see which Loki the datasource leads to: Loki itself answers with lines that do not come through Grafana",
 );
 /// Lines are missing for good.
 const LOST: ReasonSpec = ReasonSpec::fail(
@@ -118,6 +134,16 @@ pub struct LogCanary {
     #[serde(with = "humantime_serde", default = "recheck")]
     #[schemars(with = "String")]
     pub recheck: Duration,
+    /// Name of the target, of kind `alloy`, that ships the lines: its counters tell where lines stop. As many URLs as there are
+    /// agents, in their order, unless each Alloy is on the host of its agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alloy: Option<String>,
+    /// Name of the target, of kind `grafana`, through which the lines must come, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grafana: Option<String>,
+    /// The uid of the datasource in that Grafana.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub datasource: Option<String>,
 }
 
 fn selector() -> String {
@@ -125,7 +151,7 @@ fn selector() -> String {
 }
 
 fn late_after() -> Duration {
-    Duration::from_secs(6)
+    Duration::from_secs(3)
 }
 
 fn lost_after() -> Duration {
@@ -153,12 +179,13 @@ fn fit(memory: &mut Memory) {
     }
 }
 
-/// What one agent's look came to.
-struct Sight {
-    part: PartId,
-    outcome: Outcome,
-    book: Option<Book>,
-    numbers: Vec<(&'static str, f64)>,
+/// The targets of one Run.
+struct Named<'a> {
+    agents: &'a AgentTarget,
+    loki: &'a LokiTarget,
+    alloy: Option<&'a AlloyTarget>,
+    grafana: Option<(&'a GrafanaTarget, &'a str)>,
+    gateway: Option<LokiTarget>,
 }
 
 impl LogCanary {
@@ -166,37 +193,29 @@ impl LogCanary {
         Pace::new([self.late_after, self.lost_after, self.hold_for, self.recheck], agents)
     }
 
-    /// Looks for one agent's lines, given what it says of itself.
-    async fn look(
-        &self,
-        cx: &Context,
-        loki: &LokiTarget,
-        told: Result<Told, Outcome>,
-        book: Option<Book>,
-        (pace, budget): (Pace, Budget),
-    ) -> Sight {
-        let told = match told {
-            Ok(told) => told,
-            Err(outcome) => {
-                let part = PartId::new(book.as_ref().map_or(PartId::WHOLE, |book| book.node.as_str()));
-                return Sight { part, outcome, book, numbers: Vec::new() };
-            }
+    fn named<'a>(&'a self, cx: &'a Context) -> Result<Named<'a>, Outcome> {
+        let loki: &LokiTarget = cx.target(&self.loki)?;
+        let grafana = match (&self.grafana, &self.datasource) {
+            (Some(name), Some(datasource)) => Some((cx.target(name)?, datasource.as_str())),
+            _ => None,
         };
-        let part = PartId::new(&told.node);
-        // An agent of another name is another agent.
-        let mut book = book.filter(|book| book.node == told.node).unwrap_or_else(|| Book::new(&told.node));
-        if let Err(words) = book.hears(&told, cx.now, pace) {
-            return Sight { part, outcome: HEAD_STALE.because(words), book: Some(book), numbers: Vec::new() };
-        }
-        let source = InLoki { cx, loki, selector: &self.selector };
-        let seen = book.read(&source, &told, cx.now, (pace, budget)).await;
-        let outcome = judge::judge(&told, &seen, &book, cx.now, pace);
-        let numbers = judge::numbers(&told, &seen, &book);
-        Sight { part, outcome, book: Some(book), numbers }
+        Ok(Named {
+            agents: cx.target(&self.agents)?,
+            loki,
+            alloy: self.alloy.as_deref().map(|name| cx.target(name)).transpose()?,
+            grafana,
+            gateway: behind_gateway(loki),
+        })
     }
+}
 
-    fn named<'a>(&self, cx: &'a Context) -> Result<(&'a AgentTarget, &'a LokiTarget), Outcome> {
-        Ok((cx.target(&self.agents)?, cx.target(&self.loki)?))
+impl<'a> Named<'a> {
+    fn way(&'a self, cx: &'a Context, selector: &'a str) -> Way<'a> {
+        let gateway = self.gateway.as_ref().map(|gateway| View::gateway(cx, gateway, selector));
+        let grafana = self.grafana.map(|grafana| View::grafana(cx, grafana, selector));
+        let stations = stations(self.alloy.is_some(), gateway.is_some(), grafana.is_some());
+        let along = self.alloy.map(|alloy| Along::new(cx, self.agents, alloy, self.loki));
+        Way { cx, loki: self.loki, selector, views: gateway.into_iter().chain(grafana).collect(), stations, along }
     }
 }
 
@@ -209,9 +228,13 @@ impl Check for LogCanary {
             fetch::REPLIES,
             lines::REASONS,
             head::REASONS,
+            hops::REASONS,
+            query::THROUGH,
             &[
                 AGENT_SILENT,
                 STALLED,
+                NOT_THROUGH_GATEWAY,
+                NOT_THROUGH_GRAFANA,
                 LOST,
                 DESTROYED,
                 OLD_UNREADABLE,
@@ -240,10 +263,15 @@ impl Check for LogCanary {
     type Memory = Memory;
 
     fn targets(&self) -> Vec<TargetUse> {
-        vec![
-            TargetUse { field: "agents", kind: Some(TargetKind::Agent), name: self.agents.clone() },
-            TargetUse { field: "loki", kind: Some(TargetKind::Loki), name: self.loki.clone() },
-        ]
+        let named = [
+            ("agents", TargetKind::Agent, Some(&self.agents)),
+            ("loki", TargetKind::Loki, Some(&self.loki)),
+            ("alloy", TargetKind::Alloy, self.alloy.as_ref()),
+            ("grafana", TargetKind::Grafana, self.grafana.as_ref()),
+        ];
+        let uses =
+            |(field, kind, name): (_, _, Option<&String>)| Some(TargetUse { field, kind: Some(kind), name: name?.clone() });
+        named.into_iter().filter_map(uses).collect()
     }
 
     fn validate(&self) -> Vec<FieldError> {
@@ -266,6 +294,16 @@ impl Check for LogCanary {
                 "a day, or less than Loki keeps lines; `0s` switches it off",
             );
         }
+        match (&self.grafana, &self.datasource) {
+            (Some(_), None) => {
+                wrong("grafana", "no `datasource` beside it", "name the uid of the Loki datasource in that Grafana");
+            }
+            (None, Some(_)) => wrong("datasource", "no `grafana` beside it", "name the target that the datasource is in"),
+            (Some(_), Some(uid)) if !query::is_uid(uid) => {
+                wrong("datasource", query::NO_UID, "take it from the datasource's page or provisioning file");
+            }
+            _ => {}
+        }
         if self.lost_after <= self.late_after {
             wrong("lostAfter", "no longer than `lateAfter`", "a line is late first, and lost some minutes later");
         }
@@ -275,45 +313,25 @@ impl Check for LogCanary {
     fn run<'a>(&'a self, cx: &'a Context, mut memory: Memory) -> BoxFuture<'a, Report<Memory>> {
         Box::pin(async move {
             let budget = Budget::start(cx.timeout);
-            let (agents, loki) = match self.named(cx) {
+            let named = match self.named(cx) {
                 Ok(named) => named,
                 Err(outcome) => return Report::new(Step::whole(outcome), memory),
             };
-            if agents.urls.len() > MAX_AGENTS {
-                let outcome = TOO_MANY_AGENTS.because(format!("{} has {}", self.agents, agents.urls.len()));
+            let urls = &named.agents.urls;
+            if urls.len() > MAX_AGENTS {
+                let outcome = TOO_MANY_AGENTS.because(format!("{} has {}", self.agents, urls.len()));
                 return Report::new(Step::whole(outcome), memory);
             }
-            let pace = self.pace(agents.urls.len());
-            let looks = agents.urls.iter().map(|url| {
-                let (key, book) = (shown(url), memory.remove(&shown(url)));
+            let (pace, way) = (self.pace(urls.len()), named.way(cx, &self.selector));
+            let looks = urls.iter().map(|url| {
+                let (key, book, way) = (shown(url), memory.remove(&shown(url)), &way);
                 async move {
                     let told = head::ask(cx, url, budget).await;
-                    (key, self.look(cx, loki, told, book, (pace, budget)).await)
+                    (key, look(way, url, told, book, (pace, budget)).await)
                 }
             });
-            let mut parts: BTreeMap<PartId, Outcome> = BTreeMap::new();
-            // What the document no longer names is forgotten.
-            let mut report = Report::new(Step::Done(BTreeMap::new()), Memory::new());
-            for (key, Sight { part, outcome, book, numbers }) in join_all(looks.collect::<Vec<_>>()).await {
-                report.memory.extend(book.map(|book| (key, book)));
-                match parts.get(&part) {
-                    None => {
-                        report.measures.extend(numbers.into_iter().map(|(name, value)| Measure {
-                            part: part.clone(),
-                            name,
-                            value,
-                        }));
-                        parts.insert(part, outcome);
-                    }
-                    Some(_) if part.as_str() == PartId::WHOLE => {}
-                    Some(other) => {
-                        let words = format!("two agents are {part}: {}; {}", other.evidence(), outcome.evidence());
-                        parts.insert(part, SAME_NODE.because(words));
-                    }
-                }
-            }
+            let mut report = together(join_all(looks.collect::<Vec<_>>()).await);
             fit(&mut report.memory);
-            report.step = Step::Done(parts);
             report
         })
     }
@@ -322,14 +340,18 @@ impl Check for LogCanary {
     fn control<'a>(&'a self, cx: &'a Context, _: Memory) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
             let budget = Budget::start(cx.timeout);
-            let (agents, loki) = match self.named(cx) {
+            let named = match self.named(cx) {
                 Ok(named) => named,
                 Err(outcome) => return outcome,
             };
-            let pace = self.pace(agents.urls.len());
-            let looks = agents.urls.iter().take(MAX_AGENTS).map(|url| async move {
-                let told = head::ask(cx, url, budget).await.map(|told| Told { boot: NEVER, ..told });
-                self.look(cx, loki, told, None, (pace, budget)).await.outcome
+            let pace = self.pace(named.agents.urls.len());
+            let way = Way { along: None, ..named.way(cx, &self.selector) };
+            let looks = named.agents.urls.iter().take(MAX_AGENTS).map(|url| {
+                let way = &way;
+                async move {
+                    let told = head::ask(cx, url, budget).await.map(|told| Told { boot: NEVER, ..told });
+                    look(way, url, told, None, (pace, budget)).await.outcome
+                }
             });
             let seen = join_all(looks.collect::<Vec<_>>()).await;
             let passed = seen.iter().find(|outcome| matches!(outcome, Outcome::Pass { .. }));
@@ -338,6 +360,30 @@ impl Check for LogCanary {
             said.unwrap_or_else(|| reasons::TARGET_MISSING.because(format!("{} names no agent", self.agents)))
         })
     }
+}
+
+/// What the looks at all agents come to. What the document no longer names is forgotten.
+fn together(sights: Vec<(String, Sight)>) -> Report<Memory> {
+    let mut parts: BTreeMap<PartId, Outcome> = BTreeMap::new();
+    let mut report = Report::new(Step::Done(BTreeMap::new()), Memory::new());
+    for (key, Sight { part, outcome, book, numbers, trail }) in sights {
+        report.memory.extend(book.map(|book| (key, book)));
+        match parts.get(&part) {
+            None => {
+                let measure = |(name, value)| Measure { part: part.clone(), name, value };
+                report.measures.extend(numbers.into_iter().map(measure));
+                report.trails.insert(part.clone(), trail);
+                parts.insert(part, outcome);
+            }
+            Some(_) if part.as_str() == PartId::WHOLE => {}
+            Some(other) => {
+                let words = format!("two agents are {part}: {}; {}", other.evidence(), outcome.evidence());
+                parts.insert(part, SAME_NODE.because(words));
+            }
+        }
+    }
+    report.step = Step::Done(parts);
+    report
 }
 
 #[cfg(test)]

@@ -27,6 +27,8 @@ pub(crate) const REASONS: &[ReasonSpec] = &[AGENT_UNREACHABLE, AGENT_CONFUSED];
 
 /// Longest name of a node.
 const MAX_NODE: usize = 128;
+/// Longest words for trouble.
+const MAX_TROUBLE: usize = 200;
 /// Longest time between two lines, in milliseconds.
 const MAX_EVERY: u64 = 3_600_000;
 
@@ -41,6 +43,10 @@ pub(crate) struct Told {
     pub(crate) failed: u64,
     pub(crate) now: i64,
     pub(crate) every: i64,
+    /// For how long the journal has not read what it was sent.
+    pub(crate) unread: i64,
+    /// Why the newest line was refused, if it was.
+    pub(crate) trouble: Option<String>,
 }
 
 /// Asks an agent. No answer of it is a Fail of the pipeline: it is all Unknown.
@@ -61,7 +67,7 @@ pub(crate) async fn ask(cx: &Context, url: &Url, budget: Budget) -> Result<Told,
 
 /// None: it contradicts itself.
 fn told(head: &Head) -> Option<Told> {
-    let Head { node, boot, first, last, last_at, failed, now, every_ms } = head;
+    let Head { node, boot, first, last, last_at, failed, now, every_ms, unread_ms, trouble } = head;
     let named = !node.trim().is_empty() && node.len() <= MAX_NODE && !node.chars().any(char::is_control);
     let counted = *first == (*last).min(1) && last_at.is_some() == (*last > 0);
     let paced = (1..=MAX_EVERY).contains(every_ms);
@@ -75,6 +81,8 @@ fn told(head: &Head) -> Option<Told> {
         failed: *failed,
         now: millis(*now),
         every: span(Duration::from_millis(*every_ms)),
+        unread: span(Duration::from_millis(*unread_ms)),
+        trouble: trouble.as_ref().map(|words| words.chars().take(MAX_TROUBLE).collect()),
     })
 }
 
@@ -87,7 +95,18 @@ mod tests {
     fn head() -> Head {
         let now = DateTime::from_timestamp_millis(1_795_373_889_052).unwrap();
         let last_at = Some(now - TimeDelta::milliseconds(300));
-        Head { node: "node-1".into(), boot: Boot(7), first: 1, last: 9, last_at, failed: 0, now, every_ms: 1000 }
+        Head {
+            node: "node-1".into(),
+            boot: Boot(7),
+            first: 1,
+            last: 9,
+            last_at,
+            failed: 0,
+            now,
+            every_ms: 1000,
+            unread_ms: 0,
+            trouble: None,
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Finding one boot's lines in Loki, window by window, so that no answer is ever cut.
 
+use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
 use tokio::time::Instant;
 
@@ -50,6 +51,12 @@ pub(crate) struct InLoki<'a> {
     pub(crate) selector: &'a str,
 }
 
+/// A line of this node and this boot, whoever else claims to be it. Loki's timestamp is in nanoseconds.
+pub(crate) fn own(text: &str, stamp: i64, (node, boot): (&str, Boot)) -> Option<Found> {
+    let line = CanaryLine::parse(text).filter(|line| line.boot == boot && line.node == node)?;
+    Some(Found { seq: line.seq, at: millis(line.at), stamp: stamp.div_euclid(1_000_000) })
+}
+
 impl Source for InLoki<'_> {
     fn window<'a>(
         &'a self,
@@ -61,11 +68,8 @@ impl Source for InLoki<'_> {
             // On a line of its own, so that a comment in the selector does not swallow it. It only spares work: each line is read.
             let query = format!("{}\n|= \"{boot}\"", self.selector);
             let entries = lines::read(self.cx, self.loki, &query, (moment(from), moment(to)), budget).await?;
-            // A line of this node and this boot, whoever else claims to be it.
-            let own = |entry: &lines::Entry| {
-                let line = CanaryLine::parse(&entry.text).filter(|line| line.boot == boot && line.node == node)?;
-                Some(Found { seq: line.seq, at: millis(line.at), stamp: millis(entry.at) })
-            };
+            let nanos = |at: DateTime<Utc>| at.timestamp_nanos_opt().unwrap_or_default();
+            let own = |entry: &lines::Entry| own(&entry.text, nanos(entry.at), (node, boot));
             Ok(entries.map(|entries| Window { own: entries.iter().filter_map(own).collect(), read: entries.len() }))
         })
     }

@@ -74,6 +74,8 @@ impl Account {
             failed,
             now: self.clock.now().utc,
             every_ms: u64::try_from(self.every.as_millis()).unwrap_or(u64::MAX),
+            unread_ms: 0,
+            trouble: None,
         }
     }
 

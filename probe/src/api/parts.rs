@@ -1,8 +1,8 @@
 //! The parts of a Run on the wire.
 
-use checks::{Outcome, PartId, engine_reasons::PART_VANISHED};
+use checks::{Hop, HopState, Outcome, PartId, engine_reasons::PART_VANISHED};
 
-use super::types::PartBody;
+use super::types::{HopBody, PartBody, TrailBody};
 use crate::state::{RunRecord, State};
 
 /// Which parts to show.
@@ -36,6 +36,29 @@ fn body(part: &PartId, outcome: &Outcome) -> PartBody {
         outcome: outcome.label().to_owned(),
         reason: outcome.reason().map(ToString::to_string),
         evidence: outcome.evidence().to_string(),
+    }
+}
+
+/// Most trails in lists of probes.
+const TRAILS: usize = 4;
+
+/// How far what a Run followed came on its way.
+pub(super) fn trails(run: &RunRecord, shown: Shown) -> Vec<TrailBody> {
+    let mut trails: Vec<(&PartId, &Vec<Hop>)> = run.trails.iter().collect();
+    if let Shown::Troubled(most) = shown {
+        trails.sort_by_key(|(_, hops)| hops.iter().all(|hop| hop.state == HopState::Moves));
+        trails.truncate(most.min(TRAILS));
+    }
+    let hop = |hop: &Hop| HopBody { name: hop.name.clone(), state: words_of(hop.state).to_owned(), words: hop.words.to_string() };
+    trails.into_iter().map(|(part, hops)| TrailBody { part: part.to_string(), hops: hops.iter().map(hop).collect() }).collect()
+}
+
+const fn words_of(state: HopState) -> &'static str {
+    match state {
+        HopState::Moves => "moves",
+        HopState::Stands => "stands",
+        HopState::Behind => "behind",
+        HopState::Unknown => "unknown",
     }
 }
 

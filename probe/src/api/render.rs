@@ -255,6 +255,8 @@ impl<'a> View<'a> {
             control: trust(record.map(|record| record.trust(probe, self.now.t))).to_owned(),
             soak: soak.unwrap_or_else(|| phase.map_or_else(SoakBody::default, |phase| unserved(phase, GateKind::Gate))),
             parts: last.map_or_else(Vec::new, |run| parts::bodies(run, shown)),
+            // What is too old to be evaluated shows no way that is open.
+            trails: last.filter(|_| self.fresh).map_or_else(Vec::new, |run| parts::trails(run, shown)),
         }
     }
 

@@ -173,6 +173,31 @@ pub struct ProbeBody {
     pub soak: SoakBody,
     /// The parts of the newest Run; empty for probes of one part. In lists of probes, at most 20 of those that did not pass.
     pub parts: Vec<PartBody>,
+    /// How far what it follows came on its way, in the newest Run. In lists of probes, at most 4, those that are broken first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trails: Vec<TrailBody>,
+}
+
+/// The way that something takes, hop by hop.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TrailBody {
+    /// The part of the probe that it is followed for.
+    pub part: String,
+    /// The hops, in their order.
+    pub hops: Vec<HopBody>,
+}
+
+/// One hop on the way.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HopBody {
+    /// What it is called.
+    pub name: String,
+    /// `moves`; `stands`: it is the first that stands still; `behind`: it comes after that one; `unknown`: it was not seen.
+    pub state: String,
+    /// In its own words.
+    pub words: String,
 }
 
 /// One part of a probe.

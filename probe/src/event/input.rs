@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use checks::{Outcome, Step};
+use checks::{Hop, Outcome, PartId, Step};
 
 use super::Command;
 use crate::now::Now;
@@ -45,6 +45,8 @@ pub struct Run {
     pub memory: Option<Arc<[u8]>>,
     /// Identities it read, by target.
     pub identities: BTreeMap<String, String>,
+    /// How far what it follows comes on its way, by part.
+    pub trails: BTreeMap<PartId, Vec<Hop>>,
 }
 
 /// One finished negative control, on its way in.

@@ -106,6 +106,7 @@ impl World {
             step: Step::whole(outcome),
             memory: None,
             identities: BTreeMap::new(),
+            trails: BTreeMap::new(),
         };
         self.must(&Input::Run(run));
     }
@@ -336,6 +337,7 @@ fn a_target_that_names_new_parts_for_ever_is_remembered_within_bounds_and_stays_
             step: Step::Done(BTreeMap::from([(PartId::new(format!("part-{n}")), Outcome::pass("seen"))])),
             memory: None,
             identities: BTreeMap::new(),
+            trails: BTreeMap::new(),
         };
         world.must(&Input::Run(run));
     }

@@ -77,7 +77,8 @@ mod tests {
         for at in 0..1000_u64 {
             let now = Now { t: Millis(at), utc: chrono::DateTime::UNIX_EPOCH };
             let outcome = if at == 3 { HUNG.because("x") } else { Outcome::pass("y") };
-            let run = RunRecord { started: now, finished: now, outcome, parts: BTreeMap::new(), progress: None };
+            let (parts, trails) = (BTreeMap::new(), BTreeMap::new());
+            let run = RunRecord { started: now, finished: now, outcome, parts, progress: None, trails };
             history.push(&probe, &Arc::new(run));
         }
         let runs = history.of("p");

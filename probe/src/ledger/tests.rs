@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use checks::{Outcome, Step};
@@ -54,7 +55,8 @@ impl Bench {
             finished: now,
             step: Step::whole(outcome),
             memory: None,
-            identities: std::collections::BTreeMap::new(),
+            identities: BTreeMap::new(),
+            trails: BTreeMap::new(),
         };
         self.ledger.run(run).await
     }
@@ -129,7 +131,8 @@ async fn a_run_of_an_earlier_start_is_not_taken() {
         finished: now,
         step: Step::whole(Outcome::pass("old")),
         memory: None,
-        identities: std::collections::BTreeMap::new(),
+        identities: BTreeMap::new(),
+        trails: BTreeMap::new(),
     };
     assert!(!bench.ledger.run(old).await);
     bench.end().await;
@@ -147,7 +150,16 @@ async fn a_probe_that_reads_another_server_starts_afresh() {
         let identities = [("db".to_owned(), server.to_owned())].into();
         let step = Step::whole(Outcome::pass(server));
         let generation = generation(&bench);
-        let run = Run { probe: "p".into(), generation, started: now, finished: now, step, memory: None, identities };
+        let run = Run {
+            probe: "p".into(),
+            generation,
+            started: now,
+            finished: now,
+            step,
+            memory: None,
+            identities,
+            trails: BTreeMap::new(),
+        };
         assert!(bench.ledger.run(run).await);
         sleep(Duration::from_secs(1)).await;
         let state = bench.ledger.read().snapshot.state.clone();

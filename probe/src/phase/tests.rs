@@ -96,7 +96,16 @@ fn pass(state: &mut State, probe: &str, at: u64) {
     let outcome = OWN.because("as it should");
     take(state, &Input::Control(Control { probe: probe.into(), generation, started, finished, outcome }), now(at)).unwrap();
     let step = Step::whole(Outcome::pass("seen"));
-    let run = Run { probe: probe.into(), generation, started, finished, step, memory: None, identities: BTreeMap::new() };
+    let run = Run {
+        probe: probe.into(),
+        generation,
+        started,
+        finished,
+        step,
+        memory: None,
+        identities: BTreeMap::new(),
+        trails: BTreeMap::new(),
+    };
     take(state, &Input::Run(run), now(at)).unwrap();
 }
 

@@ -65,6 +65,7 @@ impl ProbeTask {
                 step: report.step,
                 memory: next.clone(),
                 identities: report.identities,
+                trails: report.trails,
             };
             let taken = self.shared.ledger.run(run).await;
             if forget {

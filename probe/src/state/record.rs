@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use checks::{Outcome, PartId, Progress};
+use checks::{Hop, Outcome, PartId, Progress};
 
 use super::{FLAP_LIMIT, FLAP_WINDOW, ProbeState, TRUST_CADENCES};
 use crate::now::{Millis, Now};
@@ -34,6 +34,8 @@ pub struct RunRecord {
     pub parts: BTreeMap<PartId, Outcome>,
     /// How far a proof has come, when this was a slice.
     pub progress: Option<Progress>,
+    /// How far what it follows comes on its way, by part.
+    pub trails: BTreeMap<PartId, Vec<Hop>>,
 }
 
 /// What this process has seen of one probe.

@@ -66,6 +66,7 @@ fn run(state: &mut State, at: u64, outcome: Outcome) {
         step: Step::whole(outcome),
         memory: None,
         identities: BTreeMap::new(),
+        trails: BTreeMap::new(),
     };
     take(state, &Input::Run(run), now(at));
 }

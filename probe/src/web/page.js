@@ -15,7 +15,7 @@ const SHAPES = {
   open: 'good', green: 'good', pass: 'good', closed: 'bad', red: 'bad', fail: 'bad', suspect: 'warn',
   pending: 'wait', waiting: 'wait', progress: 'wait', unknown: 'unsure',
   planned: 'wait', running: 'wait', verifying: 'wait', done: 'good', failed: 'bad', interrupted: 'warn',
-  undoing: 'wait', undone: 'warn', 'undo failed': 'bad',
+  undoing: 'wait', undone: 'warn', 'undo failed': 'bad', moves: 'good', stands: 'bad', behind: 'unsure',
 };
 const UNDER_WAY = ['running', 'verifying', 'undoing'];
 const STUCK = ['failed', 'interrupted', 'undo failed'];
@@ -200,6 +200,15 @@ function history(probe) {
     el('code', {}, run.reason || ''), el('span', {}, ` ${run.evidence}`)))));
 }
 
+// The way that lines take, hop by hop, with the one that is broken.
+function trails(probe) {
+  const hop = ({ name, state, words }) => el('li', { class: state, title: words }, el('b', {}, name), mark(state));
+  return (probe.trails || []).map(({ part, hops }) => {
+    const broken = hops.find((one) => one.state === 'stands');
+    return el('div', { class: 'trail' }, el('ol', { 'aria-label': `the way of ${part}${broken ? `: ${broken.name} stands still` : ''}` }, el('li', { class: 'whose' }, part), hops.map(hop)));
+  });
+}
+
 function details(probe) {
   const { samplesHave, samplesNeed, have, need } = probe.soak;
   return el('div', { class: 'details' }, probe.state === 'green' ? evidence(probe.evidence) : null, todo(probe.next), el('dl', {},
@@ -207,7 +216,7 @@ function details(probe) {
     entry('in this state', when(probe.since, 'since') || 'never'), entry('last run', when(probe.lastRun, 'at') || 'never'), entry('last pass', when(probe.lastPass, 'at') || 'never'),
     probe.gate ? entry('soak', `${span(have)} of ${span(need)}, ${samplesHave} of ${samplesNeed} passes`) : null),
   probe.parts.length ? el('ul', { class: 'runs' }, probe.parts.map((part) => el('li', {}, mark(part.outcome), el('b', {}, part.part), ' ', el('code', {}, part.reason || ''), el('span', {}, ` ${part.evidence}`)))) : null,
-  history(probe));
+  probe.state === 'green' ? trails(probe) : null, history(probe));
 }
 
 function row(probe) {
@@ -219,7 +228,7 @@ function row(probe) {
       el('span', { class: 'name' }, `${probe.name} `, el('span', { class: 'check' }, probe.check), notes.map((note) => el('span', { class: `tag ${note === 'overridden' ? 'exception' : ''}` }, note))),
       el('span', { class: 'seen' }, bad && probe.reason ? el('code', {}, probe.reason) : null, bad ? ` ${probe.evidence}` : null),
       el('span', { class: 'pass' }, probe.lastPass ? `passed ${ago(probe.lastPass)} ago` : 'never passed')),
-    opened.has(probe.name) && !blind ? details(probe) : null);
+    bad && !blind ? trails(probe) : null, opened.has(probe.name) && !blind ? details(probe) : null);
 }
 
 function phase(body, at) {

@@ -258,6 +258,7 @@ impl Act {
                     .iter()
                     .map(|(target, is)| (format!("t{target}"), format!("i{is}")))
                     .collect::<BTreeMap<_, _>>(),
+                trails: BTreeMap::new(),
             })),
             Self::Control { probe, began: ago, look, .. } => Some(Input::Control(Control {
                 probe: probe_name(*probe),

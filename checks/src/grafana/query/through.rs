@@ -23,15 +23,15 @@ const REF: &str = "A";
 
 /// Lines as Grafana answers them, and the reply, which knows what must not be quoted.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(crate) struct Answer {
     /// All lines.
-    pub(super) lines: Lines,
+    pub(crate) lines: Lines,
     /// Where they came in.
     pub(super) reply: Reply,
 }
 
 /// Asks for the lines of a window. Also says how long Grafana took, if it answered.
-pub(super) async fn ask(
+pub(crate) async fn ask(
     cx: &Context,
     grafana: &GrafanaTarget,
     datasource: &str,

@@ -8,20 +8,20 @@ use chrono::{DateTime, Utc};
 use crate::log_path::line::CanaryLine;
 
 /// Log lines, each with its timestamp in nanoseconds.
-pub(super) type Lines = BTreeSet<(i64, String)>;
+pub(crate) type Lines = BTreeSet<(i64, String)>;
 
 /// Most lines in one answer, and one more: an answer of this size may have been cut, and a cut answer can not be compared.
-pub(super) const LIMIT: usize = 1000;
+pub(crate) const LIMIT: usize = 1000;
 /// What is written in the last moment is left out, so that most lines that are on their way are not met half-way.
 pub(super) const SETTLE: Duration = Duration::from_secs(1);
 
 /// A closed span of time: the start is in it, the end is not. In whole milliseconds, since Grafana can not be asked for less.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Window {
+pub(crate) struct Window {
     /// Since 1970, in milliseconds.
-    pub(super) start: i64,
+    pub(crate) start: i64,
     /// The same.
-    pub(super) end: i64,
+    pub(crate) end: i64,
 }
 
 impl Window {

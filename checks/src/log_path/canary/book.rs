@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::log_path::account::{Account, Loss, MARGIN, Settled, Sweep, millis};
 use crate::log_path::head::Told;
+use crate::log_path::hops::Counts;
 use crate::log_path::line::Boot;
 use crate::log_path::recount::{Gone, Recount, of_this_version};
 use crate::log_path::trace::{CUT, Source, Trace};
@@ -19,7 +20,7 @@ const FARTHEST: i64 = 7 * 86_400_000;
 const AHEAD: i64 = 600_000;
 
 /// What is remembered of one agent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Book {
     /// The agent's node.
     pub(super) node: String,
@@ -53,6 +54,9 @@ pub struct Book {
     /// Since when older lines can not be read.
     #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
     pub(super) stuck: Option<i64>,
+    /// The counters along the way when lines were last seen standing still.
+    #[serde(rename = "m", default, skip_serializing_if = "Option::is_none")]
+    pub(super) mark: Option<Counts>,
 }
 
 /// A boot that is over.
@@ -98,6 +102,7 @@ impl Book {
             gone: 0,
             ruin: None,
             stuck: None,
+            mark: None,
         }
     }
 
@@ -227,9 +232,9 @@ impl Book {
     }
 }
 
-/// Reads the newest lines, which decide, then as much of a sweep as this Run has time for.
-async fn follow(account: &mut Account, trace: &mut Trace<'_>, told: &Told, now: i64, pace: Pace) -> Result<Settled, Outcome> {
-    let Some(last_at) = told.last_at else { return Ok(Settled::default()) };
+/// Reads the newest lines. Says from when on that was.
+async fn read_newest(trace: &mut Trace<'_>, told: &Told, now: i64, pace: Pace) -> Result<Option<i64>, Outcome> {
+    let Some(last_at) = told.last_at else { return Ok(None) };
     let end = now.max(told.now).saturating_add(AHEAD);
     let fresh = last_at.saturating_sub(pace.late).saturating_sub(told.every.saturating_mul(2)).saturating_sub(MARGIN);
     if trace.read(fresh, end).await? < end {
@@ -237,6 +242,26 @@ async fn follow(account: &mut Account, trace: &mut Trace<'_>, told: &Told, now: 
     }
     // A number that the agent has not told of yet is left to the next run.
     trace.lines.retain(|line| line.seq <= told.last);
+    Ok(Some(fresh))
+}
+
+/// The newest lines in another place.
+pub(super) async fn newest(
+    source: &dyn Source,
+    told: &Told,
+    now: DateTime<Utc>,
+    (pace, budget): (Pace, Budget),
+) -> Result<Seen, Outcome> {
+    let mut trace = Trace::new(source, (&told.node, told.boot), told.every, budget);
+    read_newest(&mut trace, told, millis(now), pace).await?;
+    let mut seen = Seen::default();
+    seen.take(&trace.lines);
+    Ok(seen)
+}
+
+/// Reads the newest lines, which decide, then as much of a sweep as this Run has time for.
+async fn follow(account: &mut Account, trace: &mut Trace<'_>, told: &Told, now: i64, pace: Pace) -> Result<Settled, Outcome> {
+    let Some(fresh) = read_newest(trace, told, now, pace).await? else { return Ok(Settled::default()) };
     if trace.lines.is_empty() {
         return Ok(Settled::default());
     }

@@ -8,11 +8,12 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
 use crate::log_path::account::{Account, Found, millis, moment, span};
 use crate::log_path::head::Told;
+use crate::log_path::hops::{Station, at_once};
 use crate::log_path::recount::{Gone, Room};
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, ReasonSpec};
 
 use super::book::Book;
-use super::{AGENT_SILENT, BEHIND, DESTROYED, FIRST_LINE, LOST, OLD_UNREADABLE, STALLED};
+use super::{AGENT_SILENT, BEHIND, DESTROYED, FIRST_LINE, LOST, NOT_THROUGH_GATEWAY, NOT_THROUGH_GRAFANA, OLD_UNREADABLE};
 
 /// A sweep may take this long whatever `lostAfter` is, in milliseconds.
 const SWEEP: i64 = 60_000;
@@ -40,6 +41,22 @@ impl Pace {
     }
 }
 
+/// What a look comes to, and what it says of the way.
+#[derive(Debug)]
+pub(super) enum Sentence {
+    /// Lines come through.
+    Flows(Outcome),
+    /// It is too early to say.
+    Early(Outcome),
+    /// They stop here.
+    Stops(Station, Outcome),
+    /// They do not come; this is what was seen.
+    Stalled(String),
+}
+
+/// What another way to the lines has shown.
+pub(super) type Elsewhere = (Station, Result<Seen, Outcome>);
+
 /// What this Run has read of the present boot.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
@@ -56,6 +73,11 @@ impl Seen {
         self.newest = lines.iter().max_by_key(|line| line.seq).copied();
         let distinct: BTreeSet<u64> = lines.iter().map(|line| line.seq).collect();
         self.duplicates = lines.len() - distinct.len();
+    }
+
+    /// The greatest number among the newest lines.
+    pub(super) fn newest(&self) -> Option<u64> {
+        self.newest.map(|line| line.seq)
     }
 
     /// Whether any of the newest lines is here.
@@ -82,74 +104,130 @@ impl Seen {
     }
 }
 
-pub(super) fn judge(told: &Told, seen: &Seen, book: &Book, now: DateTime<Utc>, pace: Pace) -> Outcome {
+pub(super) fn judge(
+    told: &Told,
+    seen: &Seen,
+    elsewhere: &[Elsewhere],
+    book: &Book,
+    (now, pace): (DateTime<Utc>, Pace),
+) -> Sentence {
     let (place, last) = (&told.node, told.last);
     let allowed = pace.late.max(told.every.saturating_mul(3));
     let since = book.current().map_or(i64::MAX, |account| account.since);
     let silence = told.last_at.map_or(millis(now).saturating_sub(since), |at| told.now.saturating_sub(at));
     if silence > allowed || (told.last == 0 && told.failed > 0) {
         let failed = told.failed;
-        return AGENT_SILENT.because(format!(
+        let words = format!(
             "{place}: the agent wrote its last line, number {last}, {} ago (one is due each {}); {failed} were refused",
             time(silence),
             time(told.every),
-        ));
+        );
+        return match at_once(told, None) {
+            Some(stop) => Sentence::Stops(stop.at, stop.reason.because(format!("{words}: {}", stop.words))),
+            None => Sentence::Stops(Station::Agent, AGENT_SILENT.because(words)),
+        };
     }
     if let Some(trouble) = &seen.trouble {
-        return trouble.clone();
+        return Sentence::Stops(Station::Found, trouble.clone());
     }
     let lag = seen.lag(told);
     if lag > pace.late {
-        return STALLED.because(match seen.newest {
-            Some(line) => format!("{place}: the newest line here is {}, the agent is at {last}: {} behind", line.seq, time(lag)),
-            None => format!("{place}: none of the agent's lines is here; it is at {last}"),
+        return Sentence::Stalled(match seen.newest {
+            Some(line) => format!("the newest line here is {}, the agent is at {last}: {} behind", line.seq, time(lag)),
+            None => format!("none of the agent's lines is here; it is at {last}"),
         });
     }
+    if seen.is_flowing()
+        && let Some((station, outcome)) = elsewhere.iter().find_map(|other| differs(told, other, pace))
+    {
+        return Sentence::Stops(station, outcome);
+    }
+    settled(told, seen, book, (now, pace))
+}
+
+/// What is wrong with another way to lines that are here.
+fn differs(told: &Told, (station, seen): &Elsewhere, pace: Pace) -> Option<(Station, Outcome)> {
+    let what = format!("{}: {}", told.node, station.name());
+    let seen = match seen {
+        Ok(seen) => seen,
+        Err(outcome) => return Some((*station, outcome.clone().of(&what))),
+    };
+    let lag = seen.lag(told);
+    let last = told.last;
+    (lag > pace.late).then(|| {
+        let words = match seen.newest {
+            Some(line) => format!("the newest line there is {}, the agent is at {last}: {} behind", line.seq, time(lag)),
+            None => format!("none of the agent's lines comes through; it is at {last}"),
+        };
+        (*station, blind(*station).because(format!("{what}: {words}, though Loki has them")))
+    })
+}
+
+const fn blind(station: Station) -> ReasonSpec {
+    match station {
+        Station::Grafana => NOT_THROUGH_GRAFANA,
+        Station::Agent
+        | Station::Journal
+        | Station::Read
+        | Station::Sent
+        | Station::Received
+        | Station::Found
+        | Station::Gateway => NOT_THROUGH_GATEWAY,
+    }
+}
+
+/// What the account says once lines come through.
+fn settled(told: &Told, seen: &Seen, book: &Book, (now, pace): (DateTime<Utc>, Pace)) -> Sentence {
+    let (place, last, lag) = (&told.node, told.last, seen.lag(told));
     if let Some(ruin) = book.ruin {
         let Gone { count, first, from, to } = ruin.gone;
         let (ago, from, to) = (time(millis(now).saturating_sub(ruin.at).max(0)), second(from), second(to));
-        return DESTROYED.because(format!(
+        return Sentence::Flows(DESTROYED.because(format!(
             "{place}: {count} lines that were here are gone, the first is number {first}; they were written between {from} and {to}; \
              noticed {ago} ago"
-        ));
+        )));
     }
     if let Some(held) = book.held {
         let (count, first) = (held.loss.count, held.loss.first);
         let ago = time(millis(now).saturating_sub(held.at));
-        return LOST.because(format!("{place}: {count} lines are lost, the first is number {first}; noticed {ago} ago"));
+        let words = format!("{place}: {count} lines are lost, the first is number {first}; noticed {ago} ago");
+        return Sentence::Flows(LOST.because(words));
     }
     let Some(newest) = seen.newest else {
         // An agent that is started again and again is always young; what is waited for is a line of any of its starts.
         let patience = pace.late.saturating_add(told.every);
         let quiet = book.quiet.map_or(0, |since| millis(now).saturating_sub(since));
         if quiet > patience {
-            let words = format!("{place}: none of the agent's lines came for {}, whichever start they are of", time(quiet));
-            return STALLED.because(words);
+            return Sentence::Stalled(format!("none of the agent's lines came for {}, whichever start they are of", time(quiet)));
         }
         let due = now + TimeDelta::milliseconds(patience.saturating_sub(lag.max(quiet)));
-        return FIRST_LINE.until(due, format!("{place}: the agent has just started and is at line {last}"));
+        let words = format!("{place}: the agent has just started and is at line {last}");
+        return Sentence::Early(FIRST_LINE.until(due, words));
     };
     let behind = book.current().and_then(|account| account.sweep).map_or(0, |sweep| millis(now).saturating_sub(sweep.began));
     if behind > pace.lost.max(SWEEP) {
-        return BEHIND.because(format!("{place}: reading older lines again has taken {} so far", time(behind)));
+        let words = format!("{place}: reading older lines again has taken {} so far", time(behind));
+        return Sentence::Flows(BEHIND.because(words));
     }
     let patience = pace.lost.max(SWEEP);
     if let (Some(stuck), Some(since)) = (&seen.stuck, book.stuck)
         && millis(now).saturating_sub(since) > patience
     {
-        return OLD_UNREADABLE.because(format!("{place}: {}", stuck.evidence()));
+        return Sentence::Flows(OLD_UNREADABLE.because(format!("{place}: {}", stuck.evidence())));
     }
     let recount = book.recount.takes_for(millis(now));
     // What was destroyed right after it was counted has to be missed, twice, while it is still young enough.
     if recount > (pace.room.recheck / 2).max(patience) {
-        return BEHIND.because(format!("{place}: counting delivered lines again has taken {} so far", time(recount)));
+        let words = format!("{place}: counting delivered lines again has taken {} so far", time(recount));
+        return Sentence::Flows(BEHIND.because(words));
     }
     let outstanding = book.current().map_or(0, Account::outstanding);
     let tails = match book.unaccounted {
         0 => String::new(),
         lines => format!("; of {lines} lines of earlier starts nobody can tell any more"),
     };
-    Outcome::pass(format!("{place}: line {} of {last} is here, {outstanding} are on their way{tails}", newest.seq))
+    let words = format!("{place}: line {} of {last} is here, {outstanding} are on their way{tails}", newest.seq);
+    Sentence::Flows(Outcome::pass(words))
 }
 
 /// The numbers for Prometheus.

@@ -73,7 +73,7 @@ fn target(agents: &[String], loki: &str) -> Context {
 }
 
 fn canary() -> LogCanary {
-    check(json!({"agents": "agents", "loki": "loki"}))
+    check(json!({"agents": "agents", "loki": "loki", "lateAfter": "6s"}))
 }
 
 impl World {
@@ -82,7 +82,18 @@ impl World {
         let (agent, loki) = (MockServer::start().await, MockServer::start().await);
         let (boot, moment) = (Boot(7), time(START));
         let every_ms = u64::try_from(every).unwrap();
-        let head = Head { node: NODE.into(), boot, first: 0, last: 0, last_at: None, failed: 0, now: moment, every_ms };
+        let head = Head {
+            node: NODE.into(),
+            boot,
+            first: 0,
+            last: 0,
+            last_at: None,
+            failed: 0,
+            now: moment,
+            every_ms,
+            unread_ms: 0,
+            trouble: None,
+        };
         let (head, store, answers) = (Arc::new(Mutex::new(head)), Store::default(), Arc::default());
         Mock::given(path("/v1/head")).respond_with(HeadOf(head.clone())).mount(&agent).await;
         Mock::given(path("/loki/api/v1/query_range"))
@@ -193,16 +204,20 @@ fn the_times_and_the_selector_have_to_make_sense() {
     }
     for (block, expected) in [
         (json!({"agents": "a", "loki": "l", "lateAfter": "0s"}), vec!["lateAfter"]),
-        (json!({"agents": "a", "loki": "l", "lostAfter": "6s"}), vec!["lostAfter"]),
+        (json!({"agents": "a", "loki": "l", "lostAfter": "3s"}), vec!["lostAfter"]),
         (json!({"agents": "a", "loki": "l", "holdFor": "25h"}), vec!["holdFor"]),
         (json!({"agents": "a", "loki": "l", "recheck": "0s"}), vec![]),
         (json!({"agents": "a", "loki": "l", "recheck": "9s"}), vec!["recheck"]),
         (json!({"agents": "a", "loki": "l", "recheck": "8d"}), vec!["recheck"]),
+        (json!({"agents": "a", "loki": "l", "grafana": "g"}), vec!["grafana"]),
+        (json!({"agents": "a", "loki": "l", "datasource": "d"}), vec!["datasource"]),
+        (json!({"agents": "a", "loki": "l", "grafana": "g", "datasource": "d d"}), vec!["datasource"]),
+        (json!({"agents": "a", "loki": "l", "grafana": "g", "datasource": "d", "alloy": "c"}), vec![]),
     ] {
         assert_eq!(rules(block), expected);
     }
-    let defaults = serde_json::to_value(canary()).unwrap();
-    let expected = json!({"agents": "agents", "loki": "loki", "selector": "{service=\"migration-canary\"}", "lateAfter": "6s",
+    let defaults = serde_json::to_value(check::<LogCanary>(json!({"agents": "agents", "loki": "loki"}))).unwrap();
+    let expected = json!({"agents": "agents", "loki": "loki", "selector": "{service=\"migration-canary\"}", "lateAfter": "3s",
                           "lostAfter": "5m", "holdFor": "5m", "recheck": "1day"});
     assert_eq!(defaults, expected);
 }

@@ -264,6 +264,7 @@ impl World {
             step,
             memory: None,
             identities: BTreeMap::new(),
+            trails: BTreeMap::new(),
         };
         assert!(self.ledger.run(run).await, "the run of {probe} was not taken");
         self.evaluated(finished).await;

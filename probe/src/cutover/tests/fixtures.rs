@@ -42,6 +42,7 @@ pub(crate) fn probe(phase: &str, name: &str, state: ProbeState) -> ProbeBody {
         control: "trusted".to_owned(),
         soak: SoakBody { need: 3600.0, have: 3600.0, samples_need: 60, samples_have: 720 },
         parts: Vec::new(),
+        trails: Vec::new(),
     }
 }
 

@@ -114,7 +114,17 @@ impl Node {
         (now - last_at <= EVERY).then(|| {
             start.told = last;
             let last_at = (last > 0).then_some(last_at);
-            Told { node: self.name.clone(), boot: start.boot, last, last_at, failed: 0, now, every: EVERY }
+            Told {
+                node: self.name.clone(),
+                boot: start.boot,
+                last,
+                last_at,
+                failed: 0,
+                now,
+                every: EVERY,
+                unread: 0,
+                trouble: None,
+            }
         })
     }
 
