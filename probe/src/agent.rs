@@ -37,8 +37,9 @@ const GRACE: Duration = Duration::from_millis(1500);
 /// Runs until a signal or a failure. Everything that can be wrong is found before a line is written.
 pub fn run(args: AgentArgs) -> Result<(), Failure> {
     telemetry::start(&args.log).map_err(Failure::given)?;
-    let account = Arc::new(account(&args)?);
+    let account = account(&args)?;
     let sink = open(&args)?;
+    let account = Arc::new(account.watching(sink.queue()));
     let runtime = runtime("agent", 2)?;
     let listener = runtime.block_on(bind(args.listen_address))?;
     tracing::info!(node = account.node(), boot = %account.head().boot, every = ?args.every, "agent started on {}", args.listen_address);
@@ -90,7 +91,7 @@ fn open(args: &AgentArgs) -> Result<Sink, Failure> {
                 // It may come later: journald is started like everything else.
                 Err(error) => tracing::warn!("--journal.socket {shown}: {error}; lines are refused until it is there"),
             }
-            Journal::new(path.clone(), args.identifier.clone())
+            Journal::new(path.clone(), args.identifier.clone(), args.every)
                 .map(Sink::Journal)
                 .map_err(|error| Failure::given(format!("--journal.socket {shown}: {error}")))
         }

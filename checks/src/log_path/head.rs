@@ -61,7 +61,7 @@ pub(crate) async fn ask(cx: &Context, url: &Url, budget: Budget) -> Result<Told,
 
 /// None: it contradicts itself.
 fn told(head: &Head) -> Option<Told> {
-    let Head { node, boot, first, last, last_at, failed, now, every_ms } = head;
+    let Head { node, boot, first, last, last_at, failed, now, every_ms, unread_ms: _, trouble: _ } = head;
     let named = !node.trim().is_empty() && node.len() <= MAX_NODE && !node.chars().any(char::is_control);
     let counted = *first == (*last).min(1) && last_at.is_some() == (*last > 0);
     let paced = (1..=MAX_EVERY).contains(every_ms);
@@ -87,7 +87,18 @@ mod tests {
     fn head() -> Head {
         let now = DateTime::from_timestamp_millis(1_795_373_889_052).unwrap();
         let last_at = Some(now - TimeDelta::milliseconds(300));
-        Head { node: "node-1".into(), boot: Boot(7), first: 1, last: 9, last_at, failed: 0, now, every_ms: 1000 }
+        Head {
+            node: "node-1".into(),
+            boot: Boot(7),
+            first: 1,
+            last: 9,
+            last_at,
+            failed: 0,
+            now,
+            every_ms: 1000,
+            unread_ms: 0,
+            trouble: None,
+        }
     }
 
     #[test]

@@ -114,6 +114,12 @@ pub struct Head {
     pub now: DateTime<Utc>,
     /// Time between two lines, in milliseconds.
     pub every_ms: u64,
+    /// For how long the journal has not read what it was sent, in milliseconds; 0 when it has read all of it.
+    #[serde(default)]
+    pub unread_ms: u64,
+    /// Why the sink refused the newest line, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
 }
 
 #[cfg(test)]

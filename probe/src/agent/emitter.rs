@@ -1,5 +1,6 @@
 //! Numbering: a number is spent when, and only when, the sink took its line.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,11 +11,14 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use super::journal::Queue;
 use super::sink::{Pen, Refused, Sink};
 use crate::clock::Clock;
 
 /// A sink that holds a line for longer than this refuses the lines that come meanwhile; before that they only come a little later.
 const PATIENCE: Duration = Duration::from_millis(200);
+/// Longest word of the sink that is told, in characters.
+const MAX_TROUBLE: usize = 200;
 /// What the sink says is logged no more often than this: it may refuse every second line of a thousand in a second.
 const LOG_PAUSE: Duration = Duration::from_secs(10);
 
@@ -26,6 +30,8 @@ pub(super) struct Account {
     boot: Boot,
     every: Duration,
     clock: Clock,
+    /// Where lines that were taken may lie unread.
+    queue: Option<Queue>,
     counts: Mutex<Counts>,
 }
 
@@ -40,6 +46,10 @@ pub(super) struct Counts {
     pub(super) failed: u64,
     /// Why the newest line was refused, if it was.
     pub(super) trouble: Option<String>,
+    /// Since when a line is under way: it was handed over, and not seen read yet.
+    pending: Option<Instant>,
+    /// There was no room for the newest line at the journal's end, which a look at ours does not show.
+    full: bool,
     /// When trouble was last logged, and whether its end is still to be.
     logged: Option<(Instant, bool)>,
 }
@@ -47,7 +57,12 @@ pub(super) struct Counts {
 impl Account {
     /// Nothing written yet.
     pub(super) fn new(node: String, service: String, boot: Boot, every: Duration, clock: Clock) -> Self {
-        Self { node, service, boot, every, clock, counts: Mutex::default() }
+        Self { node, service, boot, every, clock, queue: None, counts: Mutex::default() }
+    }
+
+    /// Looks into this queue for lines that were taken and not read.
+    pub(super) fn watching(self, queue: Option<Queue>) -> Self {
+        Self { queue, ..self }
     }
 
     pub(super) fn node(&self) -> &str {
@@ -62,9 +77,20 @@ impl Account {
         self.counts.lock().clone()
     }
 
+    /// For how long what was handed over has not been read; none of it is unread: zero.
+    pub(super) fn unread(&self) -> Duration {
+        // The lock is held while it looks, so that a line that is sent meanwhile is not taken for one that was read.
+        let mut counts = self.counts.lock();
+        if !counts.full && self.queue.as_ref().is_some_and(Queue::is_read) {
+            counts.pending = None;
+        }
+        counts.pending.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
     /// What is served to the verifier.
     pub(super) fn head(&self) -> Head {
-        let Counts { last, last_at, failed, .. } = self.counts();
+        let unread = self.unread();
+        let Counts { last, last_at, failed, trouble, .. } = self.counts();
         Head {
             node: self.node.clone(),
             boot: self.boot,
@@ -74,6 +100,8 @@ impl Account {
             failed,
             now: self.clock.now().utc,
             every_ms: u64::try_from(self.every.as_millis()).unwrap_or(u64::MAX),
+            unread_ms: u64::try_from(unread.as_millis()).unwrap_or(u64::MAX),
+            trouble,
         }
     }
 
@@ -86,6 +114,26 @@ impl Account {
 
     fn next(&self) -> CanaryLine {
         self.line(self.counts.lock().last.saturating_add(1))
+    }
+
+    /// A line is on its way.
+    fn begun(&self) {
+        self.counts.lock().pending.get_or_insert_with(Instant::now);
+    }
+
+    /// A line is on its way to the journal, or there is no room for it.
+    fn queued(&self, result: &io::Result<()>) {
+        let mut counts = self.counts.lock();
+        let blocked = result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+        counts.full = blocked && self.queue.as_ref().is_some_and(Queue::is_read);
+        if blocked || result.is_ok() {
+            counts.pending.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// No line is on its way.
+    fn arrived(&self) {
+        self.counts.lock().pending = None;
     }
 
     /// The sink took this line.
@@ -101,13 +149,15 @@ impl Account {
     }
 
     fn refused(&self, why: &str) {
+        let why: String = why.chars().take(MAX_TROUBLE).collect();
         let mut counts = self.counts.lock();
         counts.failed = counts.failed.saturating_add(1);
         let quiet = counts.logged.is_none_or(|(when, _)| when.elapsed() > LOG_PAUSE);
-        if counts.trouble.replace(why.to_owned()).is_none() && quiet {
+        if counts.trouble.is_none() && quiet {
             counts.logged = Some((Instant::now(), true));
             tracing::warn!("the sink refuses lines: {why}");
         }
+        counts.trouble = Some(why);
     }
 }
 
@@ -162,7 +212,11 @@ impl Emitter {
         let line = self.account.next();
         match sink {
             Sink::Journal(journal) => {
-                match journal.send(&line.text()) {
+                // Seen read before the next one is sent, or it would never be.
+                self.account.unread();
+                let result = journal.send(&line.text());
+                self.account.queued(&result);
+                match result {
                     Ok(()) => self.account.taken(&line),
                     Err(error) => self.account.refused(&error.to_string()),
                 }
@@ -173,6 +227,7 @@ impl Emitter {
                     let result = pen.write(&line.text());
                     (pen, line, result)
                 });
+                self.account.begun();
                 self.writing = Some(Writing { task, since: Instant::now(), due: false });
             }
         }
@@ -182,6 +237,7 @@ impl Emitter {
         let due = self.writing.take().is_some_and(|writing| writing.due);
         let (pen, line, result) = written.map_err(|error| format!("writing ended: {error}"))?;
         self.sink = Some(Sink::Pen(pen));
+        self.account.arrived();
         match result {
             Ok(()) => self.account.taken(&line),
             Err(Refused { why, for_good }) => {

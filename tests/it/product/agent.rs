@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use checks::log_path::line::{CanaryLine, Head};
-use tests::{Agent, Spec, World, binary, wait_until};
+use tests::{Agent, Journal, Spec, World, binary, wait_until};
 
 use super::PATIENCE;
 
@@ -101,6 +101,43 @@ fn message(entry: &[u8]) -> Result<CanaryLine> {
     ensure!(entry.contains("\nSYSLOG_IDENTIFIER=canary\n") && entry.contains("PRIORITY=6\n"), "{entry}");
     let line = entry.lines().find_map(|line| CanaryLine::parse(line.strip_prefix("MESSAGE=")?));
     line.ok_or_else(|| anyhow::anyhow!("no canary: {entry}"))
+}
+
+#[tokio::test]
+async fn a_journald_that_hangs_is_told_of_within_seconds_and_has_every_number_once_when_it_goes_on() {
+    let world = World::new().unwrap();
+    let journal = Journal::start(&world).await.unwrap();
+    let flags = ["--journal.socket", journal.socket().to_str().unwrap()];
+    let agent = Agent::start(&world, "node-1", &flags).await.unwrap();
+    let before = until(&agent, "two lines that were read", |head| head.last >= 2 && head.unread_ms == 0).await;
+    assert_eq!((before.failed, before.every_ms), (0, 1000));
+    journal.freeze().await.unwrap();
+    let told = until(&agent, "an unread line", |head| head.unread_ms > 500).await;
+    let later = until(&agent, "the same line", |head| head.unread_ms >= told.unread_ms + 1000).await;
+    assert!(later.now.signed_duration_since(told.now).num_milliseconds() >= 900, "{told:?} {later:?}");
+    let refused = until(&agent, "refused lines", |head| head.failed >= 2 && head.unread_ms > 5000).await;
+    // Four lines are held, and one may have been read on the way.
+    assert!(refused.last <= before.last + 5 && refused.trouble.is_some(), "{before:?} {refused:?}");
+    assert_eq!(agent.get("/-/ready").await.unwrap().status, 503);
+    journal.thaw().unwrap();
+    let read = until(&agent, "a new line that was read", |head| head.last > refused.last && head.unread_ms == 0).await;
+    assert_eq!((read.trouble.as_deref(), read.boot), (None, before.boot));
+    assert_eq!(agent.get("/-/ready").await.unwrap().status, 200);
+    assert_eq!(agent.stop().await.unwrap().code(), Some(0));
+    numbered(&journal, read.last).await;
+}
+
+/// The agent's lines in the journal, once this many are there: each number once, in order.
+async fn numbered(journal: &Journal, last: u64) -> Vec<CanaryLine> {
+    let lines = wait_until(PATIENCE, "the last line in the journal", async || {
+        let entries = journal.entries("SYSLOG_IDENTIFIER=system-metrics-canary").await?;
+        let lines: Vec<_> = entries.iter().filter_map(|entry| CanaryLine::parse(entry["MESSAGE"].as_str()?)).collect();
+        ensure!(lines.iter().any(|line| line.seq >= last), "{} lines", lines.len());
+        Ok(lines)
+    });
+    let lines = lines.await.unwrap();
+    assert!(lines.iter().zip(1..).all(|(line, seq)| line.seq == seq && line.boot == lines[0].boot), "{lines:?}");
+    lines
 }
 
 #[tokio::test]

@@ -82,7 +82,18 @@ impl World {
         let (agent, loki) = (MockServer::start().await, MockServer::start().await);
         let (boot, moment) = (Boot(7), time(START));
         let every_ms = u64::try_from(every).unwrap();
-        let head = Head { node: NODE.into(), boot, first: 0, last: 0, last_at: None, failed: 0, now: moment, every_ms };
+        let head = Head {
+            node: NODE.into(),
+            boot,
+            first: 0,
+            last: 0,
+            last_at: None,
+            failed: 0,
+            now: moment,
+            every_ms,
+            unread_ms: 0,
+            trouble: None,
+        };
         let (head, store, answers) = (Arc::new(Mutex::new(head)), Store::default(), Arc::default());
         Mock::given(path("/v1/head")).respond_with(HeadOf(head.clone())).mount(&agent).await;
         Mock::given(path("/loki/api/v1/query_range"))

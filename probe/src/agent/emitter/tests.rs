@@ -10,7 +10,7 @@ fn account(every: Duration) -> Arc<Account> {
 }
 
 fn journal(path: &Path) -> Sink {
-    Sink::Journal(Journal::new(path.to_owned(), "canary".into()).unwrap())
+    Sink::Journal(Journal::new(path.to_owned(), "canary".into(), Duration::from_secs(1)).unwrap())
 }
 
 fn received(socket: &UnixDatagram) -> CanaryLine {
@@ -64,6 +64,79 @@ async fn a_journald_that_does_not_read_costs_lines_but_leaves_no_gap() {
     assert_eq!(received(&journald).seq, taken + 1);
 }
 
+#[tokio::test]
+async fn what_the_journal_has_not_read_is_told_at_once_and_refused_soon() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let journald = UnixDatagram::bind(&path).unwrap();
+    let sink = journal(&path);
+    let account = Account::new("node-1".into(), "canary".into(), Boot(7), Duration::from_secs(1), Clock::machine(None).0);
+    let account = Arc::new(account.watching(sink.queue()));
+    let mut emitter = Emitter::new(account.clone(), sink);
+    let unread = |since: Instant| {
+        let told = account.head().unread_ms;
+        assert!(u128::from(told) <= since.elapsed().as_millis(), "{told} ms");
+        told
+    };
+    let look = |since: Instant, above: u64| {
+        while unread(since) <= above {
+            assert!(since.elapsed() < Duration::from_mins(1), "{:?}", account.head());
+        }
+    };
+    assert_eq!(account.head().unread_ms, 0);
+    let since = Instant::now();
+    emitter.emit();
+    look(since, 20);
+    emitter.emit();
+    look(since, 40);
+    received(&journald);
+    assert!(unread(since) > 40, "one of two was read");
+    received(&journald);
+    assert_eq!(unread(since), 0);
+
+    let since = Instant::now();
+    for _ in 0..5 {
+        emitter.emit();
+    }
+    let head = account.head();
+    assert_eq!((head.last, head.failed), (6, 1), "four lines are held");
+    assert!(head.trouble.is_some_and(|why| why.contains("temporarily unavailable")));
+    look(since, 20);
+    for seq in 3..=6 {
+        assert_eq!(received(&journald).seq, seq);
+    }
+    assert_eq!(unread(since), 0);
+    emitter.emit();
+    assert_eq!((received(&journald).seq, account.head().trouble), (7, None));
+}
+
+/// At a high rate the queue at the journal's end is full before ours.
+#[tokio::test]
+async fn a_queue_that_is_full_at_the_other_end_is_unread_until_it_takes_a_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let journald = UnixDatagram::bind(&path).unwrap();
+    let stranger = UnixDatagram::unbound().unwrap();
+    stranger.set_nonblocking(true).unwrap();
+    let strangers = std::iter::repeat_with(|| stranger.send_to(b"x", &path)).take_while(Result::is_ok).count();
+    let sink = journal(&path);
+    let account = Account::new("node-1".into(), "canary".into(), Boot(7), Duration::from_secs(1), Clock::machine(None).0);
+    let account = Arc::new(account.watching(sink.queue()));
+    let mut emitter = Emitter::new(account.clone(), sink);
+    emitter.emit();
+    let since = Instant::now();
+    while account.head().unread_ms <= 20 {
+        assert!(since.elapsed() < Duration::from_mins(1), "{:?}", account.head());
+    }
+    for _ in 0..strangers {
+        journald.recv(&mut [0; 16]).unwrap();
+    }
+    emitter.emit();
+    received(&journald);
+    let head = account.head();
+    assert_eq!((head.last, head.failed, head.unread_ms, head.trouble), (1, 1, 0, None));
+}
+
 /// A pipe whose reader waits: the write is stuck, the agent is not.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stuck_pipe_counts_as_refused_and_numbers_go_on_where_they_were() {
@@ -87,7 +160,8 @@ async fn a_stuck_pipe_counts_as_refused_and_numbers_go_on_where_they_were() {
         tokio::time::timeout(Duration::from_mins(1), reached).await.expect(what);
     };
     until("the pipe is full", &|counts| counts.failed > 50).await;
-    let stuck = account.counts().last;
+    let (stuck, head) = (account.counts().last, account.head());
+    assert!(head.unread_ms > 0 && head.trouble.is_some(), "{head:?}");
     let (mut text, mut buffer) = (Vec::new(), [0; 4096]);
     let lines = |text: &[u8]| text.split(|byte| *byte == b'\n').count() - 1;
     while u64::try_from(lines(&text)).unwrap() < stuck {

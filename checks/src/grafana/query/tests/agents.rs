@@ -7,7 +7,18 @@ use crate::log_path::line::{Boot, Head};
 
 /// The head of the agent that wrote the world's lines, a moment after the newest of them.
 fn head() -> Head {
-    Head { node: "node-1".into(), boot: BOOT, first: 1, last: 31, last_at: Some(at(1)), failed: 0, now: at(0), every_ms: 1000 }
+    Head {
+        node: "node-1".into(),
+        boot: BOOT,
+        first: 1,
+        last: 31,
+        last_at: Some(at(1)),
+        failed: 0,
+        now: at(0),
+        every_ms: 1000,
+        unread_ms: 0,
+        trouble: None,
+    }
 }
 
 async fn seen(head: Head) -> (Outcome, Outcome) {
