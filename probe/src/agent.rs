@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use checks::log_path::line::{Boot, CanaryLine};
 use tokio::net::TcpListener;
+use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -23,7 +24,7 @@ use crate::cli::AgentArgs;
 use crate::clock::Clock;
 use crate::shutdown;
 use crate::telemetry;
-use crate::verifier::{Failure, bind, runtime};
+use crate::verifier::{Failure, bind};
 
 use emitter::{Account, Emitter};
 use journal::Journal;
@@ -37,9 +38,14 @@ const GRACE: Duration = Duration::from_millis(1500);
 /// Runs until a signal or a failure. Everything that can be wrong is found before a line is written.
 pub fn run(args: AgentArgs) -> Result<(), Failure> {
     telemetry::start(&args.log).map_err(Failure::given)?;
-    let account = Arc::new(account(&args)?);
+    let account = account(&args)?;
     let sink = open(&args)?;
-    let runtime = runtime("agent", 2)?;
+    let account = Arc::new(account.watching(sink.queue()));
+    // One thread: nothing that runs on it waits for a sink.
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::met(format!("the agent can not start: {error}")))?;
     let listener = runtime.block_on(bind(args.listen_address))?;
     tracing::info!(node = account.node(), boot = %account.head().boot, every = ?args.every, "agent started on {}", args.listen_address);
     let result = runtime.block_on(serve(listener, account, sink));
@@ -60,7 +66,7 @@ fn account(args: &AgentArgs) -> Result<Account, Failure> {
     }
     let account = Account::new(node, args.service.clone(), boot()?, args.every, Clock::machine(None).0);
     // The longest line must be one that the verifier reads back.
-    let longest = account.line(u64::MAX);
+    let longest = CanaryLine { end: true, ..account.line(u64::MAX) };
     if CanaryLine::parse(&longest.text()).as_ref() != Some(&longest) {
         return Err(Failure::given("--node and --service are too long for a canary line"));
     }
@@ -90,7 +96,7 @@ fn open(args: &AgentArgs) -> Result<Sink, Failure> {
                 // It may come later: journald is started like everything else.
                 Err(error) => tracing::warn!("--journal.socket {shown}: {error}; lines are refused until it is there"),
             }
-            Journal::new(path.clone(), args.identifier.clone())
+            Journal::new(path.clone(), args.identifier.clone(), args.every)
                 .map(Sink::Journal)
                 .map_err(|error| Failure::given(format!("--journal.socket {shown}: {error}")))
         }

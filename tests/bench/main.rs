@@ -1,6 +1,7 @@
 //! Measures the product as it is shipped, on this machine. Nothing here asserts a time: the figures are for people, and for
 //! comparing two of them that were taken in one run.
 
+mod agent;
 mod detect;
 mod figures;
 mod scale;
@@ -23,6 +24,12 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum What {
+    /// What one agent costs its node, at 1, 10 and 1,000 lines a second: memory and processor.
+    Agent {
+        /// For how many seconds.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+    },
     /// From the kill of a real Loki and of a real PostgreSQL to a gate that is not open, and to a red probe; default settings.
     Detect {
         /// How often each of them is killed.
@@ -48,6 +55,7 @@ fn main() -> ExitCode {
     let result = tokio::runtime::Runtime::new().map_err(anyhow::Error::from).and_then(|runtime| {
         runtime.block_on(async {
             match args.what {
+                What::Agent { seconds } => agent::measure(Duration::from_secs(seconds)).await,
                 What::Detect { kills } => detect::measure(kills).await,
                 What::Scale { probes, rate, seconds } => scale::measure(probes, rate, Duration::from_secs(seconds)).await,
             }

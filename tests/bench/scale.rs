@@ -112,7 +112,7 @@ fn lag_between(before: Vec<(String, u64)>, after: Vec<(String, u64)>) -> String 
 }
 
 /// Processor seconds that the process has used.
-fn cpu(pid: i32) -> Result<f64> {
+pub(crate) fn cpu(pid: i32) -> Result<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let (_, rest) = stat.rsplit_once(") ").context("no stat")?;
     let ticks: Vec<f64> = rest.split(' ').skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;

@@ -7,6 +7,7 @@ mod callers;
 mod checks;
 mod damage;
 mod decommission;
+mod deployed;
 mod detection;
 mod disk;
 mod dropped;

@@ -68,22 +68,28 @@ pub struct CanaryLine {
     pub seq: u64,
     /// When it was written, by the node's clock.
     pub at: DateTime<Utc>,
+    /// The agent was told to stop: no line of this start comes after it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub end: bool,
 }
 
 impl CanaryLine {
     /// The line of this number.
     pub fn new(node: impl Into<String>, boot: Boot, seq: u64, at: DateTime<Utc>) -> Self {
         let msg = "phasegate canary: proves that log lines arrive; safe to drop once the migration is over".into();
-        Self { level: "info".into(), service: SERVICE.into(), msg, node: node.into(), boot, seq, at }
+        Self { level: "info".into(), service: SERVICE.into(), msg, node: node.into(), boot, seq, at, end: false }
     }
 
     /// The line as text, without a line break.
     pub fn text(&self) -> String {
-        serde_json::json!({
+        let mut line = serde_json::json!({
             "level": self.level, "service": self.service, "msg": self.msg, "node": self.node, "boot": self.boot,
             "seq": self.seq, "at": self.at.to_rfc3339_opts(SecondsFormat::Nanos, true),
-        })
-        .to_string()
+        });
+        if let (true, Some(fields)) = (self.end, line.as_object_mut()) {
+            fields.insert("end".into(), true.into());
+        }
+        line.to_string()
     }
 
     /// Reads a line back. None: it is no canary of ours.
@@ -135,6 +141,14 @@ mod tests {
         assert_eq!(CanaryLine::parse(&line().text()), Some(line()));
         let text = line().text();
         assert!(text.contains(r#""boot":"000000000000001f""#) && text.contains(r#""at":"2026-11-22T"#), "{text}");
+    }
+
+    #[test]
+    fn only_the_last_line_says_that_it_is_the_last() {
+        assert!(!line().text().contains("end"));
+        let last = CanaryLine { end: true, ..line() };
+        assert!(last.text().contains(r#""end":true"#), "{}", last.text());
+        assert_eq!(CanaryLine::parse(&last.text()), Some(last));
     }
 
     #[test]

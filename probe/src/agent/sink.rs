@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use rustix::fs::{Mode, OFlags};
 
-use super::journal::Journal;
+use super::journal::{Journal, Queue};
 
 /// What `--sink` says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +44,16 @@ pub(super) enum Sink {
     Journal(Journal),
     /// May wait for a reader or a disk, so it is written to aside.
     Pen(Pen),
+}
+
+impl Sink {
+    /// What it has taken may lie unread in a queue: this one, if so.
+    pub(super) fn queue(&self) -> Option<Queue> {
+        match self {
+            Self::Journal(journal) => Some(journal.queue()),
+            Self::Pen(_) => None,
+        }
+    }
 }
 
 /// Writes one line at a time, with one system call each.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -16,6 +17,9 @@ use prometheus_client::registry::Registry;
 use super::emitter::Account;
 use crate::api::{accepts_openmetrics, exposition_type};
 use crate::metrics::sheet::{Sheet, seconds};
+
+/// A journal that has not read for longer than this hangs.
+const SLOW: Duration = Duration::from_secs(5);
 
 /// The agent's routes.
 pub(super) fn app(account: Arc<Account>) -> Router {
@@ -32,11 +36,15 @@ async fn head(State(account): State<Arc<Account>>) -> impl IntoResponse {
     ([(CACHE_CONTROL, "no-store")], Json(account.head()))
 }
 
-/// Ready is who writes.
+/// Ready is who writes, and is read.
 async fn ready(State(account): State<Arc<Account>>) -> (StatusCode, String) {
-    let counts = account.counts();
+    let (unread, counts) = (account.unread(), account.counts());
     match (counts.trouble, counts.last) {
         (Some(trouble), _) => (StatusCode::SERVICE_UNAVAILABLE, format!("the sink refuses lines: {trouble}\n")),
+        (None, _) if unread > SLOW => {
+            let seconds = unread.as_secs();
+            (StatusCode::SERVICE_UNAVAILABLE, format!("the sink has not read what it was sent for {seconds} s\n"))
+        }
         (None, 0) => (StatusCode::SERVICE_UNAVAILABLE, "no line was written yet\n".to_owned()),
         (None, _) => (StatusCode::OK, "ready\n".to_owned()),
     }
@@ -73,12 +81,18 @@ struct Scrape {
 impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut sheet = Sheet::new(&mut encoder, self.classic);
-        let (node, counts) = ([("node", self.account.node())], self.account.counts());
+        let (node, unread, counts) = ([("node", self.account.node())], self.account.unread(), self.account.counts());
         sheet.gauge("build_info", "Version of the agent; always 1", [([("version", env!("CARGO_PKG_VERSION"))], 1_u32)])?;
         sheet.counter("canary_emitted", "Canary lines that the sink took", [(node, counts.last)])?;
         sheet.counter("agent_write_failures", "Canary lines that the sink refused", [(node, counts.failed)])?;
         let last = counts.last_at.map_or(0.0, seconds);
         sheet.gauge("agent_last_write_timestamp_seconds", "When the sink last took a line; 0 for never", [(node, last)])?;
+        let unread = unread.as_secs_f64();
+        sheet.gauge(
+            "agent_unread_seconds",
+            "For how long the sink has not read what it was sent; 0 if it has read all",
+            [(node, unread)],
+        )?;
         let every = self.account.every().as_secs_f64();
         sheet.gauge("agent_interval_seconds", "Time between two canary lines", [(node, every)])
     }
@@ -86,8 +100,6 @@ impl Collector for Scrape {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use checks::log_path::line::Boot;
 
     use super::*;

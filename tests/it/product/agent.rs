@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use checks::log_path::line::{CanaryLine, Head};
-use tests::{Agent, Spec, World, binary, wait_until};
+use tests::{Agent, Journal, Spec, World, binary, wait_until};
 
 use super::PATIENCE;
 
@@ -104,6 +104,85 @@ fn message(entry: &[u8]) -> Result<CanaryLine> {
 }
 
 #[tokio::test]
+async fn a_journald_that_hangs_is_told_of_within_seconds_and_has_every_number_once_when_it_goes_on() {
+    let world = World::new().unwrap();
+    let journal = Journal::start(&world).await.unwrap();
+    let flags = ["--journal.socket", journal.socket().to_str().unwrap()];
+    let agent = Agent::start(&world, "node-1", &flags).await.unwrap();
+    let before = until(&agent, "two lines that were read", |head| head.last >= 2 && head.unread_ms == 0).await;
+    assert_eq!((before.failed, before.every_ms), (0, 1000));
+    journal.freeze().await.unwrap();
+    let told = until(&agent, "an unread line", |head| head.unread_ms > 500).await;
+    let later = until(&agent, "the same line", |head| head.unread_ms >= told.unread_ms + 1000).await;
+    assert!(later.now.signed_duration_since(told.now).num_milliseconds() >= 900, "{told:?} {later:?}");
+    let refused = until(&agent, "refused lines", |head| head.failed >= 2 && head.unread_ms > 5000).await;
+    // Four lines are held, and one may have been read on the way.
+    assert!(refused.last <= before.last + 5 && refused.trouble.is_some(), "{before:?} {refused:?}");
+    assert_eq!(agent.get("/-/ready").await.unwrap().status, 503);
+    journal.thaw().unwrap();
+    let read = until(&agent, "a new line that was read", |head| head.last > refused.last && head.unread_ms == 0).await;
+    assert_eq!((read.trouble.as_deref(), read.boot), (None, before.boot));
+    assert_eq!(agent.get("/-/ready").await.unwrap().status, 200);
+    assert_eq!(agent.stop().await.unwrap().code(), Some(0));
+    let lines = numbered(&journal, read.last + 1).await;
+    let (last, others) = lines.split_last().unwrap();
+    assert!(last.end && others.iter().all(|line| !line.end), "{lines:?}");
+}
+
+#[tokio::test]
+async fn a_stop_is_the_last_line_and_waits_for_no_sink() {
+    let world = World::new().unwrap();
+    let journal = Journal::start(&world).await.unwrap();
+    let flags = ["--journal.socket", journal.socket().to_str().unwrap(), "--every", "1h"];
+    let agent = Agent::start(&world, "node-1", &flags).await.unwrap();
+    until(&agent, "the first line", |head| head.last == 1).await;
+    assert_eq!(agent.stop().await.unwrap().code(), Some(0));
+    let lines = numbered(&journal, 2).await;
+    assert_eq!(lines.iter().map(|line| line.end).collect::<Vec<_>>(), [false, true]);
+
+    let flags = ["--journal.socket", journal.socket().to_str().unwrap(), "--every", "10ms"];
+    let agent = Agent::start(&world, "node-2", &flags).await.unwrap();
+    until(&agent, "lines", |head| head.last > 0).await;
+    journal.freeze().await.unwrap();
+    until(&agent, "a full queue", |head| head.failed > 0).await;
+    // Its own patience is far below what a supervisor has; leaving something behind would be said.
+    assert_eq!(agent.stop().await.unwrap().code(), Some(0));
+    let log = agent.process().stderr();
+    assert!(!log.contains("not everything stopped"), "{log}");
+}
+
+#[tokio::test]
+async fn a_thousand_lines_a_second_are_a_thousand_and_each_is_in_the_journal_once() {
+    let world = World::new().unwrap();
+    let journal = Journal::start(&world).await.unwrap();
+    let flags = ["--journal.socket", journal.socket().to_str().unwrap(), "--every", "1ms"];
+    let agent = Agent::start(&world, "node-1", &flags).await.unwrap();
+    let first = until(&agent, "some lines", |head| head.last > 0).await;
+    let later = until(&agent, "two seconds' lines", |head| head.last + head.failed >= first.last + first.failed + 2000).await;
+    let passed = later.now.signed_duration_since(first.now).num_milliseconds();
+    let due = i64::try_from(later.last + later.failed - first.last - first.failed).unwrap();
+    // What came late before the first look is made up for after it: 200 lines at most.
+    assert!(due <= passed + 250 && due >= passed / 2, "{due} lines in {passed} ms");
+    assert_eq!(agent.stop().await.unwrap().code(), Some(0));
+    let lines = numbered(&journal, later.last).await;
+    let told = lines.iter().find(|line| line.seq == later.last).unwrap();
+    assert_eq!(Some(told.at), later.last_at);
+}
+
+/// The agent's lines in the journal, once this many are there: each number once, in order.
+async fn numbered(journal: &Journal, last: u64) -> Vec<CanaryLine> {
+    let lines = wait_until(PATIENCE, "the last line in the journal", async || {
+        let entries = journal.entries("SYSLOG_IDENTIFIER=system-metrics-canary").await?;
+        let lines: Vec<_> = entries.iter().filter_map(|entry| CanaryLine::parse(entry["MESSAGE"].as_str()?)).collect();
+        ensure!(lines.iter().any(|line| line.seq >= last), "{} lines", lines.len());
+        Ok(lines)
+    });
+    let lines = lines.await.unwrap();
+    assert!(lines.iter().zip(1..).all(|(line, seq)| line.seq == seq && line.boot == lines[0].boot), "{lines:?}");
+    lines
+}
+
+#[tokio::test]
 async fn standard_output_holds_lines_and_nothing_else() {
     let world = World::new().unwrap();
     let agent = Agent::start(&world, "node-1", &["--every", "5ms", "--sink", "stdout"]).await.unwrap();
@@ -129,6 +208,8 @@ async fn what_is_wrong_at_the_start_is_one_clear_line() {
         (vec!["--sink", &missing], 2, "No such file"),
         (vec!["--sink", "syslog"], 2, "journald, stdout or file:PATH"),
         (vec!["--every", "1us"], 2, "whole milliseconds"),
+        (vec!["--every", "0s"], 2, "from 1ms to 1h"),
+        (vec!["--every", "1h 1ms"], 2, "from 1ms to 1h"),
         (vec!["--node", ""], 2, "--node"),
         (vec!["--sink", "stdout", "--log.level", "a=b=c"], 2, "--log.level"),
     ] {
