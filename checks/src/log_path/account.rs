@@ -40,6 +40,8 @@ pub(crate) struct Found {
     pub(crate) at: i64,
     /// Loki's timestamp.
     pub(crate) stamp: i64,
+    /// Whether it says that it is the last of its start.
+    pub(crate) end: bool,
 }
 
 /// Reading again all that may hold missing lines.
@@ -139,6 +141,9 @@ pub(crate) struct Account {
     /// When the last sweep that is over began.
     #[serde(rename = "d")]
     swept: i64,
+    /// The line that says that it is the last one was found.
+    #[serde(rename = "e", default, skip_serializing_if = "std::ops::Not::not")]
+    ended: bool,
     /// The sweep that is under way.
     #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
     pub(crate) sweep: Option<Sweep>,
@@ -161,6 +166,7 @@ impl Account {
             earliest: None,
             marks,
             swept: now,
+            ended: false,
             sweep: None,
         }
     }
@@ -173,6 +179,11 @@ impl Account {
     /// The greatest number that was found, or 0.
     pub(crate) fn newest(&self) -> u64 {
         self.found.last().or(self.settled).unwrap_or(0)
+    }
+
+    /// Whether its agent has said which line is the last.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended
     }
 
     /// How many lines that the agent told of are neither found nor settled.
@@ -201,6 +212,7 @@ impl Account {
         }
         let Some(settled) = self.settled else { return };
         self.moves_on(lines, settled);
+        self.ended |= lines.iter().any(|line| line.end);
         let open = || lines.iter().filter(|line| line.seq > settled);
         self.found.extend(open().map(|line| line.seq));
         self.earliest = open().map(|line| line.stamp).chain(self.earliest).min();

@@ -101,8 +101,14 @@ const FARTHEST: Duration = Duration::from_hours(7 * 24);
 /// are there; held for `holdFor`), Loki refused, reset, silent, 5xx, a web page, not Loki, a tenant that is denied. A pause in
 /// shipping is no loss once the lines arrive. Unknown: no answer from the agent, or an old one, Loki's answer is cut, too large or
 /// not parsable, it does not accept the query, our own resolver or network. Not counted as lost are lines that were written before
-/// the first one was found, those that an agent wrote after it was last asked and before it was killed, and those on their way from
-/// a start that more starts followed within `lostAfter` than are remembered (four, with 50 agents one).
+/// the first one was found, those that an agent wrote after it was last asked and before it was killed (how many at most is told:
+/// `unheard_lines`), and those on their way from a start that more starts followed within `lostAfter` than are remembered (four,
+/// with 50 agents one).
+///
+/// If the target has a `gateway`, the newest lines must come through it, too, and with `grafana` and `datasource` through Grafana.
+/// Of lines that do not come it says where they stop, if it can be seen: at the agent, in the journal (by the agent's word), in
+/// Loki, the gateway or Grafana; with `alloy` also whether Alloy reads them, drops them on purpose, or can not deliver them, in its
+/// own words. For that its counters and Loki's are read in two runs in a row, so it is told with the second run that fails.
 ///
 /// Lines that were found are counted again, a slice in each run, about every twenty-fourth part of `recheck`. Those that two counts
 /// in a row do not find are destroyed: Fail, held for `holdFor`. Unknown: Loki does not answer for older lines, or that is more than
@@ -118,7 +124,7 @@ pub struct LogCanary {
     /// `LogQL` selector of the streams that the canary's lines are in.
     #[serde(default = "selector")]
     pub selector: String,
-    /// How long after it was written a line may be on its way, like `6s`.
+    /// How long after it was written a line may be on its way, like `3s`.
     #[serde(with = "humantime_serde", default = "late_after")]
     #[schemars(with = "String")]
     pub late_after: Duration,
@@ -255,6 +261,7 @@ impl Check for LogCanary {
             "destroyed_lines",
             "recheck_seconds",
             "unaccounted_lines",
+            "unheard_lines",
             "duplicate_lines",
             "head_seq",
         ],

@@ -54,7 +54,7 @@ pub(crate) struct InLoki<'a> {
 /// A line of this node and this boot, whoever else claims to be it. Loki's timestamp is in nanoseconds.
 pub(crate) fn own(text: &str, stamp: i64, (node, boot): (&str, Boot)) -> Option<Found> {
     let line = CanaryLine::parse(text).filter(|line| line.boot == boot && line.node == node)?;
-    Some(Found { seq: line.seq, at: millis(line.at), stamp: stamp.div_euclid(1_000_000) })
+    Some(Found { seq: line.seq, at: millis(line.at), stamp: stamp.div_euclid(1_000_000), end: line.end })
 }
 
 impl Source for InLoki<'_> {

@@ -46,7 +46,7 @@ fn pipeline(dice: &mut Dice) -> Vec<Sent> {
                 () => dice.below(500),
             };
             let arrives = (!destroyed.contains(&n)).then_some(at + delay);
-            Sent { found: Found { seq: u64::try_from(n).unwrap(), at, stamp: at + 3 }, arrives }
+            Sent { found: Found { seq: u64::try_from(n).unwrap(), at, stamp: at + 3, end: false }, arrives }
         })
         .collect()
 }
@@ -117,7 +117,7 @@ fn loss_is_exact_when_a_sweep_takes_several_runs_and_little_is_kept() {
 fn what_was_written_before_the_first_found_line_is_no_loss() {
     let mut account = Account::new(Boot(7), 0, false);
     account.last = 100;
-    let line = Found { seq: 90, at: 90_000, stamp: 90_000 };
+    let line = Found { seq: 90, at: 90_000, stamp: 90_000, end: false };
     account.sweep = Some(Sweep::new(100_000, 0));
     account.observe(&[line], 100_000, 60_000, 8);
     assert_eq!(account.settle(&[line], 60_000).loss, None);
@@ -128,12 +128,12 @@ fn what_was_written_before_the_first_found_line_is_no_loss() {
 fn an_account_is_closed_with_its_gaps_and_its_end_lost() {
     let mut account = Account::new(Boot(7), 0, true);
     account.last = 10;
-    let lines = [1, 2, 5, 7].map(|seq| Found { seq, at: 0, stamp: 0 });
+    let lines = [1, 2, 5, 7].map(|seq| Found { seq, at: 0, stamp: 0, end: false });
     account.observe(&lines, 0, 60_000, 8);
     assert_eq!(account.outstanding(), 6);
     assert_eq!(account.close().loss, Some(Loss { first: 3, count: 6 }));
     assert!(account.is_moving(59_999, 60_000) && !account.is_moving(60_000, 60_000));
-    let more = [3, 4, 6, 8, 9, 10].map(|seq| Found { seq, at: 0, stamp: 0 });
+    let more = [3, 4, 6, 8, 9, 10].map(|seq| Found { seq, at: 0, stamp: 0, end: false });
     account.observe(&more, 0, 60_000, 8);
     assert_eq!(account.close().loss, None);
     assert_eq!(Account::new(Boot(7), 0, false).close().loss, None, "no line of it was ever owed");

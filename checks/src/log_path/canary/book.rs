@@ -36,6 +36,12 @@ pub struct Book {
     /// Lines so far of which nobody can tell any more: too many boots came after theirs.
     #[serde(rename = "u")]
     pub(super) unaccounted: u64,
+    /// Lines so far that may have been written after the agent was last asked and before it ended without a word: at most so many.
+    #[serde(rename = "y", default)]
+    pub(super) unheard: u64,
+    /// The newest of such ends.
+    #[serde(rename = "z", default, skip_serializing_if = "Option::is_none")]
+    pub(super) tail: Option<Tail>,
     /// The loss that is held.
     #[serde(rename = "x")]
     pub(super) held: Option<Held>,
@@ -68,6 +74,29 @@ struct Former {
     retired: i64,
     #[serde(rename = "e")]
     every: i64,
+    /// Lines that it may have written after it was last asked, at most.
+    #[serde(rename = "t", default)]
+    tail: u64,
+}
+
+/// What is left to do for a boot that is over.
+enum Rest {
+    Open(Former),
+    Closed(Option<Tail>),
+}
+
+/// The end of a start that nobody heard of: how many lines after the last that is known were written is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Tail {
+    /// The start.
+    #[serde(rename = "b")]
+    pub(super) boot: Boot,
+    /// The last line that is known.
+    #[serde(rename = "l")]
+    pub(super) last: u64,
+    /// At most so many came after it.
+    #[serde(rename = "n")]
+    pub(super) lines: u64,
 }
 
 /// A loss, and when it was last added to.
@@ -96,6 +125,8 @@ impl Book {
             former: Vec::new(),
             lost: 0,
             unaccounted: 0,
+            unheard: 0,
+            tail: None,
             held: None,
             quiet: None,
             recount: Recount::default(),
@@ -126,7 +157,13 @@ impl Book {
             let back = self.former.iter().position(|former| former.account.boot == told.boot);
             let next = back.map_or_else(|| Account::new(told.boot, now, owed), |at| self.former.remove(at).account);
             let former = self.current.replace(next).filter(Account::has_begun);
-            self.former.extend(former.map(|account| Former { account, retired: now, every: told.every }));
+            let began = told.last_at.map_or(told.now, |at| at.saturating_sub(span_of(told.last.saturating_sub(1), told.every)));
+            self.former.extend(former.map(|account| {
+                // The clock is the node's for both.
+                let silent = began.saturating_sub(account.last_at).max(0);
+                let tail = u64::try_from(silent / told.every.max(1)).unwrap_or_default();
+                Former { account, retired: now, every: told.every, tail }
+            }));
             while self.former.len() > pace.formers {
                 let account = self.former.remove(0).account;
                 self.unaccounted = self.unaccounted.saturating_add(account.outstanding());
@@ -174,9 +211,12 @@ impl Book {
                 let whose = (former.account.boot, former.every);
                 let mut trace = Trace::new(source, (&node, former.account.boot), former.every, budget);
                 match former.follow(&mut trace, now, pace).await {
-                    Ok((settled, former)) => {
+                    Ok((settled, rest)) => {
                         self.settles(whose, &settled, now, pace);
-                        self.former.extend(former);
+                        match rest {
+                            Rest::Open(former) => self.former.push(former),
+                            Rest::Closed(tail) => self.ends(tail),
+                        }
                     }
                     Err((outcome, former)) => {
                         seen.trouble = Some(outcome);
@@ -220,6 +260,12 @@ impl Book {
     fn settles(&mut self, whose: (Boot, i64), settled: &Settled, now: i64, pace: Pace) {
         self.recount.takes(whose, settled, pace.room);
         self.loses(settled.loss, now);
+    }
+
+    fn ends(&mut self, tail: Option<Tail>) {
+        let Some(tail) = tail else { return };
+        self.unheard = self.unheard.saturating_add(tail.lines);
+        self.tail = Some(tail);
     }
 
     fn loses(&mut self, loss: Option<Loss>, now: i64) {
@@ -283,7 +329,7 @@ async fn follow(account: &mut Account, trace: &mut Trace<'_>, told: &Told, now: 
 
 impl Former {
     /// Reads on until nothing more is to be expected, then closes the account. Gives back what it still has to follow.
-    async fn follow(mut self, trace: &mut Trace<'_>, now: i64, pace: Pace) -> Result<(Settled, Option<Self>), (Outcome, Self)> {
+    async fn follow(mut self, trace: &mut Trace<'_>, now: i64, pace: Pace) -> Result<(Settled, Rest), (Outcome, Self)> {
         let account = &mut self.account;
         let end = now.max(account.last_at).saturating_add(AHEAD);
         let sweep = account.sweep.map_or_else(
@@ -297,14 +343,27 @@ impl Former {
         account.sweep = Some(sweep.at(cursor));
         account.observe(&trace.lines, now, pace.lost, pace.intervals);
         if cursor < end {
-            return Ok((Settled::default(), Some(self)));
+            return Ok((Settled::default(), Rest::Open(self)));
         }
         let settled = account.settle(&trace.lines, pace.lost);
         let over = sweep.began.saturating_sub(self.retired) >= pace.lost && !account.is_moving(sweep.began, pace.lost);
         if !over {
-            return Ok((settled, Some(self)));
+            return Ok((settled, Rest::Open(self)));
         }
         let rest = account.close();
-        Ok((settled.and(&rest), None))
+        Ok((settled.and(&rest), Rest::Closed(self.unheard())))
     }
+
+    /// What of its end nobody can tell, once its account is closed.
+    fn unheard(&self) -> Option<Tail> {
+        let Account { boot, last, .. } = self.account;
+        let newest = self.account.newest();
+        let lines = last.saturating_add(self.tail).saturating_sub(last.max(newest));
+        (lines > 0 && !self.account.has_ended()).then(|| Tail { boot, last: last.max(newest), lines })
+    }
+}
+
+/// So many lines' time.
+fn span_of(lines: u64, every: i64) -> i64 {
+    i64::try_from(lines).unwrap_or(i64::MAX).saturating_mul(every)
 }

@@ -12,7 +12,7 @@ use crate::log_path::hops::{Station, at_once};
 use crate::log_path::recount::{Gone, Room};
 use crate::outcome::{Outcome, ReasonSpec};
 
-use super::book::Book;
+use super::book::{Book, Tail};
 use super::{AGENT_SILENT, BEHIND, DESTROYED, FIRST_LINE, LOST, NOT_THROUGH_GATEWAY, NOT_THROUGH_GRAFANA, OLD_UNREADABLE};
 
 /// A sweep may take this long whatever `lostAfter` is, in milliseconds.
@@ -226,6 +226,12 @@ fn settled(told: &Told, seen: &Seen, book: &Book, (now, pace): (DateTime<Utc>, P
         0 => String::new(),
         lines => format!("; of {lines} lines of earlier starts nobody can tell any more"),
     };
+    let tails = match book.tail {
+        None => tails,
+        Some(Tail { boot, last, lines }) => {
+            format!("{tails}; start {boot} ended without a word after its line {last}: at most {lines} more were written")
+        }
+    };
     let words = format!("{place}: line {} of {last} is here, {outstanding} are on their way{tails}", newest.seq);
     Sentence::Flows(Outcome::pass(words))
 }
@@ -237,6 +243,7 @@ pub(super) fn numbers(told: &Told, seen: &Seen, book: &Book) -> Vec<(&'static st
         ("lost_lines", number(book.lost)),
         ("destroyed_lines", number(book.gone)),
         ("unaccounted_lines", number(book.unaccounted)),
+        ("unheard_lines", number(book.unheard)),
         ("outstanding_lines", number(book.current().map_or(0, Account::outstanding))),
     ];
     if let Some(reach) = book.recount.reach() {

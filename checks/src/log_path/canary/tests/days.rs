@@ -69,7 +69,7 @@ impl Source for Node {
             if start.arrives[at].is_some_and(|arrives| arrives <= self.now) {
                 let (seq, stamp) = (u64::try_from(at + 1).unwrap(), start.stamp(at));
                 // Some are there twice.
-                (0..=usize::from(at % 97 == 0)).for_each(|_| own.push(Found { seq, at: stamp, stamp }));
+                (0..=usize::from(at % 97 == 0)).for_each(|_| own.push(Found { seq, at: stamp, stamp, end: false }));
             }
         }
         let read = own.len();

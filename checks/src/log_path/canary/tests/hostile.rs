@@ -196,7 +196,7 @@ fn worst_memory(agents: usize) -> Memory {
     account.last = 100_000_000;
     for step in 0..40 {
         let first = 90_000_000 + step * 1000;
-        let lines: Vec<_> = (0..500).map(|n| Found { seq: first + n * 2, at: START, stamp: START }).collect();
+        let lines: Vec<_> = (0..500).map(|n| Found { seq: first + n * 2, at: START, stamp: START, end: false }).collect();
         account.sweep = account.sweep.or(Some(Sweep::new(START, START)));
         account.observe(&lines, START + i64::try_from(step).unwrap() * 300_000, 300_000, pace.intervals);
     }

@@ -334,3 +334,43 @@ async fn the_tail_of_a_start_that_too_many_followed_is_unaccounted_for() {
     let values = [world.measure("unaccounted_lines").await, world.measure("lost_lines").await];
     assert_eq!(values, ["3", "0"]);
 }
+
+/// A minute's lines, four more that the agent was not asked about, of which `arrive` come, and a new start three seconds later.
+async fn after_an_end_that_nobody_heard_of(arrive: usize, farewell: bool) -> (String, [String; 2]) {
+    let mut world = World::new().await;
+    world.writes(60_000, ALL);
+    assert_eq!(world.says().await, "pass");
+    let mut tail = world.silently(4000);
+    tail.last_mut().unwrap().end = farewell;
+    for line in tail.iter().take(arrive) {
+        world.arrives(line);
+    }
+    world.now += 3000;
+    world.restarts();
+    for _ in 0..60 {
+        world.writes(15_000, ALL);
+        assert_eq!(world.says().await, "pass");
+    }
+    let words = part(&world.report().await, NODE).evidence().as_str().to_owned();
+    (words, [world.measure("unheard_lines").await, world.measure("lost_lines").await])
+}
+
+#[tokio::test]
+async fn an_agent_that_was_killed_leaves_a_tail_that_is_named_and_not_called_lost() {
+    let (words, values) = after_an_end_that_nobody_heard_of(2, false).await;
+    assert_eq!(values, ["6", "0"]);
+    assert!(words.contains("start 0000000000000007 ended without a word after its line 62: at most 6 more"), "{words}");
+}
+
+#[tokio::test]
+async fn an_agent_that_says_farewell_leaves_no_tail() {
+    let (words, values) = after_an_end_that_nobody_heard_of(4, true).await;
+    assert_eq!(values, ["0", "0"]);
+    assert!(!words.contains("without a word"), "{words}");
+}
+
+#[tokio::test]
+async fn a_farewell_that_did_not_arrive_is_no_farewell() {
+    let (_, values) = after_an_end_that_nobody_heard_of(3, true).await;
+    assert_eq!(values, ["5", "0"]);
+}
