@@ -27,6 +27,12 @@ use crate::store::StoreError;
 const DURATIONS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 /// Upper bounds of `scheduler_lag_seconds`.
 const LAGS: [f64; 9] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0];
+/// Upper bounds of `probe_latency_seconds`.
+const LATENCIES: [f64; 13] = [0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
+/// The measure that goes into it.
+const LATENCY: &str = "latency_seconds";
+/// Most parts of one probe that have such a histogram.
+const MAX_LATENCIES: usize = 100;
 /// More different reasons of one probe are counted as [`OTHER`].
 const MAX_REASONS: usize = 64;
 /// The label of reasons past [`MAX_REASONS`].
@@ -55,12 +61,14 @@ struct Tally {
     failures: BTreeMap<String, u64>,
     durations: Histogram,
     values: BTreeMap<(PartId, &'static str), f64>,
+    latencies: BTreeMap<PartId, Histogram>,
 }
 
 impl Default for Tally {
     fn default() -> Self {
         let durations = Histogram::new(DURATIONS);
-        Self { runs: [0; OUTCOMES.len()], failures: BTreeMap::new(), durations, values: BTreeMap::new() }
+        let (failures, values, latencies) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { runs: [0; OUTCOMES.len()], failures, durations, values, latencies }
     }
 }
 
@@ -134,7 +142,15 @@ impl Metrics {
     pub fn measures(&self, probe: &ProbePlan, measures: &[Measure]) {
         let finite = measures.iter().filter(|measure| measure.value.is_finite()).take(MAX_MEASURES);
         let values = finite.map(|measure| ((measure.part.clone(), measure.name), measure.value)).collect();
-        self.tallies.lock().entry(probe.name.clone()).or_default().values = values;
+        let mut tallies = self.tallies.lock();
+        let tally = tallies.entry(probe.name.clone()).or_default();
+        tally.values = values;
+        let latencies = measures.iter().filter(|measure| measure.name == LATENCY && measure.value.is_finite());
+        for Measure { part, value, .. } in latencies {
+            if tally.latencies.contains_key(part) || tally.latencies.len() < MAX_LATENCIES {
+                tally.latencies.entry(part.clone()).or_insert_with(|| Histogram::new(LATENCIES)).observe(*value);
+            }
+        }
     }
 
     /// A Run was taken in.

@@ -39,6 +39,7 @@ spec:
           agents: agents
           loki: docker-loki
           selector: '{{service="migration-canary", agent="alloy"}}'   # shipped by Alloy, not by Promtail
+          alloy: k3s-alloy
           lateAfter: {late}
           lostAfter: 40s
           holdFor: 10s
@@ -60,7 +61,7 @@ spec:
     - {{name: k3s-loki-ready, use: [preflight, gate], check: {{lokiReady: {{loki: k3s-loki}}}}}}
     - {{name: k3s-loki-ingest, check: {{lokiIngest: {{loki: k3s-loki, within: {within}}}}}}}
     - name: journal-to-k3s-loki
-      check: {{logCanary: {{agents: agents, loki: k3s-loki, lateAfter: {late}, lostAfter: 40s, holdFor: 10s}}}}
+      check: {{logCanary: {{agents: agents, loki: k3s-loki, alloy: k3s-alloy, lateAfter: {late}, lostAfter: 40s, holdFor: 10s}}}}
     steps:
     - name: copy-loki
       switch: true

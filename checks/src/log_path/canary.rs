@@ -105,6 +105,8 @@ const FARTHEST: Duration = Duration::from_hours(7 * 24);
 /// `unheard_lines`), and those on their way from a start that more starts followed within `lostAfter` than are remembered (four,
 /// with 50 agents one).
 ///
+/// Lateness is by the agents' own clocks, so one that is off does no harm; how far, `clock_skew_seconds` says.
+///
 /// If the target has a `gateway`, the newest lines must come through it, too, and with `grafana` and `datasource` through Grafana.
 /// Of lines that do not come it says where they stop, if it can be seen: at the agent, in the journal (by the agent's word), in
 /// Loki, the gateway or Grafana; with `alloy` also whether Alloy reads them, drops them on purpose, or can not deliver them, in its
@@ -262,6 +264,7 @@ impl Check for LogCanary {
             "recheck_seconds",
             "unaccounted_lines",
             "unheard_lines",
+            "clock_skew_seconds",
             "duplicate_lines",
             "head_seq",
         ],

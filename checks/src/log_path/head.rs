@@ -47,6 +47,8 @@ pub(crate) struct Told {
     pub(crate) unread: i64,
     /// Why the newest line was refused, if it was.
     pub(crate) trouble: Option<String>,
+    /// How far the node's clock is ahead of the verifier's, give or take half the time that the answer took.
+    pub(crate) skew: i64,
 }
 
 /// Asks an agent. No answer of it is a Fail of the pipeline: it is all Unknown.
@@ -62,7 +64,9 @@ pub(crate) async fn ask(cx: &Context, url: &Url, budget: Budget) -> Result<Told,
     let document = reply.json().map_err(unreachable)?;
     let head = serde_json::from_value::<Head>(document)
         .map_err(|error| AGENT_UNREACHABLE.because(format!("no agent's head: {error} in {}", reply.quote())))?;
-    told(&head).ok_or_else(|| AGENT_CONFUSED.because(reply.quote()))
+    let told = told(&head).ok_or_else(|| AGENT_CONFUSED.because(reply.quote()))?;
+    let answered = millis(cx.now).saturating_add(span(budget.start.elapsed().saturating_sub(reply.took / 2)));
+    Ok(Told { skew: told.now.saturating_sub(answered), ..told })
 }
 
 /// None: it contradicts itself.
@@ -83,6 +87,7 @@ fn told(head: &Head) -> Option<Told> {
         every: span(Duration::from_millis(*every_ms)),
         unread: span(Duration::from_millis(*unread_ms)),
         trouble: trouble.as_ref().map(|words| words.chars().take(MAX_TROUBLE).collect()),
+        skew: 0,
     })
 }
 

@@ -56,7 +56,7 @@ impl Page {
         for phase in &answers.phases {
             match phase {
                 Phase::Alloy => page.alloy(answers),
-                Phase::Loki => page.loki(),
+                Phase::Loki => page.loki(answers),
                 Phase::Grafana => page.grafana(answers),
                 Phase::Postgres => page.postgres(answers),
             }
@@ -136,14 +136,17 @@ impl Page {
         );
         self.add("    - name: journal-to-docker-loki\n      check:\n        logCanary:\n          agents: agents\n");
         self.add("          loki: docker-loki\n          selector: '{service=\"migration-canary\", agent=\"alloy\"}'\n");
+        self.add("          alloy: k3s-alloy   # its counters tell where lines stop, if they do\n");
         self.add(until);
     }
 
-    fn loki(&mut self) {
+    fn loki(&mut self, answers: &Answers) {
         self.phase("Loki with its history moves onto a volume in k3s. Complete: it accepts the logs that Alloy ships.", "loki");
         self.add("    - name: k3s-loki-ready\n      use: [preflight, gate]\n      check:\n        lokiReady: {loki: k3s-loki}\n");
         self.add("    - name: k3s-loki-ingest\n      check:\n        lokiIngest: {loki: k3s-loki}\n");
-        self.add("    - name: journal-to-k3s-loki\n      check:\n        logCanary: {agents: agents, loki: k3s-loki}\n");
+        self.add("    - name: journal-to-k3s-loki\n      check:\n        logCanary: {agents: agents, loki: k3s-loki");
+        // Without the phase before, there is no target of that name.
+        self.add(if answers.phases.contains(&Phase::Alloy) { ", alloy: k3s-alloy}\n" } else { "}\n" });
     }
 
     fn grafana(&mut self, answers: &Answers) {

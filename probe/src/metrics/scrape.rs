@@ -164,7 +164,13 @@ impl<'a> Board<'a> {
             let values = tallies.get(&row.probe.name).into_iter().flat_map(|tally| &tally.values);
             values.map(|((part, name), value)| ([("probe", &*row.probe.name), ("part", part.as_str()), ("value", name)], *value))
         });
-        sheet.gauge("probe_value", "Numbers that a probe's newest Run reported", values)
+        sheet.gauge("probe_value", "Numbers that a probe's newest Run reported", values)?;
+        let latencies = self.rows.iter().flat_map(|row| {
+            let latencies = tallies.get(&row.probe.name).into_iter().flat_map(|tally| &tally.latencies);
+            latencies.map(|(part, histogram)| ([("probe", &*row.probe.name), ("part", part.as_str())], histogram.clone()))
+        });
+        let help = "How long targets took, or how far behind log lines were, at each look";
+        sheet.histogram("probe_latency_seconds", help, latencies)
     }
 
     fn gate_families(&self, sheet: &mut Sheet<'_, '_>) -> fmt::Result {

@@ -28,7 +28,7 @@ async fn the_doctor_names_the_rule_that_a_pipeline_lacks() {
         loki.url()
     );
     let probes = [
-        "{name: canary, check: {logCanary: {agents: agents, loki: loki, lateAfter: 3s}}}",
+        "{name: canary, check: {logCanary: {agents: agents, loki: loki, alloy: alloy}}}",
         "{name: collector, check: {alloyHealth: {alloy: alloy}}}",
     ];
     let verifier = Verifier::start(&world, &migration(CADENCE, &targets, AT_ONCE, &probes)).await.unwrap();
@@ -43,7 +43,8 @@ async fn the_doctor_names_the_rule_that_a_pipeline_lacks() {
     assert_eq!(doctor().await, (0, None));
 
     alloy.set_keep(Some(&["system-metrics.service"]));
-    looks(&verifier, "canary", "red", "stalled").await;
+    let red = looks(&verifier, "canary", "red", "dropped_in_alloy").await;
+    assert!(red["evidence"].as_str().unwrap().contains("its pipeline drops all of them"), "{red}");
     wait_until(PATIENCE, "the doctor names the rule", async || {
         let (_, canary) = doctor().await;
         let text = canary.unwrap_or_default().to_string();

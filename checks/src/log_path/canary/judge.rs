@@ -18,6 +18,9 @@ use super::{AGENT_SILENT, BEHIND, DESTROYED, FIRST_LINE, LOST, NOT_THROUGH_GATEW
 /// A sweep may take this long whatever `lostAfter` is, in milliseconds.
 const SWEEP: i64 = 60_000;
 
+/// A clock that is off by less is not worth a word, in milliseconds.
+const SKEWED: i64 = 1000;
+
 /// The check's times in milliseconds, and how much of each agent is remembered.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pace {
@@ -232,7 +235,11 @@ fn settled(told: &Told, seen: &Seen, book: &Book, (now, pace): (DateTime<Utc>, P
             format!("{tails}; start {boot} ended without a word after its line {last}: at most {lines} more were written")
         }
     };
-    let words = format!("{place}: line {} of {last} is here, {outstanding} are on their way{tails}", newest.seq);
+    let clock = match told.skew {
+        skew if skew.abs() < SKEWED => String::new(),
+        skew => format!("; the node's clock is {} {}", time(skew.abs()), if skew > 0 { "ahead" } else { "behind" }),
+    };
+    let words = format!("{place}: line {} of {last} is here, {outstanding} are on their way{tails}{clock}", newest.seq);
     Sentence::Flows(Outcome::pass(words))
 }
 
@@ -244,6 +251,7 @@ pub(super) fn numbers(told: &Told, seen: &Seen, book: &Book) -> Vec<(&'static st
         ("destroyed_lines", number(book.gone)),
         ("unaccounted_lines", number(book.unaccounted)),
         ("unheard_lines", number(book.unheard)),
+        ("clock_skew_seconds", seconds(told.skew)),
         ("outstanding_lines", number(book.current().map_or(0, Account::outstanding))),
     ];
     if let Some(reach) = book.recount.reach() {
@@ -261,6 +269,11 @@ pub(super) fn numbers(told: &Told, seen: &Seen, book: &Book) -> Vec<(&'static st
 /// Exact up to four billions, which is enough for counting.
 fn number(count: u64) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+/// Milliseconds as seconds; exact enough up to a month.
+fn seconds(millis: i64) -> f64 {
+    f64::from(i32::try_from(millis).unwrap_or(if millis > 0 { i32::MAX } else { i32::MIN })) / 1000.0
 }
 
 /// A moment for people.

@@ -35,6 +35,8 @@ struct World {
     memory: Memory,
     now: i64,
     every: i64,
+    /// How far the verifier's clock is ahead of the node's.
+    off: i64,
 }
 
 struct HeadOf(Arc<Mutex<Head>>);
@@ -102,7 +104,7 @@ impl World {
             .await;
         let cx = target(&[agent.uri()], &loki.uri());
         let (check, memory) = (canary(), Memory::new());
-        Self { check, agent, _loki: loki, cx, head, store, answers, boot, memory, now: START, every }
+        Self { check, agent, _loki: loki, cx, head, store, answers, boot, memory, now: START, every, off: 0 }
     }
 
     async fn new() -> Self {
@@ -158,7 +160,7 @@ impl World {
     async fn report(&mut self) -> Report<Memory> {
         self.now += 7;
         self.head.lock().unwrap().now = moment(self.now);
-        let cx = Context { now: moment(self.now), ..self.cx.clone() };
+        let cx = Context { now: moment(self.now + self.off), ..self.cx.clone() };
         let bytes = serde_json::to_vec(&self.memory).unwrap();
         assert!(bytes.len() <= MAX_MEMORY);
         let report = Check::run(&self.check, &cx, serde_json::from_slice(&bytes).unwrap()).await;

@@ -13,6 +13,7 @@ fn told() -> Told {
         every: 1000,
         unread: 0,
         trouble: None,
+        skew: 0,
     }
 }
 

@@ -96,7 +96,8 @@ fn at_stake(status: &StatusBody, probe: &ProbeBody) -> bool {
 
 /// Lines are written and do not arrive while the collector is well: most often it drops what it was not told to keep.
 fn dropped(probes: &[&ProbeBody]) -> Option<Finding> {
-    let stalled = probes.iter().filter(|probe| probe.check == "logCanary" && probe.reason.as_deref() == Some("stalled"));
+    let reasons = [Some("stalled"), Some("dropped_in_alloy")];
+    let stalled = probes.iter().filter(|probe| probe.check == "logCanary" && reasons.contains(&probe.reason.as_deref()));
     let names: Vec<String> = stalled.map(|probe| named(probe)).collect();
     let mut collectors = probes.iter().filter(|probe| probe.check == "alloyHealth").peekable();
     let watched = collectors.peek().is_some();

@@ -123,6 +123,7 @@ impl Node {
                 now,
                 every: EVERY,
                 unread: 0,
+                skew: 0,
                 trouble: None,
             }
         })

@@ -374,3 +374,28 @@ async fn a_farewell_that_did_not_arrive_is_no_farewell() {
     let (_, values) = after_an_end_that_nobody_heard_of(3, true).await;
     assert_eq!(values, ["5", "0"]);
 }
+
+#[tokio::test]
+async fn a_node_whose_clock_is_minutes_off_is_judged_by_its_own_and_told() {
+    for (off, words) in [(300_000, "the node's clock is 5m"), (-300_000, "the node's clock is 4m")] {
+        let mut world = World::new().await;
+        world.off = off;
+        world.writes(60_000, ALL);
+        assert_eq!(world.says().await, "pass");
+        world.writes(5000, |seq| seq != 62);
+        for _ in 0..60 {
+            let outcome = part(&world.report().await, NODE);
+            if word(&outcome) == "pass" {
+                assert!(outcome.evidence().as_str().contains(words), "{outcome:?}");
+            } else {
+                assert_eq!(word(&outcome), "lost");
+            }
+            world.writes(9000, ALL);
+        }
+        assert_eq!(world.measure("lost_lines").await, "1");
+        world.writes(7000, NONE);
+        assert_eq!(world.says().await, "stalled", "{off}");
+        let skew: f64 = world.measure("clock_skew_seconds").await.parse().unwrap();
+        assert!((skew * 1000.0 + f64::from(i32::try_from(off).unwrap())).abs() < 5000.0, "{skew}");
+    }
+}
