@@ -1,9 +1,12 @@
 //! Measures the product as it is shipped, on this machine. Nothing here asserts a time: the figures are for people, and for
 //! comparing two of them that were taken in one run.
 
+mod canary;
 mod detect;
 mod figures;
+mod gate;
 mod scale;
+mod usage;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -14,7 +17,8 @@ use clap::{Parser, Subcommand};
 #[derive(Debug, Parser)]
 #[command(
     name = "bench",
-    after_help = "Examples:\n  cargo build --release --workspace --bins\n  target/release/bench detect --kills 20\n  target/release/bench scale"
+    after_help = "Examples:\n  cargo build --release --workspace --bins\n  target/release/bench detect --kills 20\n  target/release/bench scale\n  \
+                  target/release/bench canary --quick --json canary.json"
 )]
 struct Args {
     #[command(subcommand)]
@@ -23,6 +27,8 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum What {
+    /// Ours beside loki-canary on one real Loki: what they cost, and what they say of an outage, a pause, destroyed and dropped lines.
+    Canary(canary::Options),
     /// From the kill of a real Loki and of a real PostgreSQL to a gate that is not open, and to a red probe; default settings.
     Detect {
         /// How often each of them is killed.
@@ -48,6 +54,7 @@ fn main() -> ExitCode {
     let result = tokio::runtime::Runtime::new().map_err(anyhow::Error::from).and_then(|runtime| {
         runtime.block_on(async {
             match args.what {
+                What::Canary(options) => canary::measure(&options).await,
                 What::Detect { kills } => detect::measure(kills).await,
                 What::Scale { probes, rate, seconds } => scale::measure(probes, rate, Duration::from_secs(seconds)).await,
             }
