@@ -24,8 +24,9 @@ const NOTES: &str = "\
 Both write 10 lines/s into one Loki. loki-canary pushes them itself, its pushes through a proxy that can hold them up, its websocket and
 queries directly to Loki; all of its times are its defaults. The agent writes into a journald, a collector ships that through a proxy of
 the same kind; the verifier asks Loki directly, with defaults. A fault hits both proxies at the same moment. Each case has a Loki and
-processes of its own; `steady` runs alone, the others side by side. Looked at every 0.2 s. loki-canary's timer for missing lines ticks
-every 60 s, so its times vary by that much.";
+processes of its own; `steady` runs alone, the others side by side. Looked at every 0.2 s. loki-canary counts what it did not receive
+when its timer ticks, every 60 s, and what is still not in Loki after 300 s at another tick: one figure of it may be 60 s off the next.
+Its spot check knows one line of each 15 minutes, and counts that once a minute for as long as it is missing.";
 
 /// What is done to both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -16,14 +16,16 @@ use super::watch::Watch;
 /// The counters by which loki-canary says that lines are missing.
 const LOSS: [&str; 3] = ["websocket_missing_entries_total", "missing_entries_total", "spot_check_missing_entries_total"];
 /// Its other counters of what should not be.
-const ODD: [&str; 3] = ["unexpected_entries_total", "duplicate_entries_total", "out_of_order_entries_total"];
+const ODD: [&str; 4] =
+    ["unexpected_entries_total", "duplicate_entries_total", "out_of_order_entries_total", "ws_reconnects_total"];
 /// loki-canary counts what did not come each 60 s, and what it wrote before its websocket was there is among the first.
 pub(super) const WARM_UP: Duration = Duration::from_secs(125);
 /// How long the calm is measured.
 const CALM: Duration = Duration::from_mins(2);
 /// How long shipping pauses.
 const PAUSE: Duration = Duration::from_mins(4);
-/// After this loki-canary has said all that it says about lines that are missing: 300 s of its own, 60 s of its timer, and some.
+/// After this both have said all that they say about lines that are missing: 300 s by both's defaults, 60 s of loki-canary's timer or
+/// 113 s of the verifier's own pace, and some.
 const SAID_ALL: Duration = Duration::from_secs(450);
 /// A second probe that counts again so far back only, and so more often: each 150 s instead of each hour.
 const SHORT_RECHECK: &str = "1h";
@@ -111,7 +113,7 @@ pub(super) async fn outage(collector: Collector, outage: Outage, limit: Duration
         .map_or(by_limit(None), |(name, at)| format!("{} ({name} +{:.0})", seconds(at), rivals.grown(name)));
     let mut part = Part::new(title, json!({"evidence": evidence, "watch": raw(&watches)}))
         .row("first sign: the gate, a loss counter", by_limit(ours.first("gate_not_open")), sign)
-        .row("red probe, other counters", by_limit(ours.first("probe_red")), first(rivals, &ODD));
+        .row("red probe; another counter", by_limit(ours.first("probe_red")), first(rivals, &ODD));
     for name in LOSS {
         part = part.row(name, "", by_limit(rivals.first(name)));
     }
@@ -136,7 +138,6 @@ pub(super) async fn pause(collector: Collector, follow: Duration) -> Result<Part
     stage.follow(&mut watches, PAUSE + follow).await?;
     let truth = stage.truth().await?;
     let [ours, rivals] = &watches;
-    let open = if ours.tracks().contains_key("gate_not_open") && ours.grown("gate_not_open") > 0.0 { "not open" } else { "open" };
     let part = Part::new(
         format!("pause: 240 s without shipping, {} s after it", follow.as_secs()),
         json!({"truth": truth, "evidence": stage.evidence().await?, "watch": raw(&watches)}),
@@ -150,11 +151,7 @@ pub(super) async fn pause(collector: Collector, follow: Duration) -> Result<Part
     )
     .row("other loss counters", "", format!("{}, {}", counted(rivals, LOSS[0]), counted(rivals, LOSS[2])))
     .row("other counters", "", ODD.map(|name| counted(rivals, name)).join(", "));
-    Ok(part.row(
-        "the gate at the end",
-        format!("{open} (last change after {})", ours.last("gate_not_open").map_or("-".to_owned(), seconds)),
-        "",
-    ))
+    Ok(part.row("the gate at the end", gate(ours), ""))
 }
 
 /// Delivered lines are destroyed.
@@ -172,11 +169,10 @@ pub(super) async fn destroy(collector: Collector, limit: Duration) -> Result<Par
     })
     .await?;
     let mut watches = stage.watch().await?;
-    stage.loki.destroy().await?;
+    stage.follow_while(&mut watches, stage.loki.destroy()).await?;
     stage.release().await?;
     say(&format!("destroy: {counts:?} lines are destroyed"));
-    let (mut evidence, short) = (String::new(), format!("destroyed_lines of canary-{SHORT_RECHECK}"));
-    let mut age = Duration::from_secs(5);
+    let (mut evidence, mut age) = (String::new(), Duration::from_secs(5));
     while age < limit && (watches[0].first("destroyed_lines").is_none() || age < SAID_ALL) {
         stage.follow(&mut watches, age).await?;
         age += Duration::from_secs(5);
@@ -187,25 +183,29 @@ pub(super) async fn destroy(collector: Collector, limit: Duration) -> Result<Par
     let followed = watches[0].elapsed().as_secs();
     let truth = stage.truth().await?;
     let [ours, rivals] = &watches;
-    let said = |name: &str| {
-        ours.first(name)
-            .map_or(format!("never within {followed} s"), |at| format!("{:.0} after {}", ours.grown(name), seconds(at)))
+    let said = |watch: &Watch, name: &str| {
+        let never = || format!("none within {followed} s");
+        watch.first(name).map_or_else(never, |at| format!("{:.0} after {}", watch.grown(name), seconds(at)))
     };
-    let spots = rivals
-        .first(LOSS[2])
-        .map_or(format!("never within {followed} s"), |at| format!("{:.0} after {}", rivals.grown(LOSS[2]), seconds(at)));
+    // What was on its way into the account when it was destroyed is lost to it, not destroyed.
+    let both = |of: &str| {
+        let [destroyed, lost] = ["destroyed_lines", "lost_lines"].map(|name| said(ours, &format!("{name}{of}")));
+        format!("{destroyed}; lost: {lost}")
+    };
     let part = Part::new(
         format!("destroy: delivered lines are deleted, followed for {followed} s"),
         json!({"counts": counts, "truth": truth, "evidence": evidence, "watch": raw(&watches)}),
     )
     .row("lines destroyed", counts[0].to_string(), counts[1].to_string())
     .row("lines that Loki lacks at the end (true)", missing(truth[0]), missing(truth[1]))
-    .row("reported destroyed, recheck 24h (default); by spot check", said("destroyed_lines"), spots)
-    .row(format!("reported destroyed, recheck {SHORT_RECHECK}"), said(&short), "");
+    .row("reported destroyed, recheck 24h (default); by spot check", both(""), said(rivals, LOSS[2]))
+    .row(format!("reported destroyed, recheck {SHORT_RECHECK}"), both(&format!(" of canary-{SHORT_RECHECK}")), "");
     Ok(part
-        .row("reported lost", format!("{:.0}", ours.grown("lost_lines")), counted(rivals, LOSS[1]))
+        .row("reported missing", "", said(rivals, LOSS[1]))
         .row("not received in time", "", counted(rivals, LOSS[0]))
-        .row("other counters", "", ODD.map(|name| counted(rivals, name)).join(", ")))
+        .row("other counters", "", ODD.map(|name| counted(rivals, name)).join(", "))
+        .row("metric test (once an hour, first at a random moment)", "", metric_test(rivals))
+        .row("the gate at the end", gate(ours), ""))
 }
 
 /// Some pushes are acknowledged and thrown away.
@@ -214,13 +214,14 @@ pub(super) async fn drop_some(collector: Collector) -> Result<Part> {
     const TIMES: u64 = 30;
     let stage = warm(collector, &[], "drop").await?;
     let mut watches = stage.watch().await?;
-    let dropped = stage.drop_pushes(EVERY, TIMES).await?;
-    say("drop: 30 pushes of each were dropped");
-    stage.follow(&mut watches, SAID_ALL).await?;
+    let dropped = stage.follow_while(&mut watches, stage.drop_pushes(EVERY, TIMES)).await?;
+    let took = watches[0].elapsed();
+    say(&format!("drop: 30 pushes of each were dropped in {took:.0?}"));
+    stage.follow(&mut watches, took + SAID_ALL).await?;
     let truth = stage.truth().await?;
     let [ours, rivals] = &watches;
     let said = |watch: &Watch, name: &str| {
-        format!("{:.0}, first after {}, last after {}", watch.grown(name), time(watch.first(name)), time(watch.last(name)))
+        format!("{:.0} ({} to {})", watch.grown(name), time(watch.first(name)), time(watch.last(name)))
     };
     Ok(Part::new(
         "drop: each tenth push acknowledged and thrown away, 30 of 300",
@@ -229,7 +230,8 @@ pub(super) async fn drop_some(collector: Collector) -> Result<Part> {
     .row("pushes dropped", dropped[0].to_string(), dropped[1].to_string())
     .row("lines that never arrived (true)", missing(truth[0]), missing(truth[1]))
     .row("lines reported lost", said(ours, "lost_lines"), said(rivals, LOSS[1]))
-    .row("not received in time", "", said(rivals, LOSS[0])))
+    .row("not received in time", "", said(rivals, LOSS[0]))
+    .row("the gate at the end", gate(ours), ""))
 }
 
 fn seconds(seconds: f64) -> String {
@@ -238,6 +240,19 @@ fn seconds(seconds: f64) -> String {
 
 fn time(at: Option<f64>) -> String {
     at.map_or("-".to_owned(), seconds)
+}
+
+fn gate(ours: &Watch) -> String {
+    let open = if ours.now("gate_not_open") > 0.0 { "not open" } else { "open" };
+    format!("{open}, last change after {}", time(ours.last("gate_not_open")))
+}
+
+fn metric_test(rivals: &Watch) -> String {
+    let at = rivals.last("metric_test_actual");
+    at.map_or("has not run".to_owned(), |at| {
+        let [actual, expected] = ["metric_test_actual", "metric_test_expected"].map(|name| rivals.now(name));
+        format!("{actual:.0} of {expected:.0} after {}", seconds(at))
+    })
 }
 
 fn missing(truth: Truth) -> String {

@@ -1,6 +1,7 @@
 //! Both systems on one Loki, each with a path of its own to it that can be held up.
 
 use std::collections::BTreeSet;
+use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -171,13 +172,28 @@ impl Stage {
 
     /// Looks until the watches are as old as that.
     pub(super) async fn follow(&self, watches: &mut [Watch; 2], age: Duration) -> Result<()> {
-        let [ours, rivals] = watches;
-        while ours.elapsed() < age {
-            let (we, they) = tokio::try_join!(self.we_say(), self.rival_says())?;
-            ours.takes(we);
-            rivals.takes(they);
-            sleep(LOOK).await;
+        while watches[0].elapsed() < age {
+            self.look(watches).await?;
         }
+        Ok(())
+    }
+
+    /// Looks until this is done.
+    pub(super) async fn follow_while<T>(&self, watches: &mut [Watch; 2], deed: impl Future<Output = Result<T>>) -> Result<T> {
+        let mut deed = pin!(deed);
+        loop {
+            tokio::select! {
+                done = &mut deed => return done,
+                looked = self.look(watches) => looked?,
+            }
+        }
+    }
+
+    async fn look(&self, [ours, rivals]: &mut [Watch; 2]) -> Result<()> {
+        let (we, they) = tokio::try_join!(self.we_say(), self.rival_says())?;
+        ours.takes(we);
+        rivals.takes(they);
+        sleep(LOOK).await;
         Ok(())
     }
 

@@ -66,6 +66,11 @@ impl Watch {
         self.tracks.get(name)?.last
     }
 
+    /// What it is now.
+    pub(super) fn now(&self, name: &str) -> f64 {
+        self.tracks.get(name).map_or(0.0, |track| track.after)
+    }
+
     /// By how much it has grown.
     pub(super) fn grown(&self, name: &str) -> f64 {
         self.tracks.get(name).map_or(0.0, |track| track.after - track.before)
@@ -118,7 +123,7 @@ mod tests {
     fn a_number_that_comes_later_was_0_before() {
         let mut watch = Watch::begin(figures(0.0));
         watch.takes(Figures::from([("late".to_owned(), 2.0)]));
-        assert!(watch.grown("late") > 1.5);
+        assert!(watch.grown("late") > 1.5 && watch.now("late") > 1.5 && watch.now("lost") < 0.5);
     }
 
     #[test]
