@@ -97,6 +97,24 @@ pub struct AgentArgs {
     pub(crate) log: LogArgs,
 }
 
+/// `probe agent` as a program.
+#[derive(Debug, Parser)]
+#[command(
+    name = "probe-agent",
+    version,
+    about = "Write numbered canary lines into this node's journal, and tell how far they have come: `probe agent`, smaller",
+    after_long_help = "Examples:\n  probe-agent --node node-1\n  probe-agent --every 100ms --sink stdout"
+)]
+struct AgentProgram {
+    #[command(flatten)]
+    agent: AgentArgs,
+}
+
+/// The whole of `probe-agent`.
+pub fn agent_main() -> ExitCode {
+    ended(agent::run(AgentProgram::parse().agent))
+}
+
 fn cadence(text: &str) -> Result<Duration, String> {
     let every = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     let whole = every.subsec_nanos() % 1_000_000 == 0;

@@ -9,7 +9,7 @@ use tests::{Agent, Journal, World};
 use tokio::time::{Instant, interval};
 
 use crate::figures::{say, tell};
-use crate::scale::cpu;
+use crate::usage::cpu;
 
 /// Lines per second, one agent for each.
 const RATES: [u32; 3] = [1, 10, 1000];
@@ -32,7 +32,7 @@ pub(crate) async fn measure(span: Duration) -> Result<()> {
 async fn row(world: &World, journal: &Journal, rate: u32, span: Duration) -> Result<String> {
     let every = format!("{}ms", 1000 / rate);
     let socket = journal.socket().to_str().context("no UTF-8")?;
-    let agent = Agent::start(world, &format!("at-{rate}"), &["--every", &every, "--journal.socket", socket]).await?;
+    let agent = Agent::start_small(world, &format!("at-{rate}"), &["--every", &every, "--journal.socket", socket]).await?;
     let pid = agent.process().pid().context("the agent has no process")?;
     let (begun, used) = (Instant::now(), cpu(pid)?);
     let mut tick = interval(ASKED);

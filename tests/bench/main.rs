@@ -2,9 +2,13 @@
 //! comparing two of them that were taken in one run.
 
 mod agent;
+mod canary;
 mod detect;
 mod figures;
+mod gate;
+mod hops;
 mod scale;
+mod usage;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -15,7 +19,8 @@ use clap::{Parser, Subcommand};
 #[derive(Debug, Parser)]
 #[command(
     name = "bench",
-    after_help = "Examples:\n  cargo build --release --workspace --bins\n  target/release/bench detect --kills 20\n  target/release/bench scale"
+    after_help = "Examples:\n  cargo build --release --workspace --bins\n  target/release/bench detect --kills 20\n  target/release/bench scale\n  \
+                  target/release/bench canary --quick --json canary.json"
 )]
 struct Args {
     #[command(subcommand)]
@@ -30,11 +35,20 @@ enum What {
         #[arg(long, default_value_t = 60)]
         seconds: u64,
     },
+    /// Ours beside loki-canary on one real Loki: what they cost, and what they say of an outage, a pause, destroyed and dropped lines.
+    Canary(canary::Options),
     /// From the kill of a real Loki and of a real PostgreSQL to a gate that is not open, and to a red probe; default settings.
     Detect {
         /// How often each of them is killed.
         #[arg(long, default_value_t = 20)]
         kills: u32,
+    },
+    /// A silent outage of each hop between an agent and a gateway: from there to a gate that is not open, to a red or unknown probe,
+    /// and to the hop's name; default settings.
+    Hops {
+        /// How often each of them falls silent.
+        #[arg(long, default_value_t = 5)]
+        rounds: u32,
     },
     /// Many scripted probes in one verifier under load: gate reads, scheduler lag, processor, memory.
     Scale {
@@ -56,7 +70,9 @@ fn main() -> ExitCode {
         runtime.block_on(async {
             match args.what {
                 What::Agent { seconds } => agent::measure(Duration::from_secs(seconds)).await,
+                What::Canary(options) => canary::measure(&options).await,
                 What::Detect { kills } => detect::measure(kills).await,
+                What::Hops { rounds } => hops::measure(rounds).await,
                 What::Scale { probes, rate, seconds } => scale::measure(probes, rate, Duration::from_secs(seconds)).await,
             }
         })

@@ -8,12 +8,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::figures::{row, say, tell};
+use crate::usage;
 
 const PATIENCE: Duration = Duration::from_mins(3);
 /// Connections that share the load.
 const CLIENTS: u32 = 16;
-/// Kernel ticks per second, as /proc counts them on every Linux that is in use.
-const TICKS: f64 = 100.0;
 
 /// So many scripted probes in four phases, read this often per second for so long.
 pub(crate) async fn measure(probes: u32, rate: u32, span: Duration) -> Result<()> {
@@ -29,10 +28,10 @@ pub(crate) async fn measure(probes: u32, rate: u32, span: Duration) -> Result<()
     .await?;
     say(&format!("every probe is green after {:.1?}", started.elapsed()));
     let pid = verifier.process().pid().context("the verifier has no process")?;
-    let (lag, cpu, begun) = (lag(&verifier).await?, cpu(pid)?, Instant::now());
+    let (lag, cpu, begun) = (lag(&verifier).await?, usage::cpu(pid)?, Instant::now());
     let answers = load(&world, &verifier, rate, span).await?;
     let (asked, elapsed) = (answers.len(), begun.elapsed().as_secs_f64());
-    let used = (self::cpu(pid)? - cpu) / elapsed;
+    let used = (usage::cpu(pid)? - cpu) / elapsed;
     let scrape = Instant::now();
     let size = verifier.get("/metrics").await?.body.len();
     let scraped = scrape.elapsed();
@@ -41,7 +40,7 @@ pub(crate) async fn measure(probes: u32, rate: u32, span: Duration) -> Result<()
     tell(&format!("reads per second                             {:.0}", count(asked) / elapsed));
     tell(&format!("scheduler lag                                {}", lag_between(lag, self::lag(&verifier).await?)));
     tell(&format!("processor                                    {used:.2} of a core"));
-    tell(&format!("resident memory                              {:.0} MiB", resident(pid)?));
+    tell(&format!("resident memory                              {:.0} MiB", usage::resident(pid)?));
     tell(&format!("a scrape of /metrics                         {scraped:.2?}, {:.1} MiB", count(size) / 1024.0 / 1024.0));
     Ok(())
 }
@@ -109,19 +108,4 @@ fn lag_between(before: Vec<(String, u64)>, after: Vec<(String, u64)>) -> String 
         found.map_or("?", |(le, _)| le.as_str())
     };
     format!("{total} runs: median ≤ {} s, p99 ≤ {} s, max ≤ {} s", at(50), at(99), at(100))
-}
-
-/// Processor seconds that the process has used.
-pub(crate) fn cpu(pid: i32) -> Result<f64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let (_, rest) = stat.rsplit_once(") ").context("no stat")?;
-    let ticks: Vec<f64> = rest.split(' ').skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
-    Ok(ticks.iter().sum::<f64>() / TICKS)
-}
-
-/// Resident memory in MiB.
-fn resident(pid: i32) -> Result<f64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1024.0)
 }

@@ -71,6 +71,41 @@ mod real_loki {
     }
 }
 
+mod real_loki_canary {
+    use tests::LokiCanary;
+
+    use super::*;
+
+    /// The value of one of its counters.
+    async fn counted(canary: &LokiCanary, name: &str) -> anyhow::Result<u64> {
+        let metrics = canary.get("/metrics").await?.body;
+        let line = metrics.lines().find(|line| line.starts_with(&format!("loki_canary_{name} ")));
+        Ok(line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or_default())
+    }
+
+    #[tokio::test]
+    async fn receives_what_it_pushes_until_it_is_suspended() {
+        let world = World::new().unwrap();
+        let loki = Loki::start(&world).await.unwrap();
+        let canary = LokiCanary::start(&world, loki.authority(), Duration::from_millis(50)).await.unwrap();
+        let receives = async || {
+            let received = counted(&canary, "response_latency_seconds_count").await?;
+            ensure!(received > 10, "{received} so far");
+            Ok(())
+        };
+        wait_until(SOON, "it receives lines", receives).await.unwrap();
+        canary.suspend().await.unwrap();
+        let written = counted(&canary, "entries_total").await.unwrap();
+        let all = async || {
+            let found = loki.count(LokiCanary::SELECTOR).await?;
+            ensure!(found == written, "{found} of {written}");
+            Ok(())
+        };
+        wait_until(SOON, "all that it wrote is in Loki", all).await.unwrap();
+        assert_eq!(counted(&canary, "entries_total").await.unwrap(), written);
+    }
+}
+
 mod postgres {
     use super::*;
 

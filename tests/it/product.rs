@@ -19,6 +19,7 @@ mod metrics;
 mod page;
 mod plugin;
 mod postgres_canary;
+mod real_account;
 mod real_canary;
 mod real_faults;
 mod real_hops;

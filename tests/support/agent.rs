@@ -38,15 +38,27 @@ impl Agent {
         Ok(agent)
     }
 
+    /// The same from the binary of its own, as it is installed on nodes.
+    ///
+    /// # Errors
+    /// As of [`Agent::start`].
+    pub async fn start_small(world: &World, node: &str, flags: &[&str]) -> Result<Self> {
+        let agent = Self::of(world, Spec::new(format!("agent-{node}"), binary("probe-agent")?), node, flags)?;
+        agent.start_again().await?;
+        Ok(agent)
+    }
+
     /// One that is not started yet.
     ///
     /// # Errors
     /// The binary is missing or stale.
     pub fn configured(world: &World, node: &str, flags: &[&str]) -> Result<Self> {
+        Self::of(world, Spec::new(format!("agent-{node}"), binary("probe")?).arg("agent"), node, flags)
+    }
+
+    fn of(world: &World, spec: Spec, node: &str, flags: &[&str]) -> Result<Self> {
         let port = world.port()?;
-        let spec = Spec::new(format!("agent-{node}"), binary("probe")?)
-            .args(["agent", "--node", node, "--web.listen-address", &format!("127.0.0.1:{port}")])
-            .args(flags.iter().copied());
+        let spec = spec.args(["--node", node, "--web.listen-address", &format!("127.0.0.1:{port}")]).args(flags.iter().copied());
         Ok(Self { server: Server::new(world, spec, port, "/-/healthy", (START, STOP)) })
     }
 }

@@ -16,6 +16,8 @@ use crate::world::World;
 
 const START: Duration = Duration::from_mins(1);
 const STOP: Duration = Duration::from_secs(30);
+/// Where it keeps how far it has read.
+const DATA: &str = "data";
 
 /// A real Alloy that ships a journal, with the pipeline of the new side: units and identifiers of its own list are kept, with a
 /// label `agent="alloy"`, everything else is dropped; `service` and `level` come from a JSON body. What it can do as a server is in
@@ -57,7 +59,7 @@ impl Alloy {
         let file = folder.join("config.alloy");
         let spec = Spec::new("alloy", binary)
             .args(["run".to_owned(), file.display().to_string(), "--disable-reporting".to_owned()])
-            .arg(format!("--storage.path={}", folder.join("data").display()))
+            .arg(format!("--storage.path={}", folder.join(DATA).display()))
             .arg(format!("--server.http.listen-addr=127.0.0.1:{port}"));
         let server = Server::new(world, spec, port, "/-/ready", (START, STOP));
         let alloy = Self { server, journal: journal.to_owned(), file };
@@ -74,6 +76,17 @@ impl Alloy {
         let answer = self.reload().await?;
         ensure!(answer.status == 200, "Alloy refused the reload ({}): {}", answer.status, answer.body.trim());
         Ok(())
+    }
+
+    /// SIGKILL, and what it knew of how far it had read is gone; it starts again and reads all that its `max_age` allows.
+    ///
+    /// # Errors
+    /// It will not go, its folder can not be removed, or it is not ready again within a minute.
+    pub async fn start_without_positions(&self) -> Result<()> {
+        self.kill().await?;
+        let data = self.file.parent().context("the file is in no folder")?.join(DATA);
+        std::fs::remove_dir_all(&data).with_context(|| data.display().to_string())?;
+        self.start_again().await
     }
 
     /// Its configuration file, to be broken and mended.

@@ -113,7 +113,8 @@ const FARTHEST: Duration = Duration::from_hours(7 * 24);
 /// own words. For that its counters and Loki's are read in two runs in a row, so it is told with the second run that fails.
 ///
 /// Lines that were found are counted again, a slice in each run, about every twenty-fourth part of `recheck`. Those that two counts
-/// in a row do not find are destroyed: Fail, held for `holdFor`. Unknown: Loki does not answer for older lines, or that is more than
+/// in a row do not find are destroyed: Fail, held for `holdFor`. When Loki was away, the newest (about the last hour of a day) are
+/// counted at once. Unknown: Loki does not answer for older lines, or that is more than
 /// can be read. It goes less far back if there are more than some hundred gaps to remember: the measure `recheck_seconds` says how
 /// far. A Loki that deletes by age needs a retention longer than `recheck`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

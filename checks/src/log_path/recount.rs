@@ -15,6 +15,8 @@ use super::line::Boot;
 const VERSION: u8 = 1;
 /// A pass goes this much faster than the time in which its lines were written, and one begins this often within `recheck`.
 const SPEED: i64 = 24;
+/// A pass that is in a hurry goes so many times as fast as another.
+const HURRY: i64 = 8;
 /// The first slice, in lines at the agent's cadence.
 const FIRST: i64 = 100;
 
@@ -84,6 +86,9 @@ struct Pass {
     /// Set in a second pass, for what the first one did not find.
     #[serde(rename = "d", default, skip_serializing_if = "Option::is_none")]
     doubt: Option<Doubt>,
+    /// Out of turn, for the newest lines only.
+    #[serde(rename = "h", default, skip_serializing_if = "std::ops::Not::not")]
+    hurried: bool,
 }
 
 /// What is in doubt, and the lines around it.
@@ -116,6 +121,9 @@ pub(crate) struct Recount {
     /// and the row that it has done last.
     #[serde(rename = "o", default, skip_serializing_if = "Option::is_none")]
     done: Option<Boot>,
+    /// Loki was away: the newest lines are counted first.
+    #[serde(rename = "h", default, skip_serializing_if = "std::ops::Not::not")]
+    hurry: bool,
 }
 
 /// What is to be read next.
@@ -129,7 +137,7 @@ pub(crate) struct Slice {
 
 impl Default for Recount {
     fn default() -> Self {
-        Self { version: VERSION, rows: Vec::new(), pass: None, round: i64::MIN, done: None }
+        Self { version: VERSION, rows: Vec::new(), pass: None, round: i64::MIN, done: None, hurry: false }
     }
 }
 
@@ -231,14 +239,22 @@ impl Recount {
 
     /// For how long a round has been under way.
     pub(crate) fn takes_for(&self, now: i64) -> i64 {
-        self.pass.as_ref().map_or(0, |_| now.saturating_sub(self.round))
+        self.pass.as_ref().map_or(0, |pass| now.saturating_sub(if pass.hurried { pass.began } else { self.round }))
+    }
+
+    /// Loki was away, and may have come back without what it had: counts the newest lines again now, before anything else.
+    pub(crate) fn hurries(&mut self) {
+        self.hurry = !self.rows.is_empty();
+        self.pass = self.pass.take().filter(|_| !self.hurry);
     }
 
     /// What to read now. `end` is after all that Loki can have.
     pub(crate) fn next(&mut self, now: i64, end: i64, room: Room) -> Option<Slice> {
         self.expire(now.saturating_sub(room.recheck), room);
         if self.pass.is_none() {
-            self.pass = self.due(now, room).map(|(boot, left, start)| Pass {
+            let hurried = std::mem::take(&mut self.hurry);
+            let due = if hurried { self.newest() } else { self.due(now, room) };
+            self.pass = due.map(|(boot, left, start)| Pass {
                 boot,
                 began: now,
                 start,
@@ -246,16 +262,28 @@ impl Recount {
                 until: end,
                 left,
                 doubt: None,
+                hurried,
             });
         }
         let pass = self.pass.as_mut()?;
         // A clock that was set back.
         pass.began = pass.began.min(now.saturating_add(room.pause));
         let every = self.rows.iter().find(|row| row.boot == pass.boot)?.every;
-        let paced = now.saturating_sub(pass.began).saturating_mul(SPEED).saturating_add(every.saturating_mul(FIRST));
+        let speed = if pass.hurried { SPEED * HURRY } else { SPEED };
+        let paced = now.saturating_sub(pass.began).saturating_mul(speed).saturating_add(every.saturating_mul(FIRST));
         let to = Some(pass.start.saturating_add(paced)).filter(|to| pass.doubt.is_none() && *to < pass.began);
         let slice = Slice { boot: pass.boot, every, from: pass.cursor, to: to.unwrap_or(pass.until) };
         (now >= pass.began && slice.from < slice.to).then_some(slice)
+    }
+
+    /// What was delivered of the newest row since the last mark but one: about the last hour of a day.
+    fn newest(&self) -> Option<(Boot, Intervals, i64)> {
+        let row = self.rows.last()?;
+        let (above, _) = row.marks.iter().rev().nth(1).or(row.marks.first())?;
+        let mut left = row.delivered.clone();
+        left.forget_to(*above);
+        let start = row.since(left.first()?);
+        Some((row.boot, left, start))
     }
 
     /// The row whose turn it is.
@@ -308,8 +336,9 @@ impl Recount {
         }
         let pass = self.pass.take()?;
         let row = self.rows.iter_mut().find(|row| row.boot == pass.boot)?;
+        let done = if pass.hurried { self.done } else { Some(pass.boot) };
         let (Some(first), Some(last)) = (pass.left.first(), pass.left.last()) else {
-            self.done = Some(pass.boot);
+            self.done = done;
             return None;
         };
         let Some(doubt) = pass.doubt else {
@@ -321,7 +350,7 @@ impl Recount {
             return None;
         };
         row.delivered = row.delivered.without(&pass.left);
-        self.done = Some(pass.boot);
+        self.done = done;
         let (from, to) = (doubt.before.map_or(pass.start, |(_, at)| at), doubt.after.map_or(pass.began, |(_, at)| at));
         Some(Gone { first, count: pass.left.count(), from, to })
     }

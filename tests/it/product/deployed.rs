@@ -11,7 +11,7 @@ use tests::{Journal, Spec, World, binary, wait_until};
 use super::PATIENCE;
 
 const SOCKET: &str = "/run/systemd/journal/socket";
-const INSTALLED: &str = "/usr/local/bin/probe";
+const INSTALLED: &str = "/usr/local/bin/probe-agent";
 
 fn deploy(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("deploy").join(name);
@@ -26,7 +26,7 @@ async fn lives(args: &[String], node: &str, paths: &[&str]) {
     let listen = format!("127.0.0.1:{}", world.port().unwrap());
     let named = args.iter().any(|arg| arg == SOCKET);
     let own = args.iter().map(|arg| if arg == SOCKET { socket.to_owned() } else { arg.clone() });
-    let spec = Spec::new("agent", binary("probe").unwrap()).args(own).args(["--web.listen-address", &listen]);
+    let spec = Spec::new("agent", binary("probe-agent").unwrap()).args(own).args(["--web.listen-address", &listen]);
     let agent = world.start(spec.args(if named { vec![] } else { vec!["--journal.socket", socket] })).unwrap();
     for path in paths {
         let look = async || Ok(world.http().get(format!("http://{listen}{path}")).send().await?.error_for_status()?);
@@ -49,7 +49,7 @@ async fn the_unit_is_one_that_systemd_takes_and_starts_the_agent() {
     lives(&args[1..], "node-1", &["/-/ready"]).await;
 
     let world = World::new().unwrap();
-    let here = unit.replace(INSTALLED, &binary("probe").unwrap().display().to_string());
+    let here = unit.replace(INSTALLED, &binary("probe-agent").unwrap().display().to_string());
     let file = world.write("phasegate-agent.service", &here).unwrap();
     let verify = Spec::new("verify", "systemd-analyze").args(["verify", "--man=no", file.to_str().unwrap()]);
     let output = world.run(verify, Duration::from_mins(1)).await.unwrap();
@@ -64,7 +64,7 @@ async fn the_daemonset_starts_the_agent_and_asks_it_where_it_answers() {
     let pod = &set["spec"]["template"]["spec"];
     let agent = &pod["containers"][0];
     assert_eq!(set["spec"]["selector"]["matchLabels"], set["spec"]["template"]["metadata"]["labels"]);
-    assert_eq!((&agent["command"][0], agent["env"][0]["name"].as_str()), (&Value::from("probe"), Some("NODE_NAME")));
+    assert_eq!((&agent["command"][0], agent["env"][0]["name"].as_str()), (&Value::from("probe-agent"), Some("NODE_NAME")));
     let args = agent["args"].as_array().unwrap().iter();
     let args: Vec<_> = args.map(|arg| arg.as_str().unwrap().replace("$(NODE_NAME)", "node-1")).collect();
     let probes = ["readinessProbe", "livenessProbe"].map(|probe| agent[probe]["httpGet"]["path"].as_str().unwrap());

@@ -60,6 +60,9 @@ pub struct Book {
     /// Since when older lines can not be read.
     #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
     pub(super) stuck: Option<i64>,
+    /// Loki did not answer when it was last asked.
+    #[serde(rename = "s", default, skip_serializing_if = "std::ops::Not::not")]
+    shaken: bool,
     /// The counters along the way when lines were last seen standing still.
     #[serde(rename = "m", default, skip_serializing_if = "Option::is_none")]
     pub(super) mark: Option<Counts>,
@@ -133,6 +136,7 @@ impl Book {
             gone: 0,
             ruin: None,
             stuck: None,
+            shaken: false,
             mark: None,
         }
     }
@@ -225,8 +229,12 @@ impl Book {
                 }
             }
         }
+        self.shaken |= seen.trouble.is_some();
         // The newest lines come first; while they do not arrive, or can not be read, older ones can wait.
         if flowing && seen.trouble.is_none() {
+            if std::mem::take(&mut self.shaken) {
+                self.recount.hurries();
+            }
             seen.stuck = self.count_again(source, now.max(told.now), (pace, budget)).await.err();
         }
         seen

@@ -237,7 +237,11 @@ fn settled(told: &Told, seen: &Seen, book: &Book, (now, pace): (DateTime<Utc>, P
     };
     let clock = match told.skew {
         skew if skew.abs() < SKEWED => String::new(),
-        skew => format!("; the node's clock is {} {}", time(skew.abs()), if skew > 0 { "ahead" } else { "behind" }),
+        skew => format!(
+            "; the node's clock is {} {}",
+            time((skew.abs() + 500) / 1000 * 1000),
+            if skew > 0 { "ahead" } else { "behind" }
+        ),
     };
     let words = format!("{place}: line {} of {last} is here, {outstanding} are on their way{tails}{clock}", newest.seq);
     Sentence::Flows(Outcome::pass(words))

@@ -147,3 +147,24 @@ async fn a_memory_of_another_version_is_read_and_counts_anew() {
     world.destroys(|seq| seq == last);
     assert_eq!(world.goes_on(60).await, ["pass", "destroyed"]);
 }
+
+#[tokio::test]
+async fn a_loki_that_comes_back_without_its_newest_lines_is_found_out_within_two_minutes_by_default() {
+    let mut world = World::new().await;
+    for _ in 0..120 {
+        world.writes(60_000, ALL);
+        assert_eq!(world.says().await, "pass");
+    }
+    let last = world.head_seq();
+    world.answers_from(Some(i64::MAX / 1_000_000));
+    world.writes(3000, ALL);
+    assert_eq!(world.says().await, "query_failed");
+    world.destroys(|seq| (last - 1500..last - 300).contains(&seq));
+    world.answers_from(None);
+    assert_eq!(world.goes_on(40).await, ["pass", "destroyed"]);
+    let outcome = part(&world.report().await, NODE);
+    let words = format!("1200 lines that were here are gone, the first is number {}", last - 1500);
+    assert!(outcome.evidence().as_str().contains(&words), "{outcome:?}");
+    assert_eq!(world.goes_on(200).await, ["destroyed", "pass"]);
+    assert_eq!(world.measure("destroyed_lines").await, "1200");
+}

@@ -377,7 +377,7 @@ async fn a_farewell_that_did_not_arrive_is_no_farewell() {
 
 #[tokio::test]
 async fn a_node_whose_clock_is_minutes_off_is_judged_by_its_own_and_told() {
-    for (off, words) in [(300_000, "the node's clock is 5m"), (-300_000, "the node's clock is 4m")] {
+    for (off, words) in [(300_000, "the node's clock is 5m behind"), (-300_000, "the node's clock is 5m ahead")] {
         let mut world = World::new().await;
         world.off = off;
         world.writes(60_000, ALL);
