@@ -2,9 +2,9 @@
 //! to look.
 
 use anyhow::ensure;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::standin::{StandinAlloy, StandinJournal, StandinLoki};
-use tests::{Agent, Verifier, World, wait_until};
+use tests::{Agent, Browser, Verifier, World, wait_until};
 
 use super::{AT_ONCE, PATIENCE, looks, migration};
 
@@ -57,6 +57,27 @@ async fn the_doctor_names_the_rule_that_a_pipeline_lacks() {
     })
     .await
     .unwrap();
+
+    // The page shows the way, and where it is broken.
+    let browser = Browser::start(&world).await.unwrap();
+    browser.open(verifier.url()).await.unwrap();
+    let hops = "return [...document.querySelectorAll('.trail li:not(.whose)')].map((hop) => hop.textContent)";
+    wait_until(PATIENCE, "the page shows the way", async || {
+        let shown = browser.run(hops).await?;
+        let expected = json!([
+            "agentmoves",
+            "journalmoves",
+            "alloy readmoves",
+            "alloy sentstands",
+            "loki receivedbehind",
+            "loki queryablebehind"
+        ]);
+        ensure!(shown == expected, "{shown}");
+        Ok(())
+    })
+    .await
+    .unwrap();
+    browser.picture("way").await.unwrap();
 
     alloy.set_keep(Some(&["system-metrics"]));
     looks(&verifier, "canary", "green", "").await;
