@@ -144,6 +144,12 @@ pub(crate) struct Account {
     /// The line that says that it is the last one was found.
     #[serde(rename = "e", default, skip_serializing_if = "std::ops::Not::not")]
     ended: bool,
+    /// All numbers up to this are late unless they were found before the last Run was over.
+    #[serde(rename = "u", default)]
+    due: u64,
+    /// How many came although they were late.
+    #[serde(rename = "g", default)]
+    late: u64,
     /// The sweep that is under way.
     #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
     pub(crate) sweep: Option<Sweep>,
@@ -167,6 +173,8 @@ impl Account {
             marks,
             swept: now,
             ended: false,
+            due: 0,
+            late: 0,
             sweep: None,
         }
     }
@@ -179,6 +187,20 @@ impl Account {
     /// The greatest number that was found, or 0.
     pub(crate) fn newest(&self) -> u64 {
         self.found.last().or(self.settled).unwrap_or(0)
+    }
+
+    /// How many lines came although they were late.
+    pub(crate) fn late(&self) -> u64 {
+        self.late
+    }
+
+    /// From now on all numbers up to this are late when they come.
+    pub(crate) fn owes(&mut self, due: u64) {
+        self.due = self.due.max(due);
+    }
+
+    fn overdue(&self) -> u64 {
+        self.settled.map_or(0, |settled| self.found.missing(settled, self.due.saturating_add(1)).count())
     }
 
     /// Whether its agent has said which line is the last.
@@ -214,7 +236,9 @@ impl Account {
         self.moves_on(lines, settled);
         self.ended |= lines.iter().any(|line| line.end);
         let open = || lines.iter().filter(|line| line.seq > settled);
+        let overdue = self.overdue();
         self.found.extend(open().map(|line| line.seq));
+        self.late = self.late.saturating_add(overdue.saturating_sub(self.overdue()));
         self.earliest = open().map(|line| line.stamp).chain(self.earliest).min();
         let newest = self.newest();
         self.marks.iter_mut().for_each(|(at, _)| *at = now.min(*at));

@@ -260,6 +260,7 @@ impl Check for LogCanary {
         measures: &[
             "latency_seconds",
             "outstanding_lines",
+            "late_lines",
             "lost_lines",
             "destroyed_lines",
             "recheck_seconds",

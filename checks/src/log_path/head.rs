@@ -51,6 +51,16 @@ pub(crate) struct Told {
     pub(crate) skew: i64,
 }
 
+impl Told {
+    /// The newest line that was written at least so many milliseconds ago, by the agent's clock and cadence.
+    pub(crate) fn written_before(&self, age: i64) -> u64 {
+        let Some(last_at) = self.last_at else { return 0 };
+        let younger = age.saturating_sub(self.now.saturating_sub(last_at)).max(0);
+        let lines = younger.saturating_add(self.every - 1) / self.every.max(1);
+        self.last.saturating_sub(u64::try_from(lines).unwrap_or(0))
+    }
+}
+
 /// Asks an agent. No answer of it is a Fail of the pipeline: it is all Unknown.
 pub(crate) async fn ask(cx: &Context, url: &Url, budget: Budget) -> Result<Told, Outcome> {
     // Half of the time is Loki's.

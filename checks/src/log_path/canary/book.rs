@@ -33,6 +33,9 @@ pub struct Book {
     former: Vec<Former>,
     /// Lines lost so far.
     pub(super) lost: u64,
+    /// Lines of closed accounts that came although they were late.
+    #[serde(rename = "a", default)]
+    late: u64,
     /// Lines so far of which nobody can tell any more: too many boots came after theirs.
     #[serde(rename = "u")]
     pub(super) unaccounted: u64,
@@ -85,7 +88,7 @@ struct Former {
 /// What is left to do for a boot that is over.
 enum Rest {
     Open(Former),
-    Closed(Option<Tail>),
+    Closed(Account, Option<Tail>),
 }
 
 /// The end of a start that nobody heard of: how many lines after the last that is known were written is not known.
@@ -127,6 +130,7 @@ impl Book {
             current: None,
             former: Vec::new(),
             lost: 0,
+            late: 0,
             unaccounted: 0,
             unheard: 0,
             tail: None,
@@ -139,6 +143,12 @@ impl Book {
             shaken: false,
             mark: None,
         }
+    }
+
+    /// How many lines came although they were late.
+    pub(super) fn late(&self) -> u64 {
+        let open = self.former.iter().map(|former| &former.account).chain(&self.current);
+        open.map(Account::late).fold(self.late, u64::saturating_add)
     }
 
     /// The account of the present boot.
@@ -171,6 +181,7 @@ impl Book {
             while self.former.len() > pace.formers {
                 let account = self.former.remove(0).account;
                 self.unaccounted = self.unaccounted.saturating_add(account.outstanding());
+                self.late = self.late.saturating_add(account.late());
             }
         }
         self.head_now = Some(told.now);
@@ -195,7 +206,9 @@ impl Book {
         let mut seen = Seen::default();
         let Some(mut account) = self.current.take() else { return seen };
         let mut trace = Trace::new(source, (&told.node, told.boot), told.every, budget);
-        match follow(&mut account, &mut trace, told, now, pace).await {
+        let followed = follow(&mut account, &mut trace, told, now, pace).await;
+        account.owes(told.written_before(pace.late));
+        match followed {
             Ok(settled) => self.settles((told.boot, told.every), &settled, now, pace),
             Err(outcome) => seen.trouble = Some(outcome),
         }
@@ -219,7 +232,7 @@ impl Book {
                         self.settles(whose, &settled, now, pace);
                         match rest {
                             Rest::Open(former) => self.former.push(former),
-                            Rest::Closed(tail) => self.ends(tail),
+                            Rest::Closed(account, tail) => self.ends(&account, tail),
                         }
                     }
                     Err((outcome, former)) => {
@@ -270,7 +283,8 @@ impl Book {
         self.loses(settled.loss, now);
     }
 
-    fn ends(&mut self, tail: Option<Tail>) {
+    fn ends(&mut self, account: &Account, tail: Option<Tail>) {
+        self.late = self.late.saturating_add(account.late());
         let Some(tail) = tail else { return };
         self.unheard = self.unheard.saturating_add(tail.lines);
         self.tail = Some(tail);
@@ -350,6 +364,9 @@ impl Former {
         };
         account.sweep = Some(sweep.at(cursor));
         account.observe(&trace.lines, now, pace.lost, pace.intervals);
+        if now.saturating_sub(self.retired) > pace.late {
+            account.owes(account.last);
+        }
         if cursor < end {
             return Ok((Settled::default(), Rest::Open(self)));
         }
@@ -359,7 +376,8 @@ impl Former {
             return Ok((settled, Rest::Open(self)));
         }
         let rest = account.close();
-        Ok((settled.and(&rest), Rest::Closed(self.unheard())))
+        let tail = self.unheard();
+        Ok((settled.and(&rest), Rest::Closed(self.account, tail)))
     }
 
     /// What of its end nobody can tell, once its account is closed.

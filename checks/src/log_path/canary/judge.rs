@@ -252,6 +252,7 @@ pub(super) fn numbers(told: &Told, seen: &Seen, book: &Book) -> Vec<(&'static st
     let mut numbers = vec![
         ("head_seq", number(told.last)),
         ("lost_lines", number(book.lost)),
+        ("late_lines", number(book.late())),
         ("destroyed_lines", number(book.gone)),
         ("unaccounted_lines", number(book.unaccounted)),
         ("unheard_lines", number(book.unheard)),

@@ -80,6 +80,8 @@ async fn a_pause_of_240_seconds_loses_nothing() {
     }
     let values = [world.measure("lost_lines").await, world.measure("outstanding_lines").await];
     assert_eq!(values, ["0", "0"]);
+    // Of the pause's 240 lines the last six were not late yet when it was over.
+    assert_eq!(world.measure("late_lines").await, "234");
 }
 
 #[tokio::test]
