@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use checks::log_path::line::CanaryLine;
-use tests::{Agent, Line, Loki, Verifier, World};
+use tests::{Agent, Grafana, Line, Loki, Verifier, World};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -162,4 +162,39 @@ async fn lines_that_are_destroyed_after_they_were_counted_are_seen_to_the_last_o
     assert!(words.contains(&format!("{destroyed} lines that were here are gone, the first is number 1;")), "{words}");
     let metrics = path.verifier.get("/metrics").await.unwrap().body;
     assert!(metrics.contains("value=\"lost_lines\"} 0"), "{metrics}");
+}
+
+#[tokio::test]
+async fn lines_that_loki_has_must_come_through_grafana_too() {
+    let world = World::new().unwrap();
+    let file = world.dir().join("lines");
+    let (agent, loki) = agent_and_loki(&world, &file).await;
+    let loki = Arc::new(loki);
+    let _shipper = Shipper::start(loki.clone(), file);
+    let grafana = Grafana::start(&world, loki.url()).await.unwrap();
+    let token = grafana.token("phasegate", "Viewer").await.unwrap();
+    let targets = format!(
+        "{{agents: {{agent: {{urls: [\"{}\"]}}}}, loki: {{loki: {{url: \"{}\"}}}}, \
+         grafana: {{grafana: {{url: \"{}\", token: {{env: GRAFANA_TOKEN}}}}}}}}",
+        agent.url(),
+        loki.url(),
+        grafana.url()
+    );
+    let check = format!("logCanary: {{agents: agents, loki: loki, grafana: grafana, datasource: {}}}", grafana.datasource());
+    let probe = format!("{{name: canary, check: {{{check}}}}}");
+    let document = migration("{every: 1s, timeout: 1s, maxAge: 10s}", &targets, AT_ONCE, &[&probe]);
+    let verifier = Verifier::start_with(&world, &document, &[("GRAFANA_TOKEN", &token)]).await.unwrap();
+    opened(&verifier).await;
+
+    let empty = Loki::start(&world).await.unwrap();
+    grafana.repoint(empty.url()).await.unwrap();
+    let red = looks(&verifier, "canary", "red", "not_through_grafana").await;
+    let words = red["evidence"].as_str().unwrap();
+    assert!(words.contains("node-1: grafana: none of the agent's lines comes through"), "{words}");
+    let hops = red["trails"][0]["hops"].as_array().unwrap();
+    let last = hops.iter().map(|hop| (hop["name"].as_str().unwrap(), hop["state"].as_str().unwrap())).next_back();
+    assert_eq!(last, Some(("grafana", "stands")), "{red}");
+
+    grafana.repoint(loki.url()).await.unwrap();
+    reaches(&verifier, "open").await;
 }
