@@ -1,5 +1,7 @@
 //! What is remembered of one agent: the account of its present boot, and those of boots before it that are not closed yet.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -63,7 +65,7 @@ pub struct Book {
     /// Since when older lines can not be read.
     #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
     pub(super) stuck: Option<i64>,
-    /// Loki did not answer when it was last asked.
+    /// Loki did not answer when it was last asked, or has not what it had.
     #[serde(rename = "s", default, skip_serializing_if = "std::ops::Not::not")]
     shaken: bool,
     /// The counters along the way when lines were last seen standing still.
@@ -206,6 +208,7 @@ impl Book {
         let mut seen = Seen::default();
         let Some(mut account) = self.current.take() else { return seen };
         let mut trace = Trace::new(source, (&told.node, told.boot), told.every, budget);
+        let known = account.newest();
         let followed = follow(&mut account, &mut trace, told, now, pace).await;
         account.owes(told.written_before(pace.late));
         match followed {
@@ -213,6 +216,7 @@ impl Book {
             Err(outcome) => seen.trouble = Some(outcome),
         }
         seen.take(&trace.lines);
+        let found: BTreeSet<u64> = trace.lines.iter().map(|line| line.seq).collect();
         self.current = Some(account);
         let flowing = seen.is_flowing();
         if flowing {
@@ -242,7 +246,10 @@ impl Book {
                 }
             }
         }
-        self.shaken |= seen.trouble.is_some();
+        // A Loki that was away between two looks is told by what it does not have any more.
+        let young = span_of(told.last.saturating_sub(known), told.every) <= pace.late.saturating_add(MARGIN / 2);
+        let vanished = known > 0 && young && !found.contains(&known);
+        self.shaken |= seen.trouble.is_some() || vanished;
         // The newest lines come first; while they do not arrive, or can not be read, older ones can wait.
         if flowing && seen.trouble.is_none() {
             if std::mem::take(&mut self.shaken) {

@@ -168,3 +168,18 @@ async fn a_loki_that_comes_back_without_its_newest_lines_is_found_out_within_two
     assert_eq!(world.goes_on(200).await, ["destroyed", "pass"]);
     assert_eq!(world.measure("destroyed_lines").await, "1200");
 }
+
+/// It was away between two looks, so that nothing but its emptiness tells.
+#[tokio::test]
+async fn a_loki_that_is_suddenly_empty_is_found_out_within_a_minute_by_default() {
+    let mut world = World::of(100).await;
+    for _ in 0..26 {
+        world.writes(5000, ALL);
+        assert_eq!(world.says().await, "pass");
+    }
+    // What it counts in turn is done.
+    assert_eq!(world.goes_on(20).await, ["pass"]);
+    world.destroys(|_| true);
+    let said = world.goes_on(12).await;
+    assert_eq!(said, ["pass", "destroyed"]);
+}
