@@ -11,6 +11,10 @@ use crate::net::fetch::{self, Reply};
 use crate::net::{Budget, below};
 use crate::outcome::{Outcome, PartId};
 
+/// Lines that it has read from journals, before any rule.
+pub(crate) const JOURNAL_LINES: &str = "loki_source_journal_target_lines_total";
+/// Lines that its pipeline has dropped on purpose.
+pub(crate) const DROPPED: &str = "loki_process_dropped_lines_total";
 /// The metric that only an Alloy has.
 const MARK: &str = "alloy_build_info";
 

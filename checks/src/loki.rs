@@ -9,6 +9,7 @@ use url::Url;
 
 use crate::check::Context;
 use crate::net::Budget;
+use crate::net::exposition::{Page, Sample};
 use crate::net::fetch::{self, Reply};
 use crate::outcome::{Outcome, ReasonSpec};
 use crate::target::LokiTarget;
@@ -16,6 +17,25 @@ use crate::target::LokiTarget;
 /// The tenant's name can not be sent.
 pub(crate) const BAD_TENANT: ReasonSpec =
     ReasonSpec::unknown("bad_tenant", "correct the target's `tenant`: it can not be sent as a header");
+
+/// The metric that only a Loki has.
+pub(crate) const BUILD: &str = "loki_build_info";
+/// Lines that it was sent, before it looks at them.
+pub(crate) const RECEIVED: &str = "loki_distributor_lines_received_total";
+/// Lines that it threw away.
+pub(crate) const DISCARDS: &str = "loki_discarded_samples_total";
+
+/// Whether a sample counts what the target's tenant has sent; without a tenant, what anybody has.
+pub(crate) fn is_ours(tenant: Option<&str>, sample: &Sample) -> bool {
+    let of = sample.labels.get("tenant").map(String::as_str).unwrap_or_default();
+    tenant.is_none_or(|tenant| tenant.split('|').any(|tenant| of == tenant))
+}
+
+/// How many lines it was sent from outside; it writes some itself.
+pub(crate) fn received(page: &Page, tenant: Option<&str>) -> Result<f64, Outcome> {
+    let internal = |sample: &Sample| sample.labels.get("is_internal_stream").is_some_and(|internal| internal == "true");
+    page.sum(RECEIVED, |sample| is_ours(tenant, sample) && !internal(sample))
+}
 
 const TENANT: HeaderName = HeaderName::from_static("x-scope-orgid");
 

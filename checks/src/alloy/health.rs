@@ -16,7 +16,7 @@ use crate::net::{Budget, below, fetch, reasons};
 use crate::outcome::{Measure, Outcome, ReasonSpec, Step};
 use crate::target::{AlloyTarget, TargetKind, TargetUse};
 
-use super::{get, metrics, part};
+use super::{DROPPED, JOURNAL_LINES as LINES, get, metrics, part};
 use ask::{ask_health, ask_ready, named};
 
 mod ask;
@@ -53,8 +53,6 @@ const SEVERAL_INSTANCES: ReasonSpec = ReasonSpec::unknown(
 const LOADED: &str = "alloy_config_last_load_successful";
 const LOADED_AT: &str = "alloy_config_last_load_success_timestamp_seconds";
 const RUNNING: &str = "alloy_component_controller_running_components";
-const LINES: &str = "loki_source_journal_target_lines_total";
-const DROPPED: &str = "loki_process_dropped_lines_total";
 /// What is read of its metrics.
 const SERIES: &[&str] = &[LOADED, LOADED_AT, RUNNING, LINES, DROPPED];
 

@@ -31,6 +31,16 @@ pub(crate) fn span(time: std::time::Duration) -> i64 {
     TimeDelta::from_std(time).map_or(i64::MAX / 4, |time| time.num_milliseconds().min(i64::MAX / 4))
 }
 
+/// The time of so many lines, in milliseconds.
+pub(crate) fn span_of(lines: u64, every: i64) -> i64 {
+    i64::try_from(lines).unwrap_or(i64::MAX).saturating_mul(every)
+}
+
+/// Exact up to four billions, which is enough for counting.
+pub(crate) fn number(count: u64) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
 /// A line that was read back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Found {
@@ -216,9 +226,8 @@ impl Account {
     /// Since when lines have to be read to find all that is missing.
     pub(crate) fn since_when(&self, every: i64) -> i64 {
         let Some(settled) = self.settled else { return i64::MAX };
-        let lines = i64::try_from(self.last.saturating_sub(settled)).unwrap_or(i64::MAX);
         // The second holds when the node's clock was set back.
-        let by_number = self.last_at.saturating_sub(lines.saturating_mul(every));
+        let by_number = self.last_at.saturating_sub(span_of(self.last.saturating_sub(settled), every));
         self.from.map_or(by_number, |(_, at)| at.min(by_number)).saturating_sub(MARGIN)
     }
 

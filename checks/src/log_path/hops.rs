@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::outcome::{Evidence, Outcome, ReasonSpec};
 use crate::trail::{Hop, HopState};
 
+use super::account::number;
 use super::head::Told;
 use counters::{AlloyCounts, LokiCounts, rise, words};
 
@@ -199,7 +200,7 @@ pub(crate) fn between(before: &Counts, after: &Counts) -> Option<Stop> {
     }
     // Where other lines pass, only their number can tell: at least as many were dropped as the agent wrote.
     let (lines, why) = dropped?;
-    (lines >= exact(written)).then(|| {
+    (lines >= number(written)).then(|| {
         let words = format!("Alloy's pipeline drops lines, most likely these: {why} meanwhile, and other lines arrive");
         Stop::new(Station::Sent, DROPPED_IN_ALLOY, words)
     })
@@ -231,11 +232,6 @@ fn in_alloy(before: &AlloyCounts, after: &AlloyCounts) -> Result<Option<(f64, St
     let hosts = after.hosts().join(", ");
     let words = format!("Alloy reads ({read} lines meanwhile) and delivers nothing to {hosts}; {answers}{lost}");
     Err(Stop::new(Station::Sent, NOT_SENT, words))
-}
-
-/// Exact for counts that a look meets.
-fn exact(count: u64) -> f64 {
-    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
 #[cfg(test)]

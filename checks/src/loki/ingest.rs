@@ -15,7 +15,7 @@ use crate::net::{Budget, below, fetch, reasons};
 use crate::outcome::{Measure, Outcome, PartId, ReasonSpec, Step};
 use crate::target::{LokiTarget, TargetKind, TargetUse};
 
-use super::get;
+use super::{BUILD, DISCARDS, RECEIVED, get, is_ours, received};
 
 /// Nothing arrives.
 const NO_LINES: ReasonSpec = ReasonSpec::fail(
@@ -48,10 +48,7 @@ const SEVERAL_INSTANCES: ReasonSpec = ReasonSpec::unknown(
     "use one target and probe for each Loki that takes pushes: behind this URL, different instances answer in turn",
 );
 
-const BUILD: &str = "loki_build_info";
 const STARTED_AT: &str = "process_start_time_seconds";
-const RECEIVED: &str = "loki_distributor_lines_received_total";
-const DISCARDS: &str = "loki_discarded_samples_total";
 
 /// Most reasons of discards that are told apart, and the name of the rest.
 const MAX_WHYS: usize = 32;
@@ -156,13 +153,11 @@ impl State {
     /// Absent counters are 0: Loki makes many of them with their first event only.
     fn of(page: &Page, tenant: Option<&str>) -> Result<Self, Outcome> {
         let label = |sample: &Sample, name| sample.labels.get(name).cloned().unwrap_or_default();
-        let ours =
-            |sample: &Sample| tenant.is_none_or(|tenant| tenant.split('|').any(|tenant| label(sample, "tenant") == tenant));
-        let lines = page.sum(RECEIVED, |sample| ours(sample) && label(sample, "is_internal_stream") != "true")?;
+        let lines = received(page, tenant)?;
         let mut counts = Counts::new();
         for trouble in Trouble::ALL {
             let by_why = counts.entry(trouble).or_default();
-            for sample in page.all(trouble.spec().1).filter(|sample| trouble != Trouble::Discard || ours(sample)) {
+            for sample in page.all(trouble.spec().1).filter(|sample| trouble != Trouble::Discard || is_ours(tenant, sample)) {
                 let why: String = label(sample, "reason").chars().take(64).collect();
                 let known = by_why.len() < MAX_WHYS || by_why.contains_key(&why);
                 *by_why.entry(if known { why } else { OTHERS.to_owned() }).or_default() += page.count(sample)?;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::log_path::account::{Account, Loss, MARGIN, Settled, Sweep, millis};
+use crate::log_path::account::{Account, Loss, MARGIN, Settled, Sweep, millis, span_of};
 use crate::log_path::head::Told;
 use crate::log_path::hops::Counts;
 use crate::log_path::line::Boot;
@@ -394,9 +394,4 @@ impl Former {
         let lines = last.saturating_add(self.tail).saturating_sub(last.max(newest));
         (lines > 0 && !self.account.has_ended()).then(|| Tail { boot, last: last.max(newest), lines })
     }
-}
-
-/// So many lines' time.
-fn span_of(lines: u64, every: i64) -> i64 {
-    i64::try_from(lines).unwrap_or(i64::MAX).saturating_mul(every)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
-use crate::log_path::account::{Account, Found, millis, moment, span};
+use crate::log_path::account::{Account, Found, millis, moment, number, span, span_of};
 use crate::log_path::head::Told;
 use crate::log_path::hops::{Station, at_once};
 use crate::log_path::recount::{Gone, Room};
@@ -92,10 +92,7 @@ impl Seen {
     fn lag(&self, told: &Told) -> i64 {
         let Some(last_at) = told.last_at else { return 0 };
         let gap = told.last.saturating_sub(self.newest.map_or(0, |line| line.seq));
-        let by_number = |lines: u64| {
-            let lines = i64::try_from(lines).unwrap_or(i64::MAX);
-            last_at.saturating_sub(lines.saturating_mul(told.every))
-        };
+        let by_number = |lines: u64| last_at.saturating_sub(span_of(lines, told.every));
         let written = match (gap, self.newest) {
             (0, _) => return 0,
             (1, _) => last_at,
@@ -269,11 +266,6 @@ pub(super) fn numbers(told: &Told, seen: &Seen, book: &Book) -> Vec<(&'static st
         numbers.push(("duplicate_lines", number(u64::try_from(seen.duplicates).unwrap_or(u64::MAX))));
     }
     numbers
-}
-
-/// Exact up to four billions, which is enough for counting.
-fn number(count: u64) -> f64 {
-    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
 /// Milliseconds as seconds; exact enough up to a month.

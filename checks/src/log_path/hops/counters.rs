@@ -5,24 +5,18 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::alloy;
+use crate::alloy::{self, DROPPED, JOURNAL_LINES as READ};
 use crate::check::Context;
-use crate::loki;
+use crate::loki::{self, BUILD, DISCARDS, RECEIVED};
 use crate::net::exposition::{Page, Sample};
 use crate::net::{Budget, below};
 use crate::outcome::Outcome;
 use crate::target::LokiTarget;
 
-const READ: &str = "loki_source_journal_target_lines_total";
 const UNWANTED: &str = "loki_source_journal_target_parsing_errors_total";
-const DROPPED: &str = "loki_process_dropped_lines_total";
 const SENT: &str = "loki_write_sent_entries_total";
 const GIVEN_UP: &str = "loki_write_dropped_entries_total";
 const ANSWERS: &str = "loki_write_request_duration_seconds_count";
-
-const BUILD: &str = "loki_build_info";
-const RECEIVED: &str = "loki_distributor_lines_received_total";
-const DISCARDS: &str = "loki_discarded_samples_total";
 
 /// Most names that are told apart of each kind, and how long one may be.
 const MAX_NAMES: usize = 8;
@@ -123,8 +117,9 @@ impl LokiCounts {
     pub(crate) async fn ask(cx: &Context, target: &LokiTarget, budget: Budget) -> Result<Self, Outcome> {
         let reply = loki::get(cx, target, &below(&target.url, &["metrics"]), budget).await?;
         let page = Page::read(&reply, &[BUILD, RECEIVED, DISCARDS])?;
-        let foreign = |sample: &Sample| sample.labels.get("is_internal_stream").is_none_or(|internal| internal != "true");
-        Ok(Self { received: page.sum(RECEIVED, foreign)?, discards: by_label(&page, DISCARDS, "reason", |_| true)? })
+        let tenant = target.tenant.as_deref();
+        let ours = |sample: &Sample| loki::is_ours(tenant, sample);
+        Ok(Self { received: loki::received(&page, tenant)?, discards: by_label(&page, DISCARDS, "reason", ours)? })
     }
 }
 
