@@ -181,6 +181,12 @@ pub type Memory = BTreeMap<String, Book>;
 /// Makes it small enough. The accounts always are; what is there to be counted again gives way.
 fn fit(memory: &mut Memory) {
     let too_large = |memory: &Memory| serde_json::to_vec(memory).is_ok_and(|bytes| bytes.len() > MAX_MEMORY);
+    if too_large(memory) {
+        // A hop is named a run later then.
+        for book in memory.values_mut() {
+            book.mark = None;
+        }
+    }
     while too_large(memory)
         && let Some(book) = memory.values_mut().max_by_key(|book| book.recount.weight()).filter(|book| book.recount.weight() > 0)
     {

@@ -1,6 +1,8 @@
 //! Agents that do not answer, replies that lie, and lines that claim to be what they are not.
 
 use super::*;
+use crate::log_path::hops::Counts;
+use crate::log_path::hops::counters::AlloyCounts;
 use crate::net::tcp::closed_port;
 
 const ALL: fn(u64) -> bool = |_| true;
@@ -226,4 +228,20 @@ fn worst_memory(agents: usize) -> Memory {
     let memory: Memory = serde_json::from_value(json!(memory)).unwrap();
     assert!(memory.values().all(|book| serde_json::to_value(&book.recount).unwrap() == recount), "it was not read back");
     memory
+}
+
+/// Names that an Alloy gives must not push the account out of the Memory.
+#[test]
+fn the_counters_of_fifty_stopped_ways_give_way_to_the_accounts() {
+    let names = |kind: &str| (0..8).map(|n| (format!("{kind}{n}{}", "x".repeat(60)), 1.5)).collect::<BTreeMap<_, _>>();
+    let alloy = AlloyCounts { read: 1.5, dropped: names("d"), sent: names("s"), lost: names("g"), failed: names("f") };
+    let mark = Counts { last: 7, alloy: Some(alloy), loki: None };
+    let mut memory: Memory = (0..50).map(|n| (format!("http://agent-{n}:9471/"), Book::new(NODE))).collect();
+    for book in memory.values_mut() {
+        book.mark = Some(mark.clone());
+    }
+    assert!(serde_json::to_vec(&memory).unwrap().len() > MAX_MEMORY);
+    fit(&mut memory);
+    assert_eq!(memory.len(), 50);
+    assert!(serde_json::to_vec(&memory).unwrap().len() <= MAX_MEMORY);
 }
