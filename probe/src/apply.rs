@@ -28,6 +28,7 @@ pub fn apply(state: &mut State, event: &Event) {
             record.switching.get_or_insert_with(|| stamp.clone());
             record.switched = Some(stamp.clone());
             restart_soak(state, phase, stamp.at.t);
+            forget_flips(state, phase);
             seal(state, seals);
         }
         Event::PhaseCompleted { phase, stamp, seals, .. } => {
@@ -43,6 +44,7 @@ pub fn apply(state: &mut State, event: &Event) {
             record.complete = Some(stamp.clone());
             record.adopted = Some(reason.clone());
             restart_soak(state, phase, stamp.at.t);
+            forget_flips(state, phase);
         }
         Event::ProbeChanged { probe, at, to, .. } => match to {
             ProbeState::Green => {
@@ -231,6 +233,16 @@ fn restart_soak(state: &mut State, phase: &str, at: Millis) {
     let Some(plan) = state.durable.plan.clone() else { return };
     for probe in plan.phases.iter().filter(|p| &*p.name == phase).flat_map(|p| &p.probes) {
         soak(&mut state.soft, &probe.name).reset(at);
+    }
+}
+
+/// From the switch on a phase's probes look at what stands now: how often they changed on the way there says nothing of that.
+fn forget_flips(state: &mut State, phase: &str) {
+    let Some(plan) = state.durable.plan.clone() else { return };
+    for probe in plan.phases.iter().filter(|p| &*p.name == phase).flat_map(|p| &p.probes) {
+        if let Some(record) = state.live.probes.get_mut(&probe.name) {
+            record.flips.clear();
+        }
     }
 }
 

@@ -89,7 +89,12 @@ impl Oracle<'_> {
 
     /// Runs of this probe's present start that were taken in, oldest first.
     pub(super) fn runs(&self, id: u8) -> impl Iterator<Item = (&Entry, u64)> {
-        self.log.iter().skip(self.fresh(id)).filter_map(move |entry| match entry.act {
+        self.runs_before(id, self.log.len())
+    }
+
+    /// Those of them that came before an entry of the list.
+    fn runs_before(&self, id: u8, end: usize) -> impl Iterator<Item = (&Entry, u64)> {
+        self.log.iter().take(end).skip(self.fresh(id)).filter_map(move |entry| match entry.act {
             Act::Run { probe, began, .. } if probe == id && entry.ok => Some((entry, entry.t - began)),
             _ => None,
         })
@@ -271,7 +276,9 @@ impl Oracle<'_> {
             let colour = if matches!(self.proof(probe.id), Proof::Failed { .. }) { ProbeState::Red } else { ProbeState::Waiting };
             return (colour, changed, last);
         }
-        for (entry, started) in self.runs(probe.id) {
+        // Changes on the way to a switch say nothing of what stands after it.
+        let on_the_way = self.runs_before(probe.id, self.arrived(probe.id)).count();
+        for (number, (entry, started)) in self.runs(probe.id).enumerate() {
             let before = base;
             match entry.outcome {
                 Some(Look::Pass) => {
@@ -299,12 +306,33 @@ impl Oracle<'_> {
             }
             let calm =
                 matches!((before, base), (ProbeState::Green, ProbeState::Waiting) | (ProbeState::Waiting, ProbeState::Green));
-            if base != before && !calm && !entry.excused {
+            if base != before && !calm && !entry.excused && number >= on_the_way {
                 changed.push(entry.t);
             }
             last = Some((started, entry.outcome));
         }
         (base, changed, last)
+    }
+
+    /// The last entry with which the phase that a probe was in had switched.
+    fn arrived(&self, id: u8) -> usize {
+        let (mut home, mut arrived) = (None, 0);
+        for (at, entry) in self.rare() {
+            let phase = match entry.act {
+                Act::Configure(index) => {
+                    let doc = &self.docs[index];
+                    home = doc.probe(id).map(|(phase, _)| doc.phases[phase].id);
+                    continue;
+                }
+                Act::Switch(phase) | Act::Adopt(phase) => phase,
+                Act::EndStep(phase, ..) if entry.turns.contains(&Turn::Switched) => phase,
+                _ => continue,
+            };
+            if home == Some(phase) {
+                arrived = at;
+            }
+        }
+        arrived
     }
 
     /// The probe's colour now. Where a Fail says only that something is not yet, it waits.

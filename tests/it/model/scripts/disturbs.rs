@@ -168,6 +168,27 @@ fn between_green_and_waiting_nothing_flaps() {
 }
 
 #[test]
+fn what_changed_on_the_way_to_the_switch_is_no_flapping_after_it() {
+    let mut doc = stepped(vec![switch(0)]);
+    doc.phases[1].probes[0].recover_after = 1;
+    let mut script = Script::begun(&[doc]);
+    let flap = |script: &mut Script| {
+        for look in [Look::Fail, Look::Pass, Look::Fail, Look::Pass, Look::Fail, Look::Pass] {
+            script.run(1, look);
+        }
+        script.colour(1)
+    };
+    assert_eq!(flap(&mut script), ProbeState::Unknown, "that is flapping");
+    script.start(1, 0);
+    assert_eq!(script.colour(1), ProbeState::Unknown, "the switch has begun, and is not over");
+    script.holder(Act::StepWorked(1, 0));
+    script.healthy();
+    script.holder(Act::EndStep(1, 0, StepEnd::Done));
+    assert_eq!(script.colour(1), ProbeState::Green);
+    assert_eq!(flap(&mut script), ProbeState::Unknown, "and this is flapping again");
+}
+
+#[test]
 fn what_a_step_disturbs_does_not_flap() {
     let mut doc = stepped(vec![disturbing(0), switch(1)]);
     doc.phases[0].probes[0].recover_after = 1;
@@ -179,7 +200,7 @@ fn what_a_step_disturbs_does_not_flap() {
     }
     assert_eq!(script.colour(0), ProbeState::Green);
     script.holder(Act::EndStep(1, 0, StepEnd::Failed));
-    for _ in 0..2 {
+    for _ in 0..3 {
         script.run(0, Look::Fail);
         script.run(0, Look::Pass);
     }
