@@ -7,7 +7,7 @@ use crate::stack::Addresses;
 pub(crate) fn migration(
     at: &Addresses,
     old_postgres: u16,
-    Pace { soak, budget, every, late, within }: Pace,
+    Pace { soak, budget, every, late, within, .. }: Pace,
     hands: &str,
 ) -> String {
     format!(

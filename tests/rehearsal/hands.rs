@@ -108,7 +108,7 @@ impl<S: Stack> Homelab<'_, S> {
         loop {
             let asked = tokio::select! {
                 asked = self.hands.asked() => asked?,
-                status = process.wait(super::story::PATIENCE) => {
+                status = process.wait(self.patience) => {
                     let code = status?.code().context("cutover was killed")?;
                     ensure!(process.ended()?.is_some(), "cutover still runs");
                     return Ok(tests::Output { code, stdout: process.stdout(), stderr: process.stderr() });

@@ -1,5 +1,7 @@
 //! The stack that moves, whatever it is made of, and a verifier that watches it.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use tests::{Databases, Role, Verifier, World, binary};
 
@@ -19,12 +21,14 @@ pub(crate) struct Pace {
     pub(crate) late: &'static str,
     /// How old the newest line may be.
     pub(crate) within: &'static str,
+    /// How long any level may take to be reached, on a slow machine.
+    pub(crate) patience: Duration,
 }
 
 impl Pace {
     /// Long enough to watch.
     pub(crate) fn watchable() -> Self {
-        Self { soak: "15s", budget: "3s", every: "1s", late: "2s", within: "5s" }
+        Self { soak: "15s", budget: "3s", every: "1s", late: "2s", within: "5s", patience: Duration::from_mins(2) }
     }
 
     /// For CI.
@@ -32,9 +36,10 @@ impl Pace {
         Self { soak: "4s", ..Self::watchable() }
     }
 
-    /// For real servers, a dozen of which share the machine: one late answer of theirs is no reason to stop.
+    /// For real servers, a dozen of which share the machine: one late answer of theirs is no reason to stop, and several of
+    /// them are flapping, which is over after ten minutes.
     pub(crate) fn patient(self) -> Self {
-        Self { budget: "6s", every: "3s", late: "6s", within: "15s", ..self }
+        Self { budget: "6s", every: "3s", late: "10s", within: "20s", patience: Duration::from_mins(14), ..self }
     }
 }
 
@@ -45,6 +50,7 @@ pub(crate) struct Homelab<'w, S> {
     pub(crate) databases: Databases,
     pub(crate) verifier: Verifier,
     pub(crate) hands: Hands,
+    pub(crate) patience: Duration,
 }
 
 impl<'w, S: Stack> Homelab<'w, S> {
@@ -69,9 +75,18 @@ impl<'w, S: Stack> Homelab<'w, S> {
             [("PG_OLD_DSN", databases.old.dsn()), ("PG_NEW_DSN", databases.new.dsn()), ("GRAFANA_TOKEN", addresses.token)];
         let secrets = secrets.each_ref().map(|(name, secret)| (*name, secret.as_str()));
         let verifier = Verifier::start_with(world, &document, &secrets).await?;
-        let lab = Self { world, logs, databases, verifier, hands };
+        let lab = Self { world, logs, databases, verifier, hands, patience: pace.patience };
         lab.addresses();
         Ok(lab)
+    }
+
+    /// What became of it, for whoever wants to know why it failed.
+    pub(crate) async fn aftermath(&self, screen: &Screen) -> Result<()> {
+        screen.title("It failed; this is what the verifier knows of it");
+        for words in [["status"], ["history"]] {
+            Screen::command(&format!("cutover {}", words.join(" ")), &self.verifier.cutover(&words).await?);
+        }
+        Ok(())
     }
 
     pub(crate) fn addresses(&self) {

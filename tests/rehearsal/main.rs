@@ -14,6 +14,7 @@ mod story;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Context;
 use clap::Parser;
 
 use homelab::{Homelab, Pace};
@@ -74,7 +75,10 @@ async fn rehearse(args: &Args, screen: &Screen) -> anyhow::Result<()> {
 }
 
 async fn run<S: Stack>(args: &Args, screen: &Screen, mut lab: Homelab<'_, S>) -> anyhow::Result<()> {
-    story::tell(&mut lab, screen).await?;
+    if let Err(error) = story::tell(&mut lab, screen).await {
+        lab.aftermath(screen).await.with_context(|| format!("{error:#}"))?;
+        return Err(error);
+    }
     if args.keep {
         screen.title("Still running, until Ctrl-C");
         lab.addresses();

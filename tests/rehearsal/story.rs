@@ -1,7 +1,5 @@
 //! The scenes. Each shows something and insists on it: a rehearsal that did not see what it tells fails.
 
-use std::time::Duration;
-
 use anyhow::{Result, ensure};
 use probe::exit::Exit;
 use serde_json::Value;
@@ -10,9 +8,6 @@ use tests::{Output, wait_until};
 use crate::homelab::Homelab;
 use crate::screen::Screen;
 use crate::stack::Stack;
-
-/// How long any level may take to be reached, on a slow machine.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 
 pub(crate) async fn tell<S: Stack>(lab: &mut Homelab<'_, S>, screen: &Screen) -> Result<()> {
     opening(lab, screen).await?;
@@ -112,7 +107,8 @@ async fn ending<S: Stack>(lab: &Homelab<'_, S>, screen: &Screen) -> Result<()> {
 
 /// Waits for an open gate on the screen, as an operator would.
 async fn waits<S: Stack>(lab: &Homelab<'_, S>, phase: &str) -> Result<()> {
-    cutover(lab, &["gate", "wait", phase, "--for", "open", "--timeout", "3m"], Exit::OPEN).await.map(drop)
+    let patience = format!("{}s", lab.patience.as_secs());
+    cutover(lab, &["gate", "wait", phase, "--for", "open", "--timeout", &patience], Exit::OPEN).await.map(drop)
 }
 
 /// Runs `cutover` on the screen and insists on its exit code.
@@ -152,7 +148,7 @@ async fn curl<S: Stack>(lab: &Homelab<'_, S>, phase: &str, expected: u16) -> Res
 /// Waits until a gate, or an entry guard, has this verdict.
 async fn level<S: Stack>(lab: &Homelab<'_, S>, phase: &str, verdict: &str) -> Result<()> {
     let path = format!("/v1/gates/{phase}");
-    wait_until(PATIENCE, &format!("gate {phase} {verdict}"), async || {
+    wait_until(lab.patience, &format!("gate {phase} {verdict}"), async || {
         let body = lab.verifier.get(&path).await?.json()?;
         let word = |key: &str| body.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
         ensure!(word("verdict") == verdict, "it is {}: {}", word("verdict"), word("reason"));
@@ -164,7 +160,7 @@ async fn level<S: Stack>(lab: &Homelab<'_, S>, phase: &str, verdict: &str) -> Re
 /// Waits until everything that a gate requires is green, and nothing but its soak is missing.
 async fn soaking<S: Stack>(lab: &Homelab<'_, S>, phase: &str) -> Result<()> {
     let path = format!("/v1/gates/{phase}/check?accept=pending");
-    wait_until(PATIENCE, &format!("gate {phase} has nothing missing but its soak"), async || {
+    wait_until(lab.patience, &format!("gate {phase} has nothing missing but its soak"), async || {
         let answer = lab.verifier.get(&path).await?;
         ensure!(answer.status == 200, "{}", answer.json()?.get("reason").cloned().unwrap_or_default());
         Ok(())
