@@ -115,6 +115,11 @@ fn earlier(time: DateTime<Utc>, by: Duration) -> DateTime<Utc> {
     TimeDelta::from_std(by).ok().and_then(|by| time.checked_sub_signed(by)).unwrap_or(DateTime::<Utc>::MIN_UTC)
 }
 
+/// Exact up to four billions, which is enough for counting.
+pub(crate) fn number(count: u64) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
 /// Full seconds, for people.
 pub(crate) fn words(time: Duration) -> String {
     humantime_serde::re::humantime::format_duration(Duration::from_secs(time.as_secs())).to_string()

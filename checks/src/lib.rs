@@ -109,6 +109,7 @@ pub fn registry() -> Registry {
         Entry::of::<heartbeat::Heartbeat>(),
         Entry::of::<net::http::Http>(),
         Entry::of::<log_path::canary::LogCanary>(),
+        Entry::of::<loki::history::LokiHistory>(),
         Entry::of::<loki::ingest::LokiIngest>(),
         Entry::of::<loki::ready::LokiReady>(),
         Entry::of::<postgres::canary::PostgresCanary>(),

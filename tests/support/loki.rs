@@ -57,11 +57,23 @@ impl Loki {
     /// # Errors
     /// It can not be built or started, or is not ready within a minute.
     pub async fn start(world: &World) -> Result<Self> {
+        Self::start_with(world, &json!({})).await
+    }
+
+    /// The same with these sections in its configuration.
+    ///
+    /// # Errors
+    /// It can not be built or started, or is not ready within a minute.
+    pub async fn start_with(world: &World, sections: &Value) -> Result<Self> {
         let binary = stack::binary("loki").await?;
         let (http, grpc) = (world.port()?, world.port()?);
         let folder = world.folder("loki")?;
         let file = folder.join("config.json");
-        std::fs::write(&file, config(&folder, http, grpc).to_string())?;
+        let mut config = config(&folder, http, grpc);
+        if let (Some(config), Some(sections)) = (config.as_object_mut(), sections.as_object()) {
+            config.extend(sections.clone());
+        }
+        std::fs::write(&file, config.to_string())?;
         let spec = Spec::new("loki", binary).arg(format!("-config.file={}", file.display()));
         let loki = Self { server: Server::new(world, spec, http, "/ready", (START, STOP)), folder };
         loki.start_again().await?;
@@ -83,6 +95,31 @@ impl Loki {
             copy_folder(world, &from, &to).await?;
         }
         tokio::try_join!(self.start_again(), other.start_again()).map(|_| ())
+    }
+
+    /// Puts a copy of what another, running Loki has in its store in the place of its own data, as a careless operator does:
+    /// what the other has not written yet is not in it.
+    ///
+    /// # Errors
+    /// It does not stop or start again, or the data can not be copied.
+    pub async fn take_over_carelessly(&self, world: &World, other: &Self) -> Result<()> {
+        self.stop().await?;
+        for name in [DATA, CHUNKS] {
+            std::fs::remove_dir_all(self.folder.join(name))?;
+            std::fs::create_dir(self.folder.join(name))?;
+        }
+        copy_folder(world, &other.folder.join(CHUNKS), &self.folder.join(CHUNKS)).await?;
+        self.start_again().await
+    }
+
+    /// Has it write what it holds, which makes old lines visible that it has just taken.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn flush(&self) -> Result<()> {
+        let answer = Answer::to(self.http().post(format!("{}/flush", self.url()))).await?;
+        ensure!(answer.status == 204, "Loki does not flush ({}): {}", answer.status, answer.body.trim());
+        Ok(())
     }
 
     /// Destroys all that it has taken, as somebody who deletes the volume's files does. It is stopped meanwhile.

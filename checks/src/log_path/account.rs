@@ -36,11 +36,6 @@ pub(crate) fn span_of(lines: u64, every: i64) -> i64 {
     i64::try_from(lines).unwrap_or(i64::MAX).saturating_mul(every)
 }
 
-/// Exact up to four billions, which is enough for counting.
-pub(crate) fn number(count: u64) -> f64 {
-    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
-}
-
 /// A line that was read back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Found {

@@ -3,10 +3,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::counter::number;
 use crate::outcome::{Evidence, Outcome, ReasonSpec};
 use crate::trail::{Hop, HopState};
 
-use super::account::number;
 use super::head::Told;
 use counters::{AlloyCounts, LokiCounts, rise, words};
 

@@ -15,7 +15,7 @@ use crate::net::{Budget, below, fetch, reasons};
 use crate::outcome::{Measure, Outcome, PartId, ReasonSpec, Step};
 use crate::target::{LokiTarget, TargetKind, TargetUse};
 
-use super::{BUILD, DISCARDS, RECEIVED, get, is_ours, received};
+use super::{BUILD, DISCARDS, RECEIVED, STARTED_AT, get, is_ours, received};
 
 /// Nothing arrives.
 const NO_LINES: ReasonSpec = ReasonSpec::fail(
@@ -47,8 +47,6 @@ const SEVERAL_INSTANCES: ReasonSpec = ReasonSpec::unknown(
     "several_instances",
     "use one target and probe for each Loki that takes pushes: behind this URL, different instances answer in turn",
 );
-
-const STARTED_AT: &str = "process_start_time_seconds";
 
 /// Most reasons of discards that are told apart, and the name of the rest.
 const MAX_WHYS: usize = 32;

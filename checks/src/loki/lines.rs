@@ -13,7 +13,7 @@ use crate::target::LokiTarget;
 pub(crate) const LIMIT: usize = 2000;
 
 /// 5xx, or too many requests.
-const QUERY_FAILED: ReasonSpec =
+pub(crate) const QUERY_FAILED: ReasonSpec =
     ReasonSpec::fail("query_failed", "look at Loki's log: it answers the query with the error in the evidence");
 /// 400: the question is wrong.
 const QUERY_REFUSED: ReasonSpec = ReasonSpec::unknown(
@@ -21,7 +21,7 @@ const QUERY_REFUSED: ReasonSpec = ReasonSpec::unknown(
     "correct the probe's `selector`, or Loki's limits if it names them in the evidence (`max_entries_limit_per_query` of 2000 is needed)",
 );
 /// Something else answers.
-const NOT_LOKI: ReasonSpec =
+pub(crate) const NOT_LOKI: ReasonSpec =
     ReasonSpec::fail("not_loki", "correct the target's URL: what answers there is no Loki's answer to a query");
 
 /// What a query can come to, beside what happens on the way.
@@ -45,6 +45,19 @@ pub(crate) async fn read(
     (start, end): (DateTime<Utc>, DateTime<Utc>),
     budget: Budget,
 ) -> Result<Option<Vec<Entry>>, Outcome> {
+    let entries = read_by(cx, loki, query, "", (start, end), budget).await?;
+    Ok(entries.map(|entries| entries.into_iter().map(|(_, entry)| entry).collect()))
+}
+
+/// The same, each with its stream's value of a label, which is empty where the stream has none.
+pub(crate) async fn read_by(
+    cx: &Context,
+    loki: &LokiTarget,
+    query: &str,
+    label: &str,
+    (start, end): (DateTime<Utc>, DateTime<Utc>),
+    budget: Budget,
+) -> Result<Option<Vec<(String, Entry)>>, Outcome> {
     let mut url = below(&loki.url, &["loki", "api", "v1", "query_range"]);
     url.query_pairs_mut()
         .append_pair("query", query)
@@ -58,7 +71,7 @@ pub(crate) async fn read(
     }
     match reply.json() {
         Ok(document) => {
-            let entries = entries(&document).map_err(|reason| reason.because(reply.quote()))?;
+            let entries = entries(&document, label).map_err(|reason| reason.because(reply.quote()))?;
             Ok((entries.len() < LIMIT).then_some(entries))
         }
         Err(outcome) if outcome.reason() == Some(&fetch::TOO_LARGE.into()) => Ok(None),
@@ -71,7 +84,8 @@ fn nanos(at: DateTime<Utc>) -> String {
     at.timestamp_nanos_opt().unwrap_or(i64::MAX).to_string()
 }
 
-fn refused(reply: &Reply) -> Option<ReasonSpec> {
+/// What a status other than 200 means, or a web page.
+pub(crate) fn refused(reply: &Reply) -> Option<ReasonSpec> {
     match reply.status.as_u16() {
         200 if reply.is_html() => Some(fetch::HTML),
         200 => None,
@@ -84,7 +98,7 @@ fn refused(reply: &Reply) -> Option<ReasonSpec> {
 }
 
 /// `data.result[].values[]`, each at least `["nanoseconds", "line"]`. Anything that does not fit is damage, not silence.
-fn entries(document: &Value) -> Result<Vec<Entry>, ReasonSpec> {
+fn entries(document: &Value, label: &str) -> Result<Vec<(String, Entry)>, ReasonSpec> {
     let streams = document.pointer("/data/resultType").and_then(Value::as_str) == Some("streams");
     if document.get("status").and_then(Value::as_str) != Some("success") || !streams {
         return Err(NOT_LOKI);
@@ -92,11 +106,12 @@ fn entries(document: &Value) -> Result<Vec<Entry>, ReasonSpec> {
     let streams = document.pointer("/data/result").and_then(Value::as_array).ok_or(fetch::UNPARSABLE)?;
     let mut entries = Vec::new();
     for stream in streams {
+        let of = stream.pointer(&format!("/stream/{label}")).and_then(Value::as_str).unwrap_or_default();
         let values = stream.get("values").and_then(Value::as_array).ok_or(fetch::UNPARSABLE)?;
         for value in values {
             let field = |n: usize| value.get(n).and_then(Value::as_str).ok_or(fetch::UNPARSABLE);
             let at = field(0)?.parse().map_err(|_| fetch::UNPARSABLE)?;
-            entries.push(Entry { at: DateTime::from_timestamp_nanos(at), text: field(1)?.to_owned() });
+            entries.push((of.to_owned(), Entry { at: DateTime::from_timestamp_nanos(at), text: field(1)?.to_owned() }));
         }
     }
     Ok(entries)
@@ -118,9 +133,9 @@ mod tests {
             {"stream": {"a": "1"}, "values": [["1", "x"], ["2", "y", {"structuredMetadata": {}}]]},
             {"stream": {}, "values": [["3", "z"]]}
         ]);
-        let texts: Vec<_> = entries(&document(result)).unwrap().into_iter().map(|entry| entry.text).collect();
-        assert_eq!(texts, ["x", "y", "z"]);
-        assert_eq!(entries(&document(json!([]))).unwrap(), []);
+        let texts: Vec<_> = entries(&document(result), "a").unwrap().into_iter().map(|(of, entry)| of + &entry.text).collect();
+        assert_eq!(texts, ["1x", "1y", "z"]);
+        assert_eq!(entries(&document(json!([])), "a").unwrap(), []);
     }
 
     #[test]
@@ -136,7 +151,7 @@ mod tests {
             (document(json!([{"values": [[1, "x"]]}])), fetch::UNPARSABLE),
             (document(json!([{"values": [["soon", "x"]]}])), fetch::UNPARSABLE),
         ] {
-            assert_eq!(entries(&document), Err(reason), "{document}");
+            assert_eq!(entries(&document, ""), Err(reason), "{document}");
         }
     }
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
-use crate::log_path::account::{Account, Found, millis, moment, number, span, span_of};
+use crate::counter::number;
+use crate::log_path::account::{Account, Found, millis, moment, span, span_of};
 use crate::log_path::head::Told;
 use crate::log_path::hops::{Station, at_once};
 use crate::log_path::recount::{Gone, Room};
