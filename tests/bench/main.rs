@@ -6,6 +6,7 @@ mod canary;
 mod detect;
 mod figures;
 mod gate;
+mod history;
 mod hops;
 mod scale;
 mod usage;
@@ -43,6 +44,15 @@ enum What {
         #[arg(long, default_value_t = 20)]
         kills: u32,
     },
+    /// A history of a week, moved and proven: time, queries, memory, and how much longer others wait meanwhile.
+    History {
+        /// How many lines.
+        #[arg(long, default_value_t = 1_000_000)]
+        lines: u32,
+        /// `visibleWithin` of the check: nothing is proven before the Lokis have run for that long.
+        #[arg(long, default_value = "2m")]
+        visible_within: String,
+    },
     /// A silent outage of each hop between an agent and a gateway: from there to a gate that is not open, to a red or unknown probe,
     /// and to the hop's name; default settings.
     Hops {
@@ -72,6 +82,7 @@ fn main() -> ExitCode {
                 What::Agent { seconds } => agent::measure(Duration::from_secs(seconds)).await,
                 What::Canary(options) => canary::measure(&options).await,
                 What::Detect { kills } => detect::measure(kills).await,
+                What::History { lines, visible_within } => history::measure(lines, &visible_within).await,
                 What::Hops { rounds } => hops::measure(rounds).await,
                 What::Scale { probes, rate, seconds } => scale::measure(probes, rate, Duration::from_secs(seconds)).await,
             }

@@ -9,7 +9,9 @@ pub(crate) fn migration(
     old_postgres: u16,
     Pace { soak, budget, every, late, within, .. }: Pace,
     hands: &str,
+    counts: bool,
 ) -> String {
+    let more = if counts { More::of(at, within) } else { More::default() };
     format!(
         r#"apiVersion: phasegate.dev/v1alpha1
 kind: Migration
@@ -43,10 +45,10 @@ spec:
           lateAfter: {late}
           lostAfter: 40s
           holdFor: 10s
-    steps:
+{alloy_more}    steps:
     - name: deploy-alloy
       do: [{hands}, kubectl-apply-alloy]
-      verify: [alloy-health]
+      verify: [alloy-health{alloy_verify}]
       undo: [{hands}, kubectl-delete-alloy]
       timeout: 2m
     - name: retire-promtail
@@ -62,11 +64,17 @@ spec:
     - {{name: k3s-loki-ingest, check: {{lokiIngest: {{loki: k3s-loki, within: {within}}}}}}}
     - name: journal-to-k3s-loki
       check: {{logCanary: {{agents: agents, loki: k3s-loki, alloy: k3s-alloy, lateAfter: {late}, lostAfter: 40s, holdFor: 10s}}}}
-    steps:
+{loki_more}    steps:
     - name: copy-loki
+      disturbs: [alloy-health, docker-loki-ready, journal-to-docker-loki{loki_disturbs}]
+      do: [{hands}, copy-loki]
+      verify: [k3s-loki-ready{loki_verify}]
+      undo: [{hands}, ship-to-old-loki]
+      timeout: 6m
+    - name: ship-to-new-loki
       switch: true
       disturbs: [alloy-health]
-      do: [{hands}, copy-loki]
+      do: [{hands}, ship-to-new-loki]
       undo: {{manual: point Alloy at the old Loki again}}
       timeout: 3m
   - name: grafana
@@ -115,5 +123,61 @@ spec:
         gateway = at.gateway,
         grafana = at.new_grafana,
         datasource = at.datasource,
+        alloy_more = more.alloy,
+        alloy_verify = more.alloy_verify,
+        loki_more = more.loki,
+        loki_disturbs = more.loki_disturbs,
+        loki_verify = more.loki_verify,
     )
+}
+
+/// What is looked at besides, where the Lokis can count their lines.
+#[derive(Default)]
+struct More {
+    alloy: String,
+    alloy_verify: &'static str,
+    loki: String,
+    loki_disturbs: &'static str,
+    loki_verify: &'static str,
+}
+
+impl More {
+    fn of(at: &Addresses, within: &str) -> Self {
+        let lines = r#"selector: '{job="systemd-journal"}'"#;
+        let services = format!("services: {{gitops-sync: {within}, system-metrics: {within}}}");
+        let old_side = r#"oldLoki: docker-loki, oldSelector: '{job="systemd-journal", agent=""}'"#;
+        let hosts = format!("hosts: {{docker-loki: [\"{}\"]}}", at.old_loki_of_alloy);
+        let handover = format!("shipperHandover: {{loki: docker-loki, {lines}, new: alloy, window: 30s");
+        let freshness = format!("streamFreshness: {{{lines}, {services}, loki");
+        let history =
+            r#"selector: '{job="systemd-journal", service!="migration-canary"}', over: 24h, settle: 0s, sampleOneIn: 1"#;
+        let alloy = [
+            format!(
+                "{{name: alloy-to-docker-loki, until: loki, check: {{alloyShipping: {{alloy: k3s-alloy, lokis: [docker-loki], \
+                 mayShipTo: [k3s-loki], {hosts}, within: {within}, holdFor: 10s}}}}}}"
+            ),
+            format!("{{name: alloy-carries-all, use: [verify], check: {{{handover}, both: true}}}}}}"),
+            format!("{{name: promtail-has-ended, until: loki, check: {{{handover}}}}}}}"),
+            format!("{{name: services-to-docker-loki, until: loki, check: {{{freshness}: docker-loki, {old_side}}}}}}}"),
+        ];
+        let loki = [
+            format!(
+                "{{name: loki-history, use: [verify, gate], sealAt: switch, check: {{lokiHistory: {{old: docker-loki, new: k3s-loki, \
+                 {history}, visibleWithin: 10s, rest: 5s, loadPercent: 50}}}}}}"
+            ),
+            format!(
+                "{{name: alloy-to-k3s-loki, check: {{alloyShipping: {{alloy: k3s-alloy, lokis: [k3s-loki], within: {within}, \
+                 holdFor: 10s}}}}}}"
+            ),
+            format!("{{name: services-to-k3s-loki, check: {{{freshness}: k3s-loki}}}}}}"),
+        ];
+        let items = |items: &[String]| items.iter().flat_map(|item| ["    - ", item.as_str(), "\n"]).collect();
+        Self {
+            alloy: items(&alloy),
+            alloy_verify: ", alloy-carries-all",
+            loki: items(&loki),
+            loki_disturbs: ", alloy-to-docker-loki, promtail-has-ended, services-to-docker-loki",
+            loki_verify: ", loki-history",
+        }
+    }
 }

@@ -71,7 +71,12 @@ impl<S: Stack> Homelab<'_, S> {
             "kubectl-delete-alloy" => self.logs.remove_alloy().await.and(plain("daemonset alloy and the agent are gone")),
             "compose-stop-promtail" => self.logs.retire_promtail().await.and(plain("container promtail stopped")),
             "compose-start-promtail" => self.logs.restore_promtail().await.and(plain("container promtail started")),
-            "copy-loki" => self.logs.move_loki().await.map(|moved| format!("the volume of the old Loki is copied: {moved}")),
+            "copy-loki" => {
+                let moved = self.logs.copy_loki().await?;
+                Ok(format!("the volume of the old Loki is copied: {moved}; Alloy ships to both"))
+            }
+            "ship-to-old-loki" => self.logs.ship_to_old_loki().await.and(plain("Alloy ships to the old Loki alone")),
+            "ship-to-new-loki" => self.logs.ship_to_new_loki().await.and(plain("Alloy ships to the new Loki alone")),
             "copy-grafana" => {
                 self.logs.move_grafana().await.map(|moved| format!("the volume of the old Grafana is copied: {moved}"))
             }

@@ -68,6 +68,7 @@ impl<'w, S: Stack> Homelab<'w, S> {
             databases.old.port(),
             pace,
             &format!("{}, \"{}\"", program.display(), hands.address()),
+            S::COUNTS,
         );
         let file = world.write("migration.yaml", &document)?;
         Screen::say(&format!("the Migration document, {} lines: {}", document.lines().count(), file.display()));

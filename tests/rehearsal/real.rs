@@ -1,24 +1,53 @@
 //! The log path with real servers.
 
 use anyhow::{Result, ensure};
-use tests::{Fault, LogPath, World};
+use chrono::Utc;
+use tests::{Agent, Fault, Line, LogPath, Loki, World};
 
 use crate::stack::{Addresses, Stack};
 
 pub(crate) struct Real<'w> {
     world: &'w World,
     logs: LogPath,
+    /// Services of the node, which write a line each half second.
+    _services: [Agent; 2],
 }
 
 impl<'w> Real<'w> {
     pub(crate) async fn start(world: &'w World) -> Result<Self> {
-        Ok(Self { world, logs: LogPath::start(world).await? })
+        let logs = LogPath::start(world).await?;
+        let socket = logs.journal.socket().display().to_string();
+        let service = async |name: &str| {
+            let flags = ["--every", "500ms", "--journal.socket", &socket, "--identifier", name, "--service", name];
+            Agent::start(world, name, &flags).await
+        };
+        let services = [service("gitops-sync").await?, service("system-metrics").await?];
+        push_history(&logs.old_loki).await?;
+        Ok(Self { world, logs, _services: services })
     }
+}
+
+/// Twenty hours of the past, as Promtail has shipped it, oldest lines first.
+async fn push_history(loki: &Loki) -> Result<()> {
+    const HOUR: i64 = 3_600_000_000_000;
+    let begin = now() / HOUR * HOUR - 20 * HOUR;
+    for (service, of_each_hour) in [("gitops-sync", 2), ("system-metrics", 30)] {
+        let line = |nth| Line::new(begin + nth * HOUR / of_each_hour, format!("{service} said {nth}"));
+        let lines: Vec<Line> = (0..20 * of_each_hour).map(line).collect();
+        loki.push(&[("job", "systemd-journal"), ("service", service)], &lines).await?;
+    }
+    loki.flush().await
+}
+
+#[expect(clippy::disallowed_methods, reason = "lines in a real Loki carry the real time")]
+fn now() -> i64 {
+    Utc::now().timestamp_nanos_opt().unwrap_or_default()
 }
 
 impl Stack for Real<'_> {
     const PARTS: &'static str = "all of it is real: journald, Promtail, Alloy, both Lokis, both Grafanas, both PostgreSQLs, the agent, the \
          verifier and cutover; only the gateway in front of the new Loki is a stand-in";
+    const COUNTS: bool = true;
 
     fn addresses(&self) -> Addresses {
         let logs = &self.logs;
@@ -32,6 +61,7 @@ impl Stack for Real<'_> {
             new_grafana: logs.new_grafana.url().to_owned(),
             datasource: logs.new_grafana.datasource().to_owned(),
             token: logs.token.clone(),
+            old_loki_of_alloy: logs.to_old_loki.url().replace("http://", ""),
         }
     }
 
@@ -63,12 +93,20 @@ impl Stack for Real<'_> {
         self.logs.to_old_loki.clear().await
     }
 
-    async fn move_loki(&self) -> Result<String> {
+    async fn copy_loki(&self) -> Result<String> {
         let before = self.logs.count_lines(&self.logs.old_loki).await?;
-        self.logs.move_loki(self.world).await?;
+        self.logs.copy_loki(self.world).await?;
         let after = self.logs.count_lines(&self.logs.new_loki).await?;
         ensure!(after >= before, "{before} lines were in the old Loki, {after} are in the new one");
         Ok(format!("{after} lines"))
+    }
+
+    async fn ship_to_old_loki(&self) -> Result<()> {
+        self.logs.ship_to_old_loki().await
+    }
+
+    async fn ship_to_new_loki(&self) -> Result<()> {
+        self.logs.ship_to_new_loki().await
     }
 
     async fn move_grafana(&self) -> Result<String> {

@@ -15,12 +15,17 @@ pub(crate) struct Addresses {
     pub(crate) datasource: String,
     /// A token of the new Grafana.
     pub(crate) token: String,
+    /// Where Alloy ships to in phase 1, host and port: the old Loki, by the name that Alloy has for it.
+    pub(crate) old_loki_of_alloy: String,
 }
 
 /// The log path: what an operator does to it between two `cutover` commands, and what goes wrong with it.
 pub(crate) trait Stack {
     /// In a sentence: which parts are real.
     const PARTS: &'static str;
+
+    /// Whether its servers answer all that checks of the log path ask. A stand-in of Loki does not count hours.
+    const COUNTS: bool;
 
     fn addresses(&self) -> Addresses;
 
@@ -42,8 +47,14 @@ pub(crate) trait Stack {
     /// Alloy ships again, what it held back included.
     async fn ship_again(&self) -> Result<()>;
 
-    /// Phase 2: the history is copied, Alloy ships to the new Loki. Says what was moved.
-    async fn move_loki(&self) -> Result<String>;
+    /// Phase 2: the history is copied, Alloy ships to both. Says what was moved.
+    async fn copy_loki(&self) -> Result<String>;
+
+    /// Phase 2, the way back: Alloy ships to the old Loki alone.
+    async fn ship_to_old_loki(&self) -> Result<()>;
+
+    /// Phase 2: Alloy ships to the new Loki alone.
+    async fn ship_to_new_loki(&self) -> Result<()>;
 
     /// Phase 3: what the old Grafana has is copied to the new one, the old datasource included. Says what was moved.
     async fn move_grafana(&self) -> Result<String>;

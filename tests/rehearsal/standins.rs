@@ -54,6 +54,7 @@ impl Standins {
 
 impl Stack for Standins {
     const PARTS: &'static str = "PostgreSQL, the agent, the verifier and cutover are real; the others are stand-ins that speak their protocols (--real: all are real)";
+    const COUNTS: bool = false;
 
     fn addresses(&self) -> Addresses {
         Addresses {
@@ -66,6 +67,7 @@ impl Stack for Standins {
             new_grafana: self.new_grafana.url(),
             datasource: Datasource::loki("").uid,
             token: TOKEN.to_owned(),
+            old_loki_of_alloy: String::new(),
         }
     }
 
@@ -101,11 +103,19 @@ impl Stack for Standins {
         Ok(())
     }
 
-    async fn move_loki(&self) -> Result<String> {
+    async fn copy_loki(&self) -> Result<String> {
         let lines = self.old_loki.lines("{service=~\".+\"}", 0, i64::MAX)?;
         self.new_loki.push(&[("service", "history")], &lines)?;
-        self.alloy.set_lokis(&[&self.new_loki.url()])?;
+        self.alloy.set_lokis(&[&self.old_loki.url(), &self.new_loki.url()])?;
         Ok(format!("{} lines", lines.len()))
+    }
+
+    async fn ship_to_old_loki(&self) -> Result<()> {
+        self.alloy.set_lokis(&[&self.old_loki.url()])
+    }
+
+    async fn ship_to_new_loki(&self) -> Result<()> {
+        self.alloy.set_lokis(&[&self.new_loki.url()])
     }
 
     async fn move_grafana(&self) -> Result<String> {

@@ -250,7 +250,8 @@ impl LokiHistory {
     ) -> Result<(), Trouble> {
         let asked = Instant::now();
         let (old, new) = try_join(amounts(cx, old, question, span, budget), amounts(cx, new, question, span, budget)).await?;
-        scan.counted(span, &old, &new, asked.elapsed() < cx.timeout / 10, self.sample_one_in);
+        scan.took(asked.elapsed(), cx.timeout);
+        scan.counted(span, &old, &new, self.sample_one_in);
         Ok(())
     }
 

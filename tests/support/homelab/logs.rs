@@ -94,16 +94,31 @@ impl LogPath {
         loki.count("{job=\"systemd-journal\"}").await
     }
 
-    /// Phase 2: the old Loki's volume is copied to the new one, and Alloy ships there. No line is lost on the way: Alloy ships to both
-    /// before they stop, and what the new one has taken until then is in the copy.
+    /// Phase 2: the old Loki's volume is copied to the new one. No line is lost on the way: Alloy ships to both before they stop,
+    /// and what the new one has taken until then is in the copy. Both write what they replay, so that it can be seen.
     ///
     /// # Errors
     /// A server does not stop or start again, Alloy refuses a reload, or the data can not be copied.
-    pub async fn move_loki(&self, world: &World) -> Result<()> {
-        let (old, new) = (self.to_old_loki.url(), self.new_loki.url());
-        self.alloy.set_lokis(&[&old, new]).await?;
+    pub async fn copy_loki(&self, world: &World) -> Result<()> {
+        self.alloy.set_lokis(&[&self.to_old_loki.url(), self.new_loki.url()]).await?;
         self.new_loki.take_over(world, &self.old_loki).await?;
-        self.alloy.set_lokis(&[new]).await
+        tokio::try_join!(self.old_loki.flush(), self.new_loki.flush()).map(|_| ())
+    }
+
+    /// Phase 2, the way back: Alloy ships to the old Loki alone.
+    ///
+    /// # Errors
+    /// Alloy refuses a reload.
+    pub async fn ship_to_old_loki(&self) -> Result<()> {
+        self.alloy.set_lokis(&[&self.to_old_loki.url()]).await
+    }
+
+    /// Phase 2: Alloy ships to the new Loki alone.
+    ///
+    /// # Errors
+    /// Alloy refuses a reload.
+    pub async fn ship_to_new_loki(&self) -> Result<()> {
+        self.alloy.set_lokis(&[self.new_loki.url()]).await
     }
 
     /// Phase 3: the old Grafana's database is copied to the new one. Its datasource still leads to the old Loki.

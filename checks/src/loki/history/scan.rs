@@ -166,12 +166,18 @@ impl Scan {
         Some((at, slot.end.min(at.saturating_add(piece))))
     }
 
-    /// Both sides were counted over a span that [`Next::Count`] named, as quickly as could be or not.
-    pub(super) fn counted(&mut self, span: Span, old: &Amounts, new: &Amounts, quick: bool, one_in: u32) {
-        self.away = None;
-        if quick {
+    /// A question about hours has taken so much of a Run's time: the next one is as large as does not keep a Loki from others.
+    pub(super) fn took(&mut self, time: Duration, timeout: Duration) {
+        if time < timeout / 40 {
             self.at_once = (self.at_once * 2).min(MOST_HOURS);
+        } else if time > timeout / 10 {
+            self.at_once = (self.at_once / 2).max(1);
         }
+    }
+
+    /// Both sides were counted over a span that [`Next::Count`] named.
+    pub(super) fn counted(&mut self, span: Span, old: &Amounts, new: &Amounts, one_in: u32) {
+        self.away = None;
         match self.todo.last_mut() {
             Some(rest) if rest.1 > span.1 => rest.0 = span.1,
             _ => drop(self.todo.pop()),

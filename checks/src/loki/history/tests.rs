@@ -373,7 +373,7 @@ fn each_line_has_the_same_chance_to_be_read() {
     for begun in 0..20_000 {
         let mut scan = Scan::begin(Span(BASE, BASE + HOUR), DateTime::from_timestamp_millis(begun).unwrap());
         let amounts = compare::Amounts::from([(BASE, [("a".to_owned(), compare::Amount { lines: 9, bytes: 9 })].into())]);
-        scan.counted(Span(BASE, BASE + HOUR), &amounts, &amounts, true, 20);
+        scan.counted(Span(BASE, BASE + HOUR), &amounts, &amounts, 20);
         let Next::Read(start, end) = scan.next(20, Duration::ZERO, now()) else { panic!("nothing to read") };
         assert_eq!(end - start, HOUR * 1000 / 20);
         read[usize::try_from((start / 1000 - BASE) / (HOUR / 20)).unwrap()] += 1;
@@ -391,7 +391,7 @@ fn the_worst_case_fits_into_memory() {
         old.insert(hour, services.collect());
     }
     while let Next::Count(span) = scan.next(20, Duration::from_hours(1), now()) {
-        scan.counted(span, &old, &new, true, 20);
+        scan.counted(span, &old, &new, 20);
         let bytes = serde_json::to_vec(&scan).unwrap().len();
         assert!(bytes < MAX_MEMORY / 2, "{bytes} bytes");
     }
