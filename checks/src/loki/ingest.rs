@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::check::{Check, Context, FieldError, Meta, Nature, Report};
 use crate::counter::{Motion, Rising, Succession, age, later, words};
-use crate::net::exposition::{self, Page, Sample};
+use crate::net::exposition::{self, Page, STARTED_AT, Sample};
 use crate::net::{Budget, below, fetch, reasons};
 use crate::outcome::{Measure, Outcome, PartId, ReasonSpec, Step};
 use crate::target::{LokiTarget, TargetKind, TargetUse};
@@ -47,8 +47,6 @@ const SEVERAL_INSTANCES: ReasonSpec = ReasonSpec::unknown(
     "several_instances",
     "use one target and probe for each Loki that takes pushes: behind this URL, different instances answer in turn",
 );
-
-const STARTED_AT: &str = "process_start_time_seconds";
 
 /// Most reasons of discards that are told apart, and the name of the rest.
 const MAX_WHYS: usize = 32;
