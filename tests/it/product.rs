@@ -23,9 +23,11 @@ mod real_account;
 mod real_canary;
 mod real_faults;
 mod real_hops;
+mod real_shipping;
 mod reload;
 mod restart;
 mod runs;
+mod shipping;
 mod shutdown;
 mod targets;
 

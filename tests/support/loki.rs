@@ -57,11 +57,23 @@ impl Loki {
     /// # Errors
     /// It can not be built or started, or is not ready within a minute.
     pub async fn start(world: &World) -> Result<Self> {
+        Self::start_with(world, json!({})).await
+    }
+
+    /// The same with these blocks of its configuration, in the place of its defaults.
+    ///
+    /// # Errors
+    /// It can not be built or started, or is not ready within a minute.
+    pub async fn start_with(world: &World, blocks: Value) -> Result<Self> {
         let binary = stack::binary("loki").await?;
         let (http, grpc) = (world.port()?, world.port()?);
         let folder = world.folder("loki")?;
         let file = folder.join("config.json");
-        std::fs::write(&file, config(&folder, http, grpc).to_string())?;
+        let mut config = config(&folder, http, grpc);
+        for (name, block) in blocks.as_object().into_iter().flatten() {
+            config[name] = block.clone();
+        }
+        std::fs::write(&file, config.to_string())?;
         let spec = Spec::new("loki", binary).arg(format!("-config.file={}", file.display()));
         let loki = Self { server: Server::new(world, spec, http, "/ready", (START, STOP)), folder };
         loki.start_again().await?;
