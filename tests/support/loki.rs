@@ -70,8 +70,8 @@ impl Loki {
         let folder = world.folder("loki")?;
         let file = folder.join("config.json");
         let mut config = config(&folder, http, grpc);
-        for (name, block) in blocks.as_object().into_iter().flatten() {
-            config[name] = block.clone();
+        if let (Value::Object(config), Value::Object(blocks)) = (&mut config, blocks) {
+            config.extend(blocks);
         }
         std::fs::write(&file, config.to_string())?;
         let spec = Spec::new("loki", binary).arg(format!("-config.file={}", file.display()));

@@ -325,7 +325,7 @@ impl Check for AlloyShipping {
                     }
                     Some(address) => known.push(address),
                     None => {
-                        wrong("hosts", format!("`{host}` is no host"), "write `host:port` as in Alloy's URL, like `loki:3100`")
+                        wrong("hosts", format!("`{host}` is no host"), "write `host:port` as in Alloy's URL, like `loki:3100`");
                     }
                 }
             }

@@ -46,7 +46,7 @@ pub struct Seen {
     loaded_at: Option<f64>,
     /// When it was looked at last. None: never.
     #[serde(rename = "t", with = "chrono::serde::ts_milliseconds_option")]
-    seen: Option<DateTime<Utc>>,
+    looked: Option<DateTime<Utc>>,
     /// Since when its process is there, by the verifier's clock.
     #[serde(rename = "b", with = "chrono::serde::ts_milliseconds_option")]
     born: Option<DateTime<Utc>>,
@@ -83,10 +83,10 @@ impl Seen {
     /// What to remember after this look.
     pub(super) fn next(&self, check: &AlloyShipping, lokis: &[Loki], state: &State, life: Life, look: Look) -> Self {
         let now = look.now;
-        let last = self.seen.unwrap_or(now).min(now);
+        let last = self.looked.unwrap_or(now).min(now);
         let born = self.born_after(state, life, last, now);
         let news = match life {
-            _ if self.seen.is_none() => News::History,
+            _ if self.looked.is_none() => News::History,
             Life::Same | Life::Reloaded => News::Since,
             Life::Restarted => News::Anew,
             Life::Another => News::History,
@@ -105,7 +105,7 @@ impl Seen {
             let alarm = Alarm::next(before, value, Alarm::risen(before, value, news), (last, now), check.hold_for);
             (name, alarm)
         };
-        let explained = self.explained(check, state, born, now);
+        let explained = explained(check, state, born, now);
         let mut excused = if life == Life::Restarted { 0.0 } else { self.excused };
         let drop = |(name, value): (String, f64)| {
             let before = self.drops.get(&name);
@@ -121,7 +121,7 @@ impl Seen {
         Self {
             started_at: state.started_at.or(self.started_at),
             loaded_at: state.loaded_at.or(self.loaded_at),
-            seen: Some(now),
+            looked: Some(now),
             born: Some(born),
             sent: sent.collect(),
             strays: bounded(&state.strays, &self.strays, room).into_iter().map(stray).collect(),
@@ -141,13 +141,6 @@ impl Seen {
             Some(_) => said.filter(|said| *said >= last).unwrap_or(now),
             None => said.unwrap_or(now),
         }
-    }
-
-    /// Which of the lines that are given up a start explains: Loki answers 400 for what is read again and too old by then.
-    fn explained(&self, check: &AlloyShipping, state: &State, born: DateTime<Utc>, now: DateTime<Utc>) -> BTreeSet<String> {
-        let graced = age(now, born).is_some_and(|age| age <= check.restart_grace);
-        let refused = |(host, reason): &&(String, String)| graced && reason == REFUSED && state.refusing.contains(host);
-        state.drops.keys().filter(refused).map(name_of).collect()
     }
 
     /// What is known of the movement to a Loki.
@@ -183,7 +176,7 @@ impl Seen {
         Self {
             started_at: state.started_at,
             loaded_at: state.loaded_at,
-            seen: Some(earlier(now, within / 2)),
+            looked: Some(earlier(now, within / 2)),
             born: Some(now),
             sent: sent.collect(),
             strays: bounded(&state.strays, &none, MAX_EACH).into_iter().map(silent).collect(),
@@ -197,6 +190,13 @@ impl Seen {
         let less = |(name, value)| (name, Alarm::silent(value - 1.0));
         Self { strays: bounded(&state.strays, &BTreeMap::new(), MAX_EACH).into_iter().map(less).collect(), ..self }
     }
+}
+
+/// Which of the lines that are given up a start explains: Loki answers 400 for what is read again and too old by then.
+fn explained(check: &AlloyShipping, state: &State, born: DateTime<Utc>, now: DateTime<Utc>) -> BTreeSet<String> {
+    let graced = age(now, born).is_some_and(|age| age <= check.restart_grace);
+    let refused = |(host, reason): &&(String, String)| graced && reason == REFUSED && state.refusing.contains(host);
+    state.drops.keys().filter(refused).map(name_of).collect()
 }
 
 /// How many names of each kind are kept of each of so many Alloys.

@@ -51,10 +51,7 @@ impl Address {
 /// A name without the dot at its end, and a service of the cluster without the cluster's own domain.
 fn plain(name: &str) -> String {
     let name = name.strip_suffix('.').unwrap_or(name);
-    match name.strip_suffix(".cluster.local") {
-        Some(service) if service.ends_with(".svc") => service.to_owned(),
-        _ => name.to_owned(),
-    }
+    name.strip_suffix(".svc.cluster.local").map_or_else(|| name.to_owned(), |service| format!("{service}.svc"))
 }
 
 /// A Loki that lines should go to.
