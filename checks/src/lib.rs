@@ -103,6 +103,7 @@ pub mod engine_reasons {
 pub fn registry() -> Registry {
     Registry::new([
         Entry::of::<alloy::health::AlloyHealth>(),
+        Entry::of::<alloy::shipping::AlloyShipping>(),
         Entry::of::<net::dns::Dns>(),
         Entry::of::<grafana::health::GrafanaHealth>(),
         Entry::of::<grafana::query::GrafanaQuery>(),

@@ -31,7 +31,7 @@ pub(crate) async fn measure(lines: u32, visible_within: &str) -> Result<()> {
         "lifecycler": {"min_ready_duration": "0s", "final_sleep": "0s"}, "chunk_idle_period": "5s", "flush_check_period": "1s",
     });
     let sections = json!({"limits_config": limits, "ingester": ingester});
-    let (old, new) = tokio::try_join!(Loki::start_with(&world, &sections), Loki::start_with(&world, &sections))?;
+    let (old, new) = tokio::try_join!(Loki::start_with(&world, sections.clone()), Loki::start_with(&world, sections))?;
     say(&format!("{lines} lines are pushed to the old Loki"));
     push(&old, i64::from(lines)).await?;
     old.flush().await?;

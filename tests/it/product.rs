@@ -24,9 +24,11 @@ mod real_canary;
 mod real_faults;
 mod real_history;
 mod real_hops;
+mod real_shipping;
 mod reload;
 mod restart;
 mod runs;
+mod shipping;
 mod shutdown;
 mod targets;
 

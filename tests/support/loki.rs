@@ -57,21 +57,21 @@ impl Loki {
     /// # Errors
     /// It can not be built or started, or is not ready within a minute.
     pub async fn start(world: &World) -> Result<Self> {
-        Self::start_with(world, &json!({})).await
+        Self::start_with(world, json!({})).await
     }
 
-    /// The same with these sections in its configuration.
+    /// The same with these blocks of its configuration, in the place of its defaults.
     ///
     /// # Errors
     /// It can not be built or started, or is not ready within a minute.
-    pub async fn start_with(world: &World, sections: &Value) -> Result<Self> {
+    pub async fn start_with(world: &World, blocks: Value) -> Result<Self> {
         let binary = stack::binary("loki").await?;
         let (http, grpc) = (world.port()?, world.port()?);
         let folder = world.folder("loki")?;
         let file = folder.join("config.json");
         let mut config = config(&folder, http, grpc);
-        if let (Some(config), Some(sections)) = (config.as_object_mut(), sections.as_object()) {
-            config.extend(sections.clone());
+        if let (Value::Object(config), Value::Object(blocks)) = (&mut config, blocks) {
+            config.extend(blocks);
         }
         std::fs::write(&file, config.to_string())?;
         let spec = Spec::new("loki", binary).arg(format!("-config.file={}", file.display()));

@@ -16,7 +16,7 @@ use crate::net::{Budget, below, fetch, reasons};
 use crate::outcome::{Measure, Outcome, ReasonSpec, Step};
 use crate::target::{AlloyTarget, TargetKind, TargetUse};
 
-use super::{DROPPED, JOURNAL_LINES as LINES, get, metrics, part};
+use super::{DROPPED, JOURNAL_LINES as LINES, LOADED_AT, SEVERAL_INSTANCES, best, get, metrics, part, worst};
 use ask::{ask_health, ask_ready, named};
 
 mod ask;
@@ -44,14 +44,8 @@ const NO_JOURNAL: ReasonSpec =
 /// It was not seen moving yet, but it is early.
 const JOURNAL_AWAITED: ReasonSpec =
     ReasonSpec::waiting("journal_awaited", "wait for the next journal lines; `logger hello` on the node writes one");
-/// Two processes answer in turn.
-const SEVERAL_INSTANCES: ReasonSpec = ReasonSpec::unknown(
-    "several_instances",
-    "list the URL of each instance: behind this one, different instances answer in turn, so none of them is watched",
-);
 
 const LOADED: &str = "alloy_config_last_load_successful";
-const LOADED_AT: &str = "alloy_config_last_load_success_timestamp_seconds";
 const RUNNING: &str = "alloy_component_controller_running_components";
 /// What is read of its metrics.
 const SERIES: &[&str] = &[LOADED, LOADED_AT, RUNNING, LINES, DROPPED];
@@ -294,17 +288,6 @@ impl AlloyHealth {
         }
         best(outcomes)
     }
-}
-
-/// The worst of some outcomes; of equals the first.
-fn worst(outcomes: Vec<Outcome>) -> Option<Outcome> {
-    outcomes.into_iter().reduce(|worst, next| if next.rank() > worst.rank() { next } else { worst })
-}
-
-/// The outcome of controls: what is nearest to a Pass; of equals the first.
-fn best(outcomes: Vec<Outcome>) -> Outcome {
-    let best = outcomes.into_iter().reduce(|best, next| if next.rank() < best.rank() { next } else { best });
-    best.unwrap_or_else(|| reasons::TARGET_MISSING.because("no URL"))
 }
 
 impl Check for AlloyHealth {

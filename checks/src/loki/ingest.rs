@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::check::{Check, Context, FieldError, Meta, Nature, Report};
 use crate::counter::{Motion, Rising, Succession, age, later, words};
-use crate::net::exposition::{self, Page, Sample};
+use crate::net::exposition::{self, Page, STARTED_AT, Sample};
 use crate::net::{Budget, below, fetch, reasons};
 use crate::outcome::{Measure, Outcome, PartId, ReasonSpec, Step};
 use crate::target::{LokiTarget, TargetKind, TargetUse};

@@ -6,6 +6,9 @@ use crate::outcome::{Outcome, ReasonSpec};
 
 use super::fetch::{self, Reply};
 
+/// When a process was started; all programs written in Go serve it.
+pub(crate) const STARTED_AT: &str = "process_start_time_seconds";
+
 /// 5xx.
 pub(crate) const SERVER_ERROR: ReasonSpec =
     ReasonSpec::fail("server_error", "look at the target's log: it answers with the error in the evidence");

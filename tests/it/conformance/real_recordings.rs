@@ -43,6 +43,8 @@ async fn alloy() {
     let (journal, loki) = tokio::try_join!(Journal::start(&world), Loki::start(&world)).unwrap();
     loki.kill().await.unwrap();
     let alloy = Alloy::start(&world, journal.folder(), &[loki.url()]).await.unwrap();
+    let unbegun = alloy.get("/metrics").await.unwrap().body;
+    assert!(!unbegun.contains("loki_write_sent_entries_total"), "there was no line yet: {unbegun}");
     after_an_outage(&loki, &journal, &alloy, "loki_write_sent_entries_total{").await;
     let mut replays = Replays::new(&world, Of::Real);
     replays

@@ -60,8 +60,10 @@ async fn alloy() {
     let (loki, journal) = (StandinLoki::start().unwrap(), StandinJournal::new());
     loki.set_mood(Mood::Refuse).await.unwrap();
     let alloy = StandinAlloy::start(&journal, &[&loki.url()]).unwrap();
-    journal.write("system-metrics", "first");
     let base = alloy.url();
+    let unbegun = world.http().get(format!("{base}/metrics")).send().await.unwrap().text().await.unwrap();
+    assert!(!unbegun.contains("loki_write_sent_entries_total"), "there was no line yet: {unbegun}");
+    journal.write("system-metrics", "first");
     after_an_outage(&loki, &journal, async || has_retried(&world, &base).await, || alloy.sent()).await;
     replays
         .same(

@@ -38,7 +38,7 @@ async fn old_loki(world: &World, seconds: u32) -> Loki {
         "from": "2020-10-24", "store": "tsdb", "object_store": "filesystem", "schema": "v13",
         "index": {"prefix": "index_", "period": "24h"},
     }]});
-    Loki::start_with(world, &json!({"schema_config": schema, "ingester": ingester(seconds)})).await.unwrap()
+    Loki::start_with(world, json!({"schema_config": schema, "ingester": ingester(seconds)})).await.unwrap()
 }
 
 /// What writes what it holds as soon as so many seconds have brought nothing new, and looks for that each second.
@@ -53,7 +53,7 @@ fn ingester(seconds: u32) -> Value {
 async fn new_loki(world: &World, seconds: u32) -> Loki {
     let range = json!({"align_queries_with_step": true, "cache_results": true});
     let limits = json!({"split_queries_by_interval": "15m", "query_timeout": "300s"});
-    Loki::start_with(world, &json!({"query_range": range, "limits_config": limits, "ingester": ingester(seconds)})).await.unwrap()
+    Loki::start_with(world, json!({"query_range": range, "limits_config": limits, "ingester": ingester(seconds)})).await.unwrap()
 }
 
 /// A new Loki that was given this history, and has written it.

@@ -244,7 +244,8 @@ async fn metrics(State(inner): State<Arc<Inner>>) -> Reply {
         .sample(&[component(PROCESS).as_slice(), &[("reason", "match_stage")]].concat(), tally.filtered);
     page.counter("loki_source_journal_target_lines_total", "Total number of successful journal lines read")
         .sample(&component(SOURCE), tally.lines);
-    about_writing(&mut page, &tally, &component(WRITE));
+    let begun = tally.targets.iter().filter(|(_, sent)| sent.begun).cloned().collect();
+    about_writing(&mut page, &Tally { targets: begun, ..tally }, &component(WRITE));
     page.reply()
 }
 
@@ -274,6 +275,9 @@ fn about_itself(page: &mut Exposition, state: &Config) {
 }
 
 fn about_writing(page: &mut Exposition, tally: &Tally, component: &[(&str, &str)]) {
+    if tally.targets.is_empty() {
+        return;
+    }
     let labels = |host, more: &[(&'static str, &'static str)]| -> Vec<(&str, &str)> {
         [component, &[("host", host)], more, &[("tenant", "")]].concat()
     };

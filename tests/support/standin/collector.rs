@@ -74,6 +74,8 @@ impl Pipeline {
 /// What it counts of one Loki.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Sent {
+    /// There was a line for it. Alloy has no series before.
+    pub(crate) begun: bool,
     pub(crate) entries: u64,
     pub(crate) bytes: u64,
     pub(crate) dropped: BTreeMap<&'static str, (u64, u64)>,
@@ -179,6 +181,7 @@ impl Collector {
                     continue;
                 }
                 target.waiting.clone_from(&waiting);
+                target.sent.begun = !waiting.is_empty();
                 if let Some(returns) = inner.former.iter().position(|(host, _)| *host == target.host) {
                     target.sent = inner.former.swap_remove(returns).1;
                 }
@@ -232,7 +235,8 @@ fn targets(lokis: &[&str]) -> Result<Vec<Target>> {
     let target = |loki: &&str| {
         let url = reqwest::Url::parse(&format!("{loki}/loki/api/v1/push"))?;
         let host = url.host_str().context("a URL without a host")?;
-        let host = url.port_or_known_default().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+        // As Go has it: without a port where the URL has none.
+        let host = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
         Ok(Target { url: url.into(), host, ..Target::default() })
     };
     lokis.iter().map(target).collect()
@@ -247,7 +251,10 @@ impl Inner {
             self.read += 1;
             self.lines += 1;
             if self.pipeline.keeps(&record) {
-                self.targets.iter_mut().for_each(|target| target.waiting.push_back(record.clone()));
+                for target in &mut self.targets {
+                    target.sent.begun = true;
+                    target.waiting.push_back(record.clone());
+                }
             } else {
                 self.filtered += 1;
             }

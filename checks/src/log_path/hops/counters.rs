@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::alloy::{self, DROPPED, JOURNAL_LINES as READ};
+use crate::alloy::{self, ANSWERS, DROPPED, GIVEN_UP, JOURNAL_LINES as READ, SENT, answer};
 use crate::check::Context;
 use crate::loki::{self, BUILD, DISCARDS, RECEIVED};
 use crate::net::exposition::{Page, Sample};
@@ -14,9 +14,6 @@ use crate::outcome::Outcome;
 use crate::target::LokiTarget;
 
 const UNWANTED: &str = "loki_source_journal_target_parsing_errors_total";
-const SENT: &str = "loki_write_sent_entries_total";
-const GIVEN_UP: &str = "loki_write_dropped_entries_total";
-const ANSWERS: &str = "loki_write_request_duration_seconds_count";
 
 /// Most names that are told apart of each kind, and how long one may be.
 const MAX_NAMES: usize = 8;
@@ -125,11 +122,6 @@ impl LokiCounts {
 
 fn risen(before: &ByName, after: &ByName) -> f64 {
     after.iter().map(|(name, after)| rise(before.get(name).copied().unwrap_or_default(), *after)).sum()
-}
-
-/// What an HTTP status is, in words: Alloy's -1 is no status.
-fn answer(status: &str) -> String {
-    if status == "-1" { "no connection or no answer".to_owned() } else { format!("status {status}") }
 }
 
 /// A metric's counts by one of its labels; zeros, and more names than are told apart, are left out.
