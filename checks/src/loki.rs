@@ -1,8 +1,13 @@
 //! Looking at Loki over its HTTP API.
 
+pub(crate) mod counts;
+pub mod freshness;
+pub mod handover;
 pub mod ingest;
 pub(crate) mod lines;
 pub mod ready;
+#[cfg(test)]
+mod scripted;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;

@@ -21,7 +21,7 @@ const QUERY_REFUSED: ReasonSpec = ReasonSpec::unknown(
     "correct the probe's `selector`, or Loki's limits if it names them in the evidence (`max_entries_limit_per_query` of 2000 is needed)",
 );
 /// Something else answers.
-const NOT_LOKI: ReasonSpec =
+pub(super) const NOT_LOKI: ReasonSpec =
     ReasonSpec::fail("not_loki", "correct the target's URL: what answers there is no Loki's answer to a query");
 
 /// What a query can come to, beside what happens on the way.
@@ -66,12 +66,14 @@ pub(crate) async fn read(
     }
 }
 
-fn nanos(at: DateTime<Utc>) -> String {
+/// A time as Loki takes it.
+pub(super) fn nanos(at: DateTime<Utc>) -> String {
     // Far beyond any log line.
     at.timestamp_nanos_opt().unwrap_or(i64::MAX).to_string()
 }
 
-fn refused(reply: &Reply) -> Option<ReasonSpec> {
+/// Why a reply is no answer to a query.
+pub(super) fn refused(reply: &Reply) -> Option<ReasonSpec> {
     match reply.status.as_u16() {
         200 if reply.is_html() => Some(fetch::HTML),
         200 => None,
