@@ -23,6 +23,7 @@ mod real_account;
 mod real_canary;
 mod real_faults;
 mod real_hops;
+mod real_streams;
 mod reload;
 mod restart;
 mod runs;

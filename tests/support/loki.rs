@@ -112,6 +112,16 @@ impl Loki {
         Ok(())
     }
 
+    /// Writes what it holds to its store. Until then it shows no line that was pushed with a time more than three hours ago.
+    ///
+    /// # Errors
+    /// It does not answer, or does not take it.
+    pub async fn flush(&self) -> Result<()> {
+        let answer = Answer::to(self.http().post(format!("{}/flush", self.url()))).await?;
+        ensure!(answer.status == 204, "Loki refused the flush ({}): {}", answer.status, answer.body.trim());
+        Ok(())
+    }
+
     /// Up to 5,000 lines that match a `LogQL` stream query from `start` to before `end` (nanoseconds), oldest first.
     ///
     /// # Errors

@@ -202,7 +202,8 @@ impl ShipperHandover {
         let outcome = match since {
             Some(since) => {
                 let due = later(grew.unwrap_or(since), self.window.saturating_add(self.hold()));
-                OLD_DRAINS.until(due, format!("no more of it since {}: {text}", grew.unwrap_or(since).format("%FT%TZ")))
+                let watched = if grew.is_some() { "no more of it since" } else { "watched since" };
+                OLD_DRAINS.until(due, format!("{watched} {}: {text}", grew.unwrap_or(since).format("%FT%TZ")))
             }
             None => Outcome::pass(format!("none by {}; {text}", shown(&self.old))),
         };
@@ -250,7 +251,7 @@ impl ShipperHandover {
         for (service, pair) in sight.services.iter().filter(|(_, pair)| sight.by_new() > 0 && pair.old > 0) {
             let known = missing.get(service).copied();
             if !pair.carried() && (known.is_some() || missing.len() < MAX_SERVICES) {
-                let from = known.map_or(from, |known| known.from.clamp(earlier(until, LONGEST), until));
+                let from = known.map_or(from, |known| known.from.min(from).max(earlier(until, LONGEST)));
                 missing.insert(service.clone(), Missing { from, until, asked: now, lines: *pair });
             } else if pair.carried() && known.is_some_and(|known| known.until <= from) {
                 missing.remove(service);
