@@ -116,6 +116,8 @@ pub fn registry() -> Registry {
         Entry::of::<postgres::canary::PostgresCanary>(),
         Entry::of::<postgres::ready::PostgresReady>(),
         Entry::of::<prometheus::promql::Promql>(),
+        Entry::of::<loki::handover::ShipperHandover>(),
+        Entry::of::<loki::freshness::StreamFreshness>(),
         Entry::of::<net::tcp::Tcp>(),
         Entry::of::<net::tripwire::Tripwire>(),
     ])

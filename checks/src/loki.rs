@@ -1,9 +1,14 @@
 //! Looking at Loki over its HTTP API.
 
+pub(crate) mod counts;
+pub mod freshness;
+pub mod handover;
 pub mod history;
 pub mod ingest;
 pub(crate) mod lines;
 pub mod ready;
+#[cfg(test)]
+mod scripted;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;
@@ -21,8 +26,6 @@ pub(crate) const BAD_TENANT: ReasonSpec =
 
 /// The metric that only a Loki has.
 pub(crate) const BUILD: &str = "loki_build_info";
-/// When its process was started, as a Unix time.
-pub(crate) const STARTED_AT: &str = "process_start_time_seconds";
 /// Lines that it was sent, before it looks at them.
 pub(crate) const RECEIVED: &str = "loki_distributor_lines_received_total";
 /// Lines that it threw away.

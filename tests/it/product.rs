@@ -25,6 +25,7 @@ mod real_faults;
 mod real_history;
 mod real_hops;
 mod real_shipping;
+mod real_streams;
 mod reload;
 mod restart;
 mod runs;

@@ -73,6 +73,25 @@ impl Alloy {
     /// It refuses the reload; the error holds its words.
     pub async fn set_lokis(&self, lokis: &[&str]) -> Result<()> {
         self.configure(lokis)?;
+        self.take().await
+    }
+
+    /// Its pipeline drops a service from now on, as a match stage does that somebody forgot; until the next [`Alloy::set_lokis`].
+    ///
+    /// # Errors
+    /// Its file can not be read or written, or it refuses the reload.
+    pub async fn drop_service(&self, service: &str) -> Result<()> {
+        let sends = "  forward_to = [loki.write.k3s.receiver]";
+        let stage =
+            format!("  stage.match {{\n    selector = \"{{service=\\\"{service}\\\"}}\"\n    action   = \"drop\"\n  }}\n{sends}");
+        let text = std::fs::read_to_string(&self.file)?;
+        ensure!(text.contains(sends), "nothing is sent: {text}");
+        std::fs::write(&self.file, text.replace(sends, &stage))?;
+        self.take().await
+    }
+
+    /// A reload that it takes.
+    async fn take(&self) -> Result<()> {
         let answer = self.reload().await?;
         ensure!(answer.status == 200, "Alloy refused the reload ({}): {}", answer.status, answer.body.trim());
         Ok(())

@@ -112,16 +112,6 @@ impl Loki {
         self.start_again().await
     }
 
-    /// Has it write what it holds, which makes old lines visible that it has just taken.
-    ///
-    /// # Errors
-    /// It does not.
-    pub async fn flush(&self) -> Result<()> {
-        let answer = Answer::to(self.http().post(format!("{}/flush", self.url()))).await?;
-        ensure!(answer.status == 204, "Loki does not flush ({}): {}", answer.status, answer.body.trim());
-        Ok(())
-    }
-
     /// Destroys all that it has taken, as somebody who deletes the volume's files does. It is stopped meanwhile.
     ///
     /// # Errors
@@ -146,6 +136,16 @@ impl Loki {
         let body = json!({"streams": [{"stream": stream, "values": values}]});
         let answer = Answer::to(self.http().post(format!("{}/loki/api/v1/push", self.url())).json(&body)).await?;
         ensure!(answer.status == 204, "Loki refused the push ({}): {}", answer.status, answer.body.trim());
+        Ok(())
+    }
+
+    /// Writes what it holds to its store. Until then it shows no line that was pushed with a time more than three hours ago.
+    ///
+    /// # Errors
+    /// It does not answer, or does not take it.
+    pub async fn flush(&self) -> Result<()> {
+        let answer = Answer::to(self.http().post(format!("{}/flush", self.url()))).await?;
+        ensure!(answer.status == 204, "Loki refused the flush ({}): {}", answer.status, answer.body.trim());
         Ok(())
     }
 

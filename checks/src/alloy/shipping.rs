@@ -1,6 +1,6 @@
 //! `alloyShipping`: each Alloy ships to the Lokis that it should ship to, and to no other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -18,12 +18,13 @@ use crate::target::{AlloyTarget, LokiTarget, TargetKind, TargetUse};
 
 use super::{LOADED_AT, SEVERAL_INSTANCES, best, metrics, part, worst};
 use memory::{Life, Seen};
-use names::{Address, Loki, told_apart};
+use names::{Loki, told_apart};
 use state::{SERIES, Sent, State};
 
 mod alarm;
 mod memory;
 mod names;
+mod rules;
 mod state;
 
 /// Lines go elsewhere.
@@ -54,21 +55,13 @@ const SAME_ADDRESS: ReasonSpec = ReasonSpec::unknown(
     "list one of them only: they share the host and port in the evidence, by which Alloy's counters tell Lokis apart",
 );
 
-/// The longest times that may be asked for.
-const LONGEST: Duration = Duration::from_hours(7 * 24);
-/// The longest time for which refused lines may be explained by a start.
-const LONGEST_GRACE: Duration = Duration::from_hours(1);
-/// Most Lokis that one Alloy ships to, and further names of each.
-const MAX_LOKIS: usize = 8;
-const MAX_HOSTS: usize = 8;
-
 /// Each Alloy (one part each) has shipped lines `within` (1 m by default) to every Loki in `lokis`, and ships to no other; there is
 /// no new line that it has given up.
 ///
 /// A Loki is known by host and port, as they stand in the URL of Alloy's `loki.write`: the target's `url` or its `gateway`, or what
 /// `hosts` adds. That one is written with capitals or with `.svc.cluster.local` makes no difference, and one without a port is that
 /// of http or https. A target at `localhost` is the same one to an Alloy at `localhost` alone. List two Lokis while Alloy ships to
-/// both on purpose; without a write-ahead log it waits for the slower one, so that neither gets lines while one of them is dead.
+/// both on purpose, or the other one in `mayShipTo` if that comes and goes; without a write-ahead log it waits for the slower one, so that neither gets lines while one of them is dead.
 ///
 /// *Sent* means that somebody at that address has answered 2xx: not that lines can be read back, nor that none is missing, which is
 /// what `logCanary` is for. The path of the URL is not looked at, nor what a host that got lines before a reload has got until
@@ -92,6 +85,9 @@ pub struct AlloyShipping {
     pub alloy: String,
     /// Names of the targets, of kind `loki`, that it should ship to: to each of them.
     pub lokis: Vec<String>,
+    /// Names of the targets, of kind `loki`, that it may ship to besides: lines to them are neither asked for nor wrong.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub may_ship_to: Vec<String>,
     /// By which other hosts Alloy addresses them, `host:port` as in its `loki.write`, by the Loki's name, like
     /// `{k3s-loki: ["loki:3100"]}`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -144,7 +140,9 @@ impl AlloyShipping {
             let further = self.hosts.get(name).map(Vec::as_slice).unwrap_or_default();
             Ok(Loki::new(name, cx.target::<LokiTarget>(name)?, further))
         };
-        let lokis: Vec<Loki> = self.lokis.iter().map(loki).collect::<Result<_, Outcome>>()?;
+        let required = self.lokis.iter().map(loki);
+        let allowed = self.may_ship_to.iter().map(|name| loki(name).map(Loki::allowed));
+        let lokis: Vec<Loki> = required.chain(allowed).collect::<Result<_, Outcome>>()?;
         told_apart(&lokis)?;
         Ok((alloy, lokis))
     }
@@ -160,7 +158,7 @@ impl AlloyShipping {
         }
         let mut findings: Vec<Finding> = seen.strays(self, look.now).into_iter().collect();
         let mut oldest = None;
-        for (loki, sent) in lokis.iter().zip(&state.lokis) {
+        for (loki, sent) in lokis.iter().zip(&state.lokis).filter(|(loki, _)| loki.required) {
             let motion = seen.motion(&loki.name, look.now, self.within);
             if let Motion::Moved(age) = motion {
                 oldest = oldest.max(Some(age));
@@ -288,58 +286,14 @@ impl Check for AlloyShipping {
 
     fn targets(&self) -> Vec<TargetUse> {
         let alloy = TargetUse { field: "alloy", kind: Some(TargetKind::Alloy), name: self.alloy.clone() };
-        let lokis = self.lokis.iter();
-        let lokis = lokis.map(|name| TargetUse { field: "lokis", kind: Some(TargetKind::Loki), name: name.clone() });
+        let listed = [("lokis", &self.lokis), ("mayShipTo", &self.may_ship_to)];
+        let lokis = listed.into_iter().flat_map(|(field, names)| names.iter().map(move |name| (field, name)));
+        let lokis = lokis.map(|(field, name)| TargetUse { field, kind: Some(TargetKind::Loki), name: name.clone() });
         std::iter::once(alloy).chain(lokis).collect()
     }
 
     fn validate(&self) -> Vec<FieldError> {
-        let mut errors = Vec::new();
-        let mut wrong = |field, message: String, hint: &str| errors.push(FieldError { field, message, hint: hint.to_owned() });
-        let once: BTreeSet<&String> = self.lokis.iter().collect();
-        if self.lokis.is_empty() {
-            wrong(
-                "lokis",
-                "no Loki is listed".to_owned(),
-                "list the Loki that Alloy should ship to, or both while it ships to two",
-            );
-        }
-        if once.len() < self.lokis.len() {
-            wrong("lokis", "a Loki is listed twice".to_owned(), "list each Loki once");
-        }
-        if self.lokis.len() > MAX_LOKIS {
-            wrong("lokis", format!("{} Lokis are listed", self.lokis.len()), "list 8 at most");
-        }
-        let mut known: Vec<Address> = Vec::new();
-        for (loki, hosts) in &self.hosts {
-            if !once.contains(loki) {
-                wrong("hosts", format!("`{loki}` is not in `lokis`"), "give further hosts of a Loki that is listed, by its name");
-            }
-            if hosts.is_empty() || hosts.len() > MAX_HOSTS {
-                wrong("hosts", format!("{} hosts are listed for `{loki}`", hosts.len()), "list 1 to 8, or leave it out");
-            }
-            for host in hosts {
-                match Address::parse(host) {
-                    Some(address) if known.contains(&address) => {
-                        wrong("hosts", format!("`{host}` is listed twice"), "list each host once, for one Loki");
-                    }
-                    Some(address) => known.push(address),
-                    None => {
-                        wrong("hosts", format!("`{host}` is no host"), "write `host:port` as in Alloy's URL, like `loki:3100`");
-                    }
-                }
-            }
-        }
-        for (field, time, bounds, hint) in [
-            ("within", self.within, Duration::from_secs(1)..=LONGEST, "write 1s to 7d"),
-            ("holdFor", self.hold_for, Duration::ZERO..=LONGEST, "write 0s to 7d"),
-            ("restartGrace", self.restart_grace, Duration::ZERO..=LONGEST_GRACE, "write 0s to 1h"),
-        ] {
-            if !bounds.contains(&time) {
-                wrong(field, format!("{} is out of bounds", words(time)), hint);
-            }
-        }
-        errors
+        rules::broken(self)
     }
 
     fn moves_within(&self) -> Option<(&'static str, Duration)> {

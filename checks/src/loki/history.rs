@@ -14,7 +14,7 @@ use crate::net::{Budget, exposition, fetch, reasons};
 use crate::outcome::{Measure, Outcome, PartId, Progress, ReasonSpec, Step};
 use crate::target::{LokiTarget, TargetKind, TargetUse};
 
-use super::lines;
+use super::{counts, lines};
 use ask::{Question, TOO_MANY_SERVICES, Trouble, amounts, content, started};
 use compare::{Difference, HOUR, Span, clock, differences};
 use scan::{Next, Scan};
@@ -332,6 +332,7 @@ impl Check for LokiHistory {
             fetch::REPLIES,
             lines::REASONS,
             exposition::PAGES,
+            &[counts::PARTIAL],
             &[MISSING, ALTERED, EXTRA, NO_HISTORY, NOT_SETTLED, TOO_DENSE, TOO_MANY_SERVICES, reasons::TARGET_MISSING],
         ],
         control: MISSING,

@@ -15,7 +15,7 @@ use crate::net::{Budget, below, fetch, reasons};
 use crate::outcome::{Measure, Outcome, PartId, ReasonSpec, Step};
 use crate::target::{LokiTarget, TargetKind, TargetUse};
 
-use super::{BUILD, DISCARDS, RECEIVED, STARTED_AT, get, is_ours, received};
+use super::{BUILD, DISCARDS, RECEIVED, get, is_ours, received};
 
 /// Nothing arrives.
 const NO_LINES: ReasonSpec = ReasonSpec::fail(

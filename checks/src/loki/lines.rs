@@ -79,7 +79,8 @@ pub(crate) async fn read_by(
     }
 }
 
-fn nanos(at: DateTime<Utc>) -> String {
+/// A time as Loki takes it.
+pub(super) fn nanos(at: DateTime<Utc>) -> String {
     // Far beyond any log line.
     at.timestamp_nanos_opt().unwrap_or(i64::MAX).to_string()
 }

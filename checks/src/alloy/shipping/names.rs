@@ -59,6 +59,8 @@ fn plain(name: &str) -> String {
 pub(super) struct Loki {
     /// What the document calls it.
     pub(super) name: String,
+    /// Whether lines have to go to it; otherwise they may.
+    pub(super) required: bool,
     pub(super) tenant: Option<String>,
     /// As the verifier addresses it.
     own: Vec<Address>,
@@ -67,17 +69,22 @@ pub(super) struct Loki {
 }
 
 impl Loki {
-    /// A target, and by which further names an Alloy may address it.
+    /// A target that lines have to go to, and by which further names an Alloy may address it.
     pub(super) fn new(name: &str, target: &LokiTarget, further: &[String]) -> Self {
         let own = std::iter::once(&target.url).chain(&target.gateway).filter_map(Address::of).collect();
         let further = further.iter().filter_map(|text| Address::parse(text)).collect();
-        Self { name: name.to_owned(), tenant: target.tenant.clone(), own, further }
+        Self { name: name.to_owned(), required: true, tenant: target.tenant.clone(), own, further }
+    }
+
+    /// One that lines may go to as well.
+    pub(super) fn allowed(self) -> Self {
+        Self { required: false, ..self }
     }
 
     /// One that nobody ships to.
     pub(super) fn nobody() -> Self {
         let further = Address::parse("phasegate-negative-control.invalid:3100").into_iter().collect();
-        Self { name: "another Loki".to_owned(), tenant: None, own: Vec::new(), further }
+        Self { name: "another Loki".to_owned(), required: true, tenant: None, own: Vec::new(), further }
     }
 
     /// Whether the Alloy at `base` means this Loki by that address. The verifier's own machine is Alloy's as well only if Alloy

@@ -228,6 +228,19 @@ async fn each_of_two_lokis_must_get_lines_and_the_one_that_does_not_is_named() {
 }
 
 #[tokio::test]
+async fn a_loki_that_may_get_lines_is_neither_wrong_nor_asked_for() {
+    let mut runs = Runs::of(check(json!({"alloy": "alloy", "lokis": ["old"], "mayShipTo": ["new"]}))).await;
+    let page = |old: u64, new: u64| self::old(old).sent(NEW, new);
+    assert_eq!(runs.reason(0, &old(1)).await, "awaited");
+    assert_eq!(runs.reason(5, &old(2)).await, "pass");
+    assert_eq!(runs.reason(10, &page(3, 7)).await, "pass");
+    assert_eq!(runs.reason(15, &page(4, 9)).await, "pass");
+    assert_eq!(runs.reason(70, &page(4, 50)).await, "pass");
+    assert_eq!(runs.reason(80, &page(4, 60)).await, "not_shipping", "lines to it are none to the one that must get some");
+    assert_eq!(runs.reason(85, &page(5, 60).sent("192.0.2.99:3100", 1)).await, "wrong_loki");
+}
+
+#[tokio::test]
 async fn a_loki_is_known_by_its_url_its_gateway_or_a_further_host() {
     for (host, expected) in [
         (NEW, "pass"),

@@ -6,8 +6,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
 use crate::check::Context;
-use crate::loki::{BUILD, STARTED_AT, lines};
-use crate::net::exposition::Page;
+use crate::loki::counts::{PARTIAL, warned};
+use crate::loki::{BUILD, lines};
+use crate::net::exposition::{Page, STARTED_AT};
 use crate::net::fetch;
 use crate::net::{Budget, below, reasons};
 use crate::outcome::{Outcome, ReasonSpec};
@@ -104,6 +105,9 @@ pub(super) fn points(document: &Value, label: &str, span: Span) -> Result<Vec<(i
     let matrix = document.pointer("/data/resultType").and_then(Value::as_str) == Some("matrix");
     if document.get("status").and_then(Value::as_str) != Some("success") || !matrix {
         return Err(lines::NOT_LOKI);
+    }
+    if warned(document) {
+        return Err(PARTIAL);
     }
     let series = document.pointer("/data/result").and_then(Value::as_array).ok_or(fetch::UNPARSABLE)?;
     let mut points = Vec::new();

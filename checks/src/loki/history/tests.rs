@@ -413,6 +413,7 @@ fn damage_is_never_taken_for_nothing() {
     for (document, reason) in [
         (json!({"status": "success", "data": {"resultType": "vector", "result": []}}), lines::NOT_LOKI),
         (json!({"status": "error"}), lines::NOT_LOKI),
+        (json!({"status": "success", "warnings": ["half"], "data": {"resultType": "matrix", "result": []}}), counts::PARTIAL),
         (json!({"status": "success", "data": {"resultType": "matrix"}}), fetch::UNPARSABLE),
         (point(json!(BASE + 1), json!("3")), fetch::UNPARSABLE),
         (point(json!(BASE + HOUR), json!(3)), fetch::UNPARSABLE),
