@@ -119,7 +119,7 @@ impl Seen {
         };
         let room = room(look.alloys);
         Self {
-            started_at: state.started_at.or(self.started_at),
+            started_at: state.started_at,
             loaded_at: state.loaded_at.or(self.loaded_at),
             looked: Some(now),
             born: Some(born),

@@ -333,8 +333,21 @@ async fn how_old_the_lines_are_is_measured_while_all_is_well() {
     assert_eq!(runs.report(0, &page(1, 1)).await.measures, []);
     assert_eq!(runs.report(5, &page(2, 1)).await.measures, []);
     runs.report(10, &page(2, 2)).await;
-    let measures = runs.report(20, &page(3, 2)).await.measures;
-    let [measure] = measures.as_slice() else { panic!("{measures:?}") };
-    assert_eq!(measure.name, "sent_age_seconds");
-    assert!((14.9..15.1).contains(&measure.value), "{measure:?}");
+    // The Loki that got its lines earlier decides.
+    for (second, old, new) in [(20, 3, 2), (25, 3, 3)] {
+        let measures = runs.report(second, &page(old, new)).await.measures;
+        let [measure] = measures.as_slice() else { panic!("{measures:?}") };
+        assert_eq!(measure.name, "sent_age_seconds");
+        assert!((14.9..15.1).contains(&measure.value), "{measure:?}");
+    }
+}
+
+#[tokio::test]
+async fn of_two_lokis_that_are_awaited_the_one_that_is_due_first_decides() {
+    let mut runs = Runs::of(to_both()).await;
+    runs.run(0, &old(1).sent(NEW, 1)).await;
+    runs.run(5, &old(2).sent(NEW, 1)).await;
+    let outcome = runs.run(30, &Metrics::of(moment(29)).sent(OLD, 1).sent(NEW, 1)).await;
+    let Outcome::Waiting { due, .. } = outcome else { panic!("{outcome:?}") };
+    assert_eq!(due.timestamp(), moment(60), "the new one was never seen moving");
 }

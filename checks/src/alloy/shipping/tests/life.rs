@@ -43,6 +43,8 @@ async fn another_process_is_held_to_its_first_line_and_not_to_what_the_one_befor
     let outcome = runs.run(20, &at(18, 18).sent(OLD, 5).sent(NEW, 1)).await;
     assert_eq!(reason(&outcome), "wrong_loki");
     tells(&outcome, &format!("1 lines to {NEW} since"));
+    let outcome = runs.run(25, &at(24, 24).sent(OLD, 5).sent(NEW, 3)).await;
+    tells(&outcome, &format!("3 lines to {NEW} since"));
 }
 
 #[tokio::test]
@@ -104,6 +106,12 @@ async fn instances_that_answer_in_turn_are_never_taken_for_movement() {
         }
     }
     assert_eq!(SEVERAL_INSTANCES.colour, Colour::Unknown);
+    // What the older one has to tell is no news.
+    let page = |lines| at(0, 0).sent(OLD, lines).sent(NEW, 7).dropped(OLD, "rate_limited", 9);
+    let mut runs = Runs::of(to_old()).await;
+    runs.run(0, &at(50, 50).sent(OLD, 10)).await;
+    assert_eq!(runs.reason(5, &page(20)).await, "several_instances");
+    assert_eq!(runs.reason(10, &page(21)).await, "pass");
 }
 
 #[tokio::test]

@@ -97,8 +97,8 @@ async fn each_alloy_is_a_part_of_its_own() {
 /// A page with so many hosts that get lines and give some up, with long names.
 fn hostile(hosts: u64, count: u64) -> Metrics {
     (0..hosts).fold(old(count), |page, n| {
-        let host = format!("{n}{}:3100", "é\u{1}x".repeat(60));
-        page.sent(&host, count).dropped(&host, &"r".repeat(200), count)
+        let host = format!("{n}{}:3100", "é\u{1}x".repeat(200));
+        page.sent(&host, count).dropped(&host, &"r".repeat(500), count)
     })
 }
 
