@@ -24,6 +24,7 @@ mod real_canary;
 mod real_faults;
 mod real_history;
 mod real_hops;
+mod real_phases;
 mod real_shipping;
 mod real_streams;
 mod reload;
