@@ -112,6 +112,7 @@ pub fn registry() -> Registry {
         Entry::of::<log_path::canary::LogCanary>(),
         Entry::of::<loki::history::LokiHistory>(),
         Entry::of::<loki::ingest::LokiIngest>(),
+        Entry::of::<loki::quiet::LokiQuiet>(),
         Entry::of::<loki::ready::LokiReady>(),
         Entry::of::<postgres::canary::PostgresCanary>(),
         Entry::of::<postgres::ready::PostgresReady>(),

@@ -169,6 +169,7 @@ impl More {
                 "{{name: alloy-to-k3s-loki, check: {{alloyShipping: {{alloy: k3s-alloy, lokis: [k3s-loki], within: {within}, \
                  holdFor: 10s}}}}}}"
             ),
+            "{name: nobody-ships-to-docker-loki, check: {lokiQuiet: {loki: docker-loki, for: 8s}}}".to_owned(),
             format!("{{name: services-to-k3s-loki, check: {{{freshness}: k3s-loki}}}}}}"),
         ];
         let items = |items: &[String]| items.iter().flat_map(|item| ["    - ", item.as_str(), "\n"]).collect();

@@ -95,3 +95,21 @@ async fn a_broken_gateway_a_full_disk_and_discarded_lines_shut_the_gate_of_a_rea
     push(0, "there is space again").await.unwrap();
     reaches(&verifier, "open").await;
 }
+
+#[tokio::test]
+async fn a_loki_that_was_left_is_quiet_until_somebody_still_ships_there() {
+    let world = World::new().unwrap();
+    let loki = Loki::start(&world).await.unwrap();
+    let targets = format!("{{loki: {{loki: {{url: \"{}\"}}}}}}", loki.url());
+    let probe = "{name: quiet, check: {lokiQuiet: {loki: loki, for: 5s}}}";
+    let verifier = Verifier::start(&world, &migration(PACE, &targets, AT_ONCE, &[probe])).await.unwrap();
+    let push = async |text: &str| {
+        let line = Line::new(now().timestamp_nanos_opt().unwrap(), text);
+        loki.push(&[("job", "systemd-journal")], &[line]).await.unwrap();
+    };
+    opened(&verifier).await;
+    push("from a Promtail that was forgotten").await;
+    let probe = looks(&verifier, "quiet", "red", "lines_arrive").await;
+    assert!(probe["evidence"].as_str().unwrap().starts_with("1 lines were sent to it"), "{probe}");
+    reaches(&verifier, "open").await;
+}
