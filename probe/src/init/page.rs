@@ -130,6 +130,19 @@ impl Page {
         self.add(until);
         self.add("    - name: alloy-health\n      check:\n        alloyHealth: {alloy: k3s-alloy}\n");
         self.add(
+            "    # Alloy's own counters: lines go to the old Loki, and to no other. If Alloy's `loki.write` has another name for it, add\n    \
+             # that: `hosts: {docker-loki: [\"…:3100\"]}`.\n    - name: alloy-to-docker-loki\n      check:\n        \
+             alloyShipping: {alloy: k3s-alloy, lokis: [docker-loki]",
+        );
+        self.add(if until.is_empty() { "}\n" } else { ", mayShipTo: [k3s-loki]}\n" });
+        self.add(until);
+        self.add(
+            "    # Promtail's lines are those without a label `agent`. While both ship, each line is there twice.\n    \
+             - name: promtail-has-ended\n      check:\n        \
+             shipperHandover: {loki: docker-loki, selector: '{job=\"systemd-journal\"}', new: alloy}\n",
+        );
+        self.add(until);
+        self.add(
             "    # The proof of the phase. Its lines carry SYSLOG_IDENTIFIER=system-metrics-canary: if your pipeline keeps only some\n    \
              # units or identifiers, add this one to what it keeps, or no line arrives. The selector takes only what Alloy ships, by\n    \
              # its label `agent`: a line that the old collector ships proves nothing about Alloy.\n",
@@ -145,8 +158,22 @@ impl Page {
         self.add("    - name: k3s-loki-ready\n      use: [preflight, gate]\n      check:\n        lokiReady: {loki: k3s-loki}\n");
         self.add("    - name: k3s-loki-ingest\n      check:\n        lokiIngest: {loki: k3s-loki}\n");
         self.add("    - name: journal-to-k3s-loki\n      check:\n        logCanary: {agents: agents, loki: k3s-loki");
-        // Without the phase before, there is no target of that name.
-        self.add(if answers.phases.contains(&Phase::Alloy) { ", alloy: k3s-alloy}\n" } else { "}\n" });
+        // Without the phase before, there are no targets of those names.
+        if !answers.phases.contains(&Phase::Alloy) {
+            self.add("}\n");
+            return;
+        }
+        self.add(
+            ", alloy: k3s-alloy}\n    - name: alloy-to-k3s-loki   # green once Alloy ships to the new Loki, and to no other\n",
+        );
+        self.add("      check:\n        alloyShipping: {alloy: k3s-alloy, lokis: [k3s-loki]}\n");
+        self.add(
+            "    # Nothing of the past is missing: hour by hour and service by service, lines, bytes, and the text of a sample. Proven\n    \
+             # before the switch, and good for all time then.\n    - name: loki-history\n      every: 10s\n      timeout: 9s\n      \
+             sealAt: switch\n      check:\n        lokiHistory: {old: docker-loki, new: k3s-loki, over: 7d}\n",
+        );
+        self.add("    - name: nobody-ships-to-docker-loki   # asked for until `cutover decommission docker-loki`\n");
+        self.add("      check:\n        lokiQuiet: {loki: docker-loki}\n");
     }
 
     fn grafana(&mut self, answers: &Answers) {
