@@ -25,6 +25,12 @@ use crate::target::LokiTarget;
 pub(crate) const BAD_TENANT: ReasonSpec =
     ReasonSpec::unknown("bad_tenant", "correct the target's `tenant`: it can not be sent as a header");
 
+/// Two processes answer in turn.
+pub(crate) const SEVERAL_INSTANCES: ReasonSpec = ReasonSpec::unknown(
+    "several_instances",
+    "use one target and probe for each Loki that takes pushes: behind this URL, different instances answer in turn",
+);
+
 /// The metric that only a Loki has.
 pub(crate) const BUILD: &str = "loki_build_info";
 /// Lines that it was sent, before it looks at them.

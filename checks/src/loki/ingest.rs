@@ -15,7 +15,7 @@ use crate::net::{Budget, below, fetch, reasons};
 use crate::outcome::{Measure, Outcome, PartId, ReasonSpec, Step};
 use crate::target::{LokiTarget, TargetKind, TargetUse};
 
-use super::{BUILD, DISCARDS, RECEIVED, get, is_ours, received};
+use super::{BUILD, DISCARDS, RECEIVED, SEVERAL_INSTANCES, get, is_ours, received};
 
 /// Nothing arrives.
 const NO_LINES: ReasonSpec = ReasonSpec::fail(
@@ -42,11 +42,6 @@ const WAL_DISK_FULL: ReasonSpec = ReasonSpec::fail(
 /// Loki panicked.
 const PANICS: ReasonSpec =
     ReasonSpec::fail("panics", "look at Loki's log for the panic, and update Loki; it holds until `holdFor` has passed");
-/// Two processes answer in turn.
-const SEVERAL_INSTANCES: ReasonSpec = ReasonSpec::unknown(
-    "several_instances",
-    "use one target and probe for each Loki that takes pushes: behind this URL, different instances answer in turn",
-);
 
 /// Most reasons of discards that are told apart, and the name of the rest.
 const MAX_WHYS: usize = 32;

@@ -15,7 +15,7 @@ use crate::outcome::{Measure, Outcome, PartId, ReasonSpec, Step};
 use crate::target::{LokiTarget, TargetKind, TargetUse};
 
 use super::counts::{self, Counts, Question};
-use super::{BUILD, RECEIVED, get, lines, received};
+use super::{BUILD, RECEIVED, SEVERAL_INSTANCES, get, lines, received};
 
 /// Somebody still sends.
 const LINES_ARRIVE: ReasonSpec = ReasonSpec::fail(
@@ -25,11 +25,6 @@ const LINES_ARRIVE: ReasonSpec = ReasonSpec::fail(
 /// It was not watched for long enough.
 const QUIET_AWAITED: ReasonSpec =
     ReasonSpec::waiting("quiet_awaited", "wait until this Loki was watched for as long as `for` says");
-/// Two processes answer in turn.
-const SEVERAL_INSTANCES: ReasonSpec = ReasonSpec::unknown(
-    "several_instances",
-    "use one target and probe for each Loki that takes pushes: behind this URL, different instances answer in turn",
-);
 
 /// The shortest and the longest time that may be asked for.
 const SHORTEST: Duration = Duration::from_secs(5);
