@@ -4,9 +4,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use chrono::Utc;
 use serde_json::json;
-use tests::{Line, Loki, Verifier, World, wait_until};
+use tests::{Line, Loki, Verifier, World, now, wait_until};
 use tokio::time::{Instant, interval};
 
 use crate::figures::{row, say, tell};
@@ -82,11 +81,6 @@ fn document(old: &Loki, new: &Loki, visible_within: &str) -> String {
         old.url(),
         new.url()
     )
-}
-
-#[expect(clippy::disallowed_methods, reason = "lines in a real Loki carry the real time")]
-fn now() -> i64 {
-    Utc::now().timestamp_nanos_opt().unwrap_or_default()
 }
 
 /// The lines, oldest first, each service in a stream of its own.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use tests::hostile::Habit;
-use tests::{Answer, Hostile, Line, Loki, Output, Postgres, Spec, World, wait_until};
+use tests::{Answer, Hostile, Line, Loki, Output, Postgres, Spec, World, now, wait_until};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -12,11 +12,6 @@ const SOON: Duration = Duration::from_secs(20);
 fn alive(pid: i32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
-}
-
-#[expect(clippy::disallowed_methods, reason = "lines for a real Loki carry the real time")]
-fn now() -> i64 {
-    chrono::Utc::now().timestamp_nanos_opt().unwrap()
 }
 
 mod real_loki {

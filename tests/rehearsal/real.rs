@@ -1,8 +1,7 @@
 //! The log path with real servers.
 
 use anyhow::{Result, ensure};
-use chrono::Utc;
-use tests::{Agent, Fault, Line, LogPath, Loki, World};
+use tests::{Agent, Fault, Line, LogPath, Loki, World, now};
 
 use crate::stack::{Addresses, Stack};
 
@@ -37,11 +36,6 @@ async fn push_history(loki: &Loki) -> Result<()> {
         loki.push(&[("job", "systemd-journal"), ("service", service)], &lines).await?;
     }
     loki.flush().await
-}
-
-#[expect(clippy::disallowed_methods, reason = "lines in a real Loki carry the real time")]
-fn now() -> i64 {
-    Utc::now().timestamp_nanos_opt().unwrap_or_default()
 }
 
 impl Stack for Real<'_> {

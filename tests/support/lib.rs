@@ -83,6 +83,7 @@ pub use agent::Agent;
 pub use alloy::Alloy;
 pub use binary::binary;
 pub use browser::Browser;
+pub use clock::now;
 pub use disk::Disk;
 pub use fault::{Fault, FaultProxy};
 pub use grafana::Grafana;

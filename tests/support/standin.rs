@@ -14,17 +14,13 @@ mod loki;
 mod promtail;
 mod reply;
 
+use crate::clock::now;
 pub use alloy::StandinAlloy;
 pub use collector::{Flaws, Positions};
 pub use front::Mood;
+
 pub use gateway::StandinGateway;
 pub use grafana::{Datasource, Recall, StandinGrafana};
 pub use journal::StandinJournal;
 pub use loki::{Limits, Settings, Stage, StandinLoki, Troubles};
 pub use promtail::StandinPromtail;
-
-/// Nanoseconds since the Unix epoch.
-#[expect(clippy::disallowed_methods, reason = "a stand-in is a server of its own, with the machine's clock")]
-fn now() -> i64 {
-    chrono::Utc::now().timestamp_nanos_opt().unwrap_or(i64::MAX)
-}

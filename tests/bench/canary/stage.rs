@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use checks::log_path::line::{CanaryLine, Head};
-use chrono::Utc;
 use clap::ValueEnum;
-use tests::{Agent, Alloy, Fault, FaultProxy, Journal, Line, Loki, LokiCanary, Process, Promtail, Verifier, World, wait_until};
+use tests::{
+    Agent, Alloy, Fault, FaultProxy, Journal, Line, Loki, LokiCanary, Process, Promtail, Verifier, World, now, wait_until,
+};
 use tokio::time::sleep;
 
 use crate::gate;
@@ -273,9 +274,4 @@ impl Stage {
     pub(super) fn folder(&self) -> String {
         self.world.dir().display().to_string()
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "lines in a real Loki carry the real time")]
-fn now() -> i64 {
-    Utc::now().timestamp_nanos_opt().unwrap_or_default()
 }

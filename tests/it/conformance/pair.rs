@@ -7,14 +7,11 @@ use serde_json::{Value, json};
 use tests::standin::StandinLoki;
 use tests::{Loki, World};
 
+pub(super) use tests::now;
+
 pub(super) const SECOND: i64 = 1_000_000_000;
 pub(super) const HOUR: i64 = 3600 * SECOND;
 pub(super) const JSON: &str = "application/json";
-
-#[expect(clippy::disallowed_methods, reason = "a real Loki takes lines of the real time only")]
-pub(super) fn now() -> i64 {
-    chrono::Utc::now().timestamp_nanos_opt().unwrap()
-}
 
 /// Both, and what they did not agree on.
 pub(super) struct Pair {
