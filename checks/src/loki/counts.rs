@@ -67,14 +67,10 @@ impl Question<'_> {
 
     /// `data.result[]`, each `{"metric": {…}, "value": [seconds, "number"]}`. Anything that does not fit is damage, not silence.
     fn counts(&self, document: &Value) -> Result<Counts, ReasonSpec> {
-        let vector = document.pointer("/data/resultType").and_then(Value::as_str) == Some("vector");
-        if document.get("status").and_then(Value::as_str) != Some("success") || !vector {
-            return Err(lines::NOT_LOKI);
-        }
+        let series = lines::results(document, "vector")?;
         if warned(document) {
             return Err(PARTIAL);
         }
-        let series = document.pointer("/data/result").and_then(Value::as_array).ok_or(fetch::UNPARSABLE)?;
         if series.len() > MAX_SERIES {
             return Err(TOO_MANY_SERIES);
         }

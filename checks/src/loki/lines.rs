@@ -98,15 +98,19 @@ pub(crate) fn refused(reply: &Reply) -> Option<ReasonSpec> {
     }
 }
 
-/// `data.result[].values[]`, each at least `["nanoseconds", "line"]`. Anything that does not fit is damage, not silence.
-fn entries(document: &Value, label: &str) -> Result<Vec<(String, Entry)>, ReasonSpec> {
-    let streams = document.pointer("/data/resultType").and_then(Value::as_str) == Some("streams");
-    if document.get("status").and_then(Value::as_str) != Some("success") || !streams {
+/// `data.result[]` of an answer of this type.
+pub(super) fn results<'a>(document: &'a Value, kind: &str) -> Result<&'a [Value], ReasonSpec> {
+    let is_it = document.pointer("/data/resultType").and_then(Value::as_str) == Some(kind);
+    if document.get("status").and_then(Value::as_str) != Some("success") || !is_it {
         return Err(NOT_LOKI);
     }
-    let streams = document.pointer("/data/result").and_then(Value::as_array).ok_or(fetch::UNPARSABLE)?;
+    document.pointer("/data/result").and_then(Value::as_array).map(Vec::as_slice).ok_or(fetch::UNPARSABLE)
+}
+
+/// `data.result[].values[]`, each at least `["nanoseconds", "line"]`. Anything that does not fit is damage, not silence.
+fn entries(document: &Value, label: &str) -> Result<Vec<(String, Entry)>, ReasonSpec> {
     let mut entries = Vec::new();
-    for stream in streams {
+    for stream in results(document, "streams")? {
         let of = stream.pointer(&format!("/stream/{label}")).and_then(Value::as_str).unwrap_or_default();
         let values = stream.get("values").and_then(Value::as_array).ok_or(fetch::UNPARSABLE)?;
         for value in values {

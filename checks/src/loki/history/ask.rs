@@ -102,14 +102,10 @@ async fn matrix(
 
 /// `data.result[]`, each with its `metric` and `values[]` of `[seconds, "number"]`. Anything that does not fit is damage, not zero.
 pub(super) fn points(document: &Value, label: &str, span: Span) -> Result<Vec<(i64, String, u64)>, ReasonSpec> {
-    let matrix = document.pointer("/data/resultType").and_then(Value::as_str) == Some("matrix");
-    if document.get("status").and_then(Value::as_str) != Some("success") || !matrix {
-        return Err(lines::NOT_LOKI);
-    }
+    let series = lines::results(document, "matrix")?;
     if warned(document) {
         return Err(PARTIAL);
     }
-    let series = document.pointer("/data/result").and_then(Value::as_array).ok_or(fetch::UNPARSABLE)?;
     let mut points = Vec::new();
     for one in series {
         let of = one.pointer(&format!("/metric/{label}")).map_or(Some(""), Value::as_str).ok_or(fetch::UNPARSABLE)?;
