@@ -71,7 +71,7 @@ async fn verifier(world: &World, old: &Loki, news: &[(&str, &Loki)]) -> Verifier
     let probes: Vec<String> = news
         .iter()
         .map(|(name, _)| {
-            let more = "over: 60h, settle: 0s, visibleWithin: 8s, rest: 0s, sampleOneIn: 1, loadPercent: 100";
+            let more = "over: 60h, settle: 0s, visibleWithin: 20s, rest: 0s, sampleOneIn: 1, loadPercent: 100";
             format!("{{name: {name}, controlEvery: 2s, check: {{lokiHistory: {{old: old, new: {name}, {more}}}}}}}")
         })
         .collect();
