@@ -1,5 +1,9 @@
 //! Looking at Grafana over its HTTP API.
 
+mod access;
+mod api;
+mod dashboard;
+mod datasources;
 pub mod health;
 pub mod query;
 

@@ -20,6 +20,8 @@ const STOP: Duration = Duration::from_secs(30);
 const DATASOURCE: &str = "P8E80F9AEF21F6940";
 const ADMIN: &str = "admin";
 const PASSWORD: &str = "grafana-admin";
+/// The plugin that can be installed.
+const PLUGIN: &str = "example-panel";
 const LOST_ORGANIZATION: &str = "failed to create default organization: UNIQUE constraint failed: org.id";
 /// How often a new one is started at most. One start in some seventy ends with [`LOST_ORGANIZATION`].
 const FIRST_STARTS: usize = 3;
@@ -49,7 +51,7 @@ impl Grafana {
         let home = binary.parent().context("the binary is in no folder")?.join("home");
         let port = world.port()?;
         let folder = world.folder("grafana")?;
-        for name in ["data", "plugins", "provisioning/datasources"] {
+        for name in ["data", "plugins", "dashboards", "provisioning/datasources", "provisioning/dashboards"] {
             std::fs::create_dir_all(folder.join(name))?;
         }
         let at = |name: &str| folder.join(name).display().to_string();
@@ -64,11 +66,16 @@ impl Grafana {
             .env("GF_ANALYTICS_REPORTING_ENABLED", "false")
             .env("GF_ANALYTICS_CHECK_FOR_UPDATES", "false")
             .env("GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES", "false")
+            .env("GF_PLUGINS_ALLOW_LOADING_UNSIGNED_PLUGINS", PLUGIN)
             .env("GF_SECURITY_ADMIN_PASSWORD", PASSWORD)
             .env("GF_LOG_MODE", "console");
         let server = Server::new(world, spec, port, "/api/health", (START, STOP));
         let grafana = Self { server, folder };
         grafana.provision(loki)?;
+        let provider =
+            json!({"name": "files", "type": "file", "updateIntervalSeconds": 3, "options": {"path": grafana.dashboards()}});
+        let file = grafana.folder.join("provisioning/dashboards/files.yaml");
+        std::fs::write(file, json!({"apiVersion": 1, "providers": [provider]}).to_string())?;
         grafana.first_start().await?;
         Ok(grafana)
     }
@@ -101,6 +108,33 @@ impl Grafana {
         Ok(std::fs::write(file, json!({"apiVersion": 1, "datasources": [datasource]}).to_string())?)
     }
 
+    /// Where it reads dashboards from, every three seconds: a JSON file for each.
+    pub fn dashboards(&self) -> PathBuf {
+        self.folder.join("dashboards")
+    }
+
+    /// Installs a plugin: a panel, unsigned. It counts from the next start on.
+    ///
+    /// # Errors
+    /// Its files can not be written.
+    pub fn install_plugin(&self, version: &str) -> Result<()> {
+        let folder = self.folder.join("plugins").join(PLUGIN);
+        std::fs::create_dir_all(&folder)?;
+        let info = json!({"version": version, "author": {"name": "tests"}});
+        let plugin =
+            json!({"type": "panel", "name": "Example", "id": PLUGIN, "info": info, "dependencies": {"grafanaDependency": "*"}});
+        std::fs::write(folder.join("plugin.json"), plugin.to_string())?;
+        Ok(std::fs::write(folder.join("module.js"), "define([],function(){return {}});")?)
+    }
+
+    /// Removes that plugin; it counts from the next start on.
+    ///
+    /// # Errors
+    /// Its files can not be removed.
+    pub fn remove_plugin(&self) -> Result<()> {
+        Ok(std::fs::remove_dir_all(self.folder.join("plugins").join(PLUGIN))?)
+    }
+
     /// Stops it, provisions the datasource anew, and starts it again.
     ///
     /// # Errors
@@ -111,8 +145,8 @@ impl Grafana {
         self.start_again().await
     }
 
-    /// Puts another Grafana's database in the place of its own, as an operator does: both are stopped meanwhile. Its provisioned
-    /// datasource becomes the other's until it is provisioned again.
+    /// Puts another Grafana's database in the place of its own, as an operator does: both are stopped meanwhile. The files of its
+    /// dashboards go along, and its provisioned datasource becomes the other's until it is provisioned again.
     ///
     /// # Errors
     /// One of them does not stop or start again, or the file can not be copied.
@@ -121,6 +155,10 @@ impl Grafana {
         other.stop().await?;
         for part in ["data/grafana.db", "provisioning/datasources/loki.yaml"] {
             std::fs::copy(other.folder.join(part), self.folder.join(part)).with_context(|| format!("copying {part}"))?;
+        }
+        for file in std::fs::read_dir(other.dashboards())? {
+            let file = file?;
+            std::fs::copy(file.path(), self.dashboards().join(file.file_name()))?;
         }
         tokio::try_join!(self.start_again(), other.start_again()).map(|_| ())
     }
@@ -141,9 +179,22 @@ impl Grafana {
         token.get("key").and_then(Value::as_str).map(str::to_owned).with_context(|| format!("no key in {token}"))
     }
 
-    async fn create(&self, path: &str, body: &Value) -> Result<Value> {
-        let answer = Answer::to(self.as_admin(Method::POST, path).json(body)).await?;
-        ensure!(matches!(answer.status, 200 | 201), "Grafana refused {path} ({}): {}", answer.status, answer.body.trim());
+    /// Makes something, as the server's admin: posts it. Grafana's answer.
+    ///
+    /// # Errors
+    /// Grafana refuses; the error holds its words.
+    pub async fn create(&self, path: &str, body: &Value) -> Result<Value> {
+        self.call(Method::POST, path, Some(body)).await
+    }
+
+    /// Any call of its API, as the server's admin. Grafana's answer.
+    ///
+    /// # Errors
+    /// Grafana refuses; the error holds its words.
+    pub async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value> {
+        let request = self.as_admin(method, path);
+        let answer = Answer::to(body.into_iter().fold(request, RequestBuilder::json)).await?;
+        ensure!((200..300).contains(&answer.status), "Grafana refused {path} ({}): {}", answer.status, answer.body.trim());
         answer.json()
     }
 }

@@ -7,7 +7,9 @@ use std::time::Duration;
 use reqwest::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{RequestBuilder, StatusCode};
 use secrecy::ExposeSecret;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
+use serde_json::error::Category;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
@@ -157,6 +159,22 @@ impl Reply {
             return Err(HTML.because(self.quote()));
         }
         serde_json::from_slice(self.whole()?).map_err(|error| UNPARSABLE.because(format!("{error} in {}", self.quote())))
+    }
+
+    /// The body as what is expected of it. Nothing of the body is shown, for replies that may hold secrets.
+    pub(crate) fn parse<T: DeserializeOwned>(&self) -> Result<T, Outcome> {
+        if self.is_html() {
+            return Err(HTML.because(format!("{}: {}", self.place, self.status)));
+        }
+        let place = |error: serde_json::Error| {
+            let what = match error.classify() {
+                Category::Data => "not what is expected",
+                Category::Syntax | Category::Eof | Category::Io => "no JSON",
+            };
+            let (line, column) = (error.line(), error.column());
+            UNPARSABLE.because(format!("{}: {}: {what} at line {line}, column {column}", self.place, self.status))
+        };
+        serde_json::from_slice(self.whole()?).map_err(place)
     }
 
     /// Whether it is a web page.

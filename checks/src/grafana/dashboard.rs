@@ -1,0 +1,7 @@
+//! Dashboards: which there are, and what is in one.
+
+mod list;
+mod model;
+
+pub(crate) use list::{Dashboard, Listed, list, read};
+pub(crate) use model::{Panel, Place, normalised, panels, references};

@@ -1,0 +1,198 @@
+//! What is in a dashboard: its panels, what they refer to, and the part of it that is the same in two Grafanas.
+
+use serde_json::{Map, Value};
+
+use super::super::datasources::{Datasources, Resolved};
+
+/// What changes with each save, or with the version of Grafana that saved last, and nothing that people see.
+const OF_THE_SAVE: &[&str] = &["id", "version", "iteration", "schemaVersion", "pluginVersion"];
+
+/// A panel, wherever it stands: on the dashboard, in a row, or in a row of old.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Panel<'a>(&'a Value);
+
+impl<'a> Panel<'a> {
+    /// Its number on the dashboard.
+    pub(crate) fn id(self) -> i64 {
+        self.0.get("id").and_then(Value::as_i64).unwrap_or_default()
+    }
+
+    /// What people read above it.
+    pub(crate) fn title(self) -> &'a str {
+        self.text("title")
+    }
+
+    /// The plugin that draws it.
+    pub(crate) fn kind(self) -> &'a str {
+        self.text("type")
+    }
+
+    /// Its queries.
+    pub(crate) fn targets(self) -> &'a [Value] {
+        list(self.0, "targets")
+    }
+
+    /// All of it.
+    pub(crate) fn model(self) -> &'a Value {
+        self.0
+    }
+
+    /// What it is called in evidence.
+    pub(crate) fn named(self) -> String {
+        match self.title() {
+            "" => format!("panel {}", self.id()),
+            title => format!("panel \"{title}\""),
+        }
+    }
+
+    fn text(self, key: &str) -> &'a str {
+        self.0.get(key).and_then(Value::as_str).unwrap_or_default()
+    }
+}
+
+fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
+    value.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+}
+
+/// All panels of a dashboard; rows themselves are none. Those of a dashboard of the second schema are not among them.
+pub(crate) fn panels(model: &Value) -> Vec<Panel<'_>> {
+    let of = |holder| list(holder, "panels");
+    let all = of(model).iter().chain(list(model, "rows").iter().flat_map(of));
+    let with_nested = all.flat_map(|panel| std::iter::once(panel).chain(of(panel)));
+    with_nested.map(Panel).filter(|panel| panel.kind() != "row").collect()
+}
+
+/// Where something refers to a datasource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// In words: `panel "Errors"`, `variable node`.
+    pub(crate) named: String,
+    /// What it leads to.
+    pub(crate) leads_to: Resolved,
+}
+
+/// All that a dashboard asks datasources for: panels and their queries, template variables, annotations. A variable that stands for a
+/// datasource leads to what it is set to.
+pub(crate) fn references(model: &Value, datasources: &Datasources) -> Vec<Place> {
+    let variables = pointed(model, "/templating/list");
+    let resolve = |reference: &Value| match datasources.resolve(reference) {
+        Resolved::Variable(name) => variable(&variables, &name, datasources),
+        resolved @ (Resolved::Uid(_) | Resolved::Own | Resolved::Missing(_)) => resolved,
+    };
+    let mut places = Vec::new();
+    for panel in panels(model) {
+        let own = panel.model().get("datasource").unwrap_or(&Value::Null);
+        let mut of_panel: Vec<Resolved> = Vec::new();
+        for target in panel.targets() {
+            let leads_to = resolve(target.get("datasource").filter(|reference| !reference.is_null()).unwrap_or(own));
+            if !of_panel.contains(&leads_to) {
+                of_panel.push(leads_to);
+            }
+        }
+        if panel.targets().is_empty() && !own.is_null() {
+            of_panel.push(resolve(own));
+        }
+        places.extend(of_panel.into_iter().map(|leads_to| Place { named: panel.named(), leads_to }));
+    }
+    let named =
+        |what: &str, item: &Value| format!("{what} {}", item.get("name").and_then(Value::as_str).unwrap_or("without a name"));
+    let asks = variables.iter().filter(|item| item.get("type").and_then(Value::as_str) == Some("query"));
+    places.extend(asks.map(|item| of("variable", item, &named, &resolve)));
+    let annotations = pointed(model, "/annotations/list");
+    places.extend(annotations.iter().map(|item| of("annotation", item, &named, &resolve)));
+    places.extend(second_schema(model).into_iter().map(|(named, reference)| Place { named, leads_to: resolve(reference) }));
+    places
+}
+
+fn of(what: &str, item: &Value, named: &impl Fn(&str, &Value) -> String, resolve: &impl Fn(&Value) -> Resolved) -> Place {
+    Place { named: named(what, item), leads_to: resolve(item.get("datasource").unwrap_or(&Value::Null)) }
+}
+
+fn pointed<'a>(model: &'a Value, pointer: &str) -> &'a [Value] {
+    model.pointer(pointer).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+}
+
+/// What a variable that stands for a datasource is set to. One that is not there stays where a dashboard was imported without an answer.
+fn variable(variables: &[Value], name: &str, datasources: &Datasources) -> Resolved {
+    let text = |item: &'_ Value, pointer: &str| item.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+    let found = variables.iter().find(|item| text(item, "/name").as_deref() == Some(name));
+    let Some(found) = found else { return Resolved::Missing(format!("${{{name}}}")) };
+    let plugin = text(found, "/query").unwrap_or_default();
+    let of_plugin = || datasources.0.iter().filter(|datasource| datasource.plugin == plugin);
+    let set = text(found, "/current/value").filter(|value| !value.is_empty());
+    let chosen = match set.as_deref() {
+        // What Grafana falls back to: the default datasource, if it is of this kind, or the first one.
+        None | Some("default") => of_plugin().find(|datasource| datasource.is_default).or_else(|| of_plugin().next()),
+        Some(word) => datasources.by_uid_or_name(word),
+    };
+    let missing = || Resolved::Missing(format!("${{{name}}}, set to {}", set.as_deref().unwrap_or("nothing")));
+    chosen.map_or_else(missing, |datasource| Resolved::Uid(datasource.uid.clone()))
+}
+
+/// References of a dashboard of the second schema, in which panels are elements, and a datasource is named.
+fn second_schema(model: &Value) -> Vec<(String, &Value)> {
+    let mut found = Vec::new();
+    if let Some(Value::Object(elements)) = model.get("elements") {
+        for (name, element) in elements {
+            let title = element.pointer("/spec/title").and_then(Value::as_str).unwrap_or(name);
+            named_within(element, &format!("panel \"{title}\""), &mut found);
+        }
+        for (key, what) in [("variables", "variable"), ("annotations", "annotation")] {
+            for item in list(model, key) {
+                let name = item.pointer("/spec/name").and_then(Value::as_str).unwrap_or("without a name");
+                named_within(item, &format!("{what} {name}"), &mut found);
+            }
+        }
+    }
+    found
+}
+
+fn named_within<'a>(value: &'a Value, named: &str, found: &mut Vec<(String, &'a Value)>) {
+    match value {
+        Value::Object(fields) => {
+            for (key, inner) in fields {
+                if key == "datasource" && inner.is_object() {
+                    found.push((named.to_owned(), inner));
+                } else {
+                    named_within(inner, named, found);
+                }
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                named_within(item, named, found);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// A dashboard without what changes with each save. Two that people see the same thing in are equal then. A datasource is named by its
+/// uid, however the dashboard does it; what is null or an empty list is as good as not there.
+pub(crate) fn normalised(model: &Value, datasources: &Datasources) -> Value {
+    match model {
+        Value::Object(fields) => Value::Object(fields_of(fields, datasources)),
+        Value::Array(items) => Value::Array(items.iter().map(|item| normalised(item, datasources)).collect()),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => model.clone(),
+    }
+}
+
+fn fields_of(fields: &Map<String, Value>, datasources: &Datasources) -> Map<String, Value> {
+    let mut kept = Map::new();
+    let top = fields.contains_key("schemaVersion");
+    for (key, value) in fields {
+        let empty = value.is_null() || value.as_array().is_some_and(Vec::is_empty);
+        if empty || key == "pluginVersion" || (top && OF_THE_SAVE.contains(&key.as_str())) {
+            continue;
+        }
+        let value = match (key.as_str(), datasources.resolve(value)) {
+            ("datasource", Resolved::Uid(uid)) => Value::String(uid),
+            _ => normalised(value, datasources),
+        };
+        kept.insert(key.clone(), value);
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests;
