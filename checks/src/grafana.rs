@@ -3,9 +3,11 @@
 mod access;
 mod api;
 mod dashboard;
+pub mod datasource;
 mod datasources;
 pub mod health;
 pub mod query;
+mod turns;
 
 use crate::outcome::ReasonSpec;
 

@@ -105,6 +105,7 @@ pub fn registry() -> Registry {
         Entry::of::<alloy::health::AlloyHealth>(),
         Entry::of::<alloy::shipping::AlloyShipping>(),
         Entry::of::<net::dns::Dns>(),
+        Entry::of::<grafana::datasource::GrafanaDatasource>(),
         Entry::of::<grafana::health::GrafanaHealth>(),
         Entry::of::<grafana::query::GrafanaQuery>(),
         Entry::of::<heartbeat::Heartbeat>(),

@@ -6,6 +6,7 @@ pub mod handover;
 pub mod history;
 pub mod ingest;
 pub(crate) mod lines;
+pub(crate) mod names;
 pub mod quiet;
 pub mod ready;
 #[cfg(test)]

@@ -11,6 +11,7 @@ use url::Url;
 
 use crate::check::{Check, Context, FieldError, Meta, Nature, Report};
 use crate::counter::{Motion, words};
+use crate::loki::names::{Loki, told_apart};
 use crate::net::exposition;
 use crate::net::{Budget, fetch, reasons};
 use crate::outcome::{Measure, Outcome, ReasonSpec, Step};
@@ -18,12 +19,10 @@ use crate::target::{AlloyTarget, LokiTarget, TargetKind, TargetUse};
 
 use super::{LOADED_AT, SEVERAL_INSTANCES, best, metrics, part, worst};
 use memory::{Life, Seen};
-use names::{Loki, told_apart};
 use state::{SERIES, Sent, State};
 
 mod alarm;
 mod memory;
-mod names;
 mod rules;
 mod state;
 
@@ -143,7 +142,7 @@ impl AlloyShipping {
         let required = self.lokis.iter().map(loki);
         let allowed = self.may_ship_to.iter().map(|name| loki(name).map(Loki::allowed));
         let lokis: Vec<Loki> = required.chain(allowed).collect::<Result<_, Outcome>>()?;
-        told_apart(&lokis)?;
+        told_apart(&lokis).map_err(|evidence| SAME_ADDRESS.because(evidence))?;
         Ok((alloy, lokis))
     }
 

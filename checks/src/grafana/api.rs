@@ -1,6 +1,6 @@
 //! Asking Grafana's API, and what its refusals mean.
 
-use reqwest::header::HeaderMap;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use url::Url;
@@ -23,6 +23,8 @@ pub(crate) const PERMISSION_MISSING: ReasonSpec = ReasonSpec::unknown(
 pub(crate) const ASKING: &[ReasonSpec] =
     &[reasons::SECRET_MISSING, fetch::TOKEN_REFUSED, PERMISSION_MISSING, SERVER_ERROR, WRONG_REPLY];
 
+/// Grafana's own word for "do not answer from the query cache".
+const CACHE_SKIP: HeaderName = HeaderName::from_static("x-cache-skip");
 /// Longest message of Grafana's that is repeated, in characters.
 const MAX_MESSAGE: usize = 200;
 
@@ -38,7 +40,8 @@ pub(crate) struct Api<'a> {
 impl<'a> Api<'a> {
     /// Reads the target's token.
     pub(crate) async fn open(cx: &'a Context, target: &'a GrafanaTarget) -> Result<Self, Outcome> {
-        let (headers, secrets) = fetch::bearer(target.token.as_ref()).await?;
+        let (mut headers, secrets) = fetch::bearer(target.token.as_ref()).await?;
+        headers.insert(CACHE_SKIP, HeaderValue::from_static("true"));
         Ok(Self { cx, base: &target.url, headers, secrets })
     }
 
@@ -61,7 +64,7 @@ impl<'a> Api<'a> {
         budget: Budget,
     ) -> Result<Option<T>, Outcome> {
         let reply = fetch::get(&self.cx.clients, &self.url(path, query), self.headers.clone(), budget).await?;
-        self.read(reply.hide(self.secrets.clone()), "GET")
+        read(&reply.hide(self.secrets.clone()))
     }
 
     /// Asks a question that changes nothing and is too long for a URL. Whatever came back.
@@ -77,28 +80,28 @@ impl<'a> Api<'a> {
         }
         url
     }
+}
 
-    fn read<T: DeserializeOwned>(&self, reply: Reply, method: &str) -> Result<Option<T>, Outcome> {
-        match reply.status.as_u16() {
-            200 => reply.parse().map(Some),
-            404 if reply.parse::<Value>()?.get("message").is_some() => Ok(None),
-            _ => Err(refusal(&reply, method)),
-        }
+fn read<T: DeserializeOwned>(reply: &Reply) -> Result<Option<T>, Outcome> {
+    match reply.status.as_u16() {
+        200 => reply.parse().map(Some),
+        404 if reply.parse::<Value>()?.get("message").is_some() => Ok(None),
+        _ => Err(refusal(reply, "GET")),
     }
 }
 
 /// What an answer means that is not the one that was asked for.
 pub(crate) fn refusal(reply: &Reply, method: &str) -> Outcome {
     let reason = match reply.status.as_u16() {
-        _ if reply.is_html() => fetch::HTML,
         300..=399 => fetch::REDIRECT,
         401 => fetch::TOKEN_REFUSED,
-        403 => PERMISSION_MISSING,
         500..=599 => SERVER_ERROR,
+        _ if reply.is_html() => fetch::HTML,
+        403 => PERMISSION_MISSING,
         _ => WRONG_REPLY,
     };
     let message = message(reply).map(|message| format!(": {message}")).unwrap_or_default();
-    reason.because(format!("{method} {}: {}{message}", reply.place(), reply.status.as_u16()))
+    reason.because(format!("{method} {}{message}", reply.headline()))
 }
 
 /// Grafana's own words for a refusal. Nothing else of a reply is ever shown: what Grafana returns may hold secrets.
@@ -149,6 +152,7 @@ mod tests {
             ("404 Not Found", "text/html", "<html>hunter2", "html"),
             ("404 Not Found", json, r#"{"hunter2":1}"#, "wrong_reply"),
             ("404 Not Found", "text/plain", "404 page not found, hunter2", "unparsable"),
+            ("502 Bad Gateway", "text/html", "<html>hunter2", "server_error"),
             ("500 Oops", json, r#"{"message":"Get \"http://me:hunter2@loki/x?token=hunter2\": refused"}"#, "server_error"),
             ("204 No Content", json, "", "wrong_reply"),
             ("200 OK", json, r#"{"password":"hunter2""#, "unparsable"),

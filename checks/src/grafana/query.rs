@@ -21,6 +21,7 @@ use crate::net::{fetch, reasons};
 use crate::outcome::{Outcome, PartId, ReasonSpec, Step};
 use crate::target::{TargetKind, TargetUse};
 
+use super::api::PERMISSION_MISSING;
 use super::{SERVER_ERROR, WRONG_REPLY};
 use look::Question;
 use window::Window;
@@ -60,7 +61,7 @@ const TOO_MANY_LINES: ReasonSpec = ReasonSpec::unknown(
 const STALE_ANSWER: ReasonSpec =
     ReasonSpec::fail("stale_answer", "look for a cache between the verifier and Loki: lines of another time came back");
 /// Grafana does not know the datasource.
-const NO_DATASOURCE: ReasonSpec = ReasonSpec::fail(
+pub(super) const NO_DATASOURCE: ReasonSpec = ReasonSpec::fail(
     "no_datasource",
     "see whether the datasource is provisioned, and under which uid: Grafana has none with the uid that the probe names",
 );
@@ -90,13 +91,37 @@ const NOT_COMPARED: ReasonSpec =
     ReasonSpec::unknown("not_compared", "see part `loki` first: without fresh lines from there Grafana's answer proves nothing");
 
 /// What asking through Grafana can come to, beside what happens on the way.
-pub(crate) const THROUGH: &[ReasonSpec] =
-    &[reasons::SECRET_MISSING, fetch::TOKEN_REFUSED, STALE_ANSWER, NO_DATASOURCE, DATASOURCE_ERROR, SERVER_ERROR, WRONG_REPLY];
+pub(crate) const THROUGH: &[ReasonSpec] = &[
+    reasons::SECRET_MISSING,
+    fetch::TOKEN_REFUSED,
+    PERMISSION_MISSING,
+    STALE_ANSWER,
+    NO_DATASOURCE,
+    DATASOURCE_ERROR,
+    SERVER_ERROR,
+    WRONG_REPLY,
+];
+
+/// What the lines of Loki and of Grafana can come to.
+pub(super) const COMPARED: &[ReasonSpec] = &[
+    loki::BAD_TENANT,
+    NO_FRESH_LINE,
+    NOT_LIVE,
+    NO_CANARY,
+    AGENT_UNREACHABLE,
+    AGENT_STARTING,
+    BAD_QUERY,
+    TOO_MANY_LINES,
+    DIFFERS,
+    NOT_COMPARED,
+    SAME_IN_BOTH,
+    OLD_LOKI_UNREADABLE,
+];
 
 const LOKI: &str = "loki";
 const GRAFANA: &str = "grafana";
 /// A uid that no datasource has; the configuration refuses it.
-const NOWHERE: &str = "phasegate-negative-control";
+pub(super) const NOWHERE: &str = "phasegate-negative-control";
 /// What is wrong with something that is no uid.
 pub(crate) const NO_UID: &str = "this can not be the uid of a datasource";
 /// Longest `within`.
@@ -151,11 +176,11 @@ pub struct GrafanaQuery {
     pub within: Duration,
 }
 
-fn canary() -> String {
+pub(super) fn canary() -> String {
     format!("{{service=\"{SERVICE}\"}}")
 }
 
-fn half_a_minute() -> Duration {
+pub(super) const fn half_a_minute() -> Duration {
     Duration::from_secs(30)
 }
 
@@ -169,15 +194,7 @@ impl Check for GrafanaQuery {
     const META: Meta = Meta {
         kind: "grafanaQuery",
         nature: Nature::Continuous,
-        reasons: &[
-            reasons::NETWORK,
-            fetch::REPLIES,
-            &[reasons::TARGET_MISSING, loki::BAD_TENANT],
-            &[NO_FRESH_LINE, NOT_LIVE, NO_CANARY, AGENT_UNREACHABLE, AGENT_STARTING],
-            &[BAD_QUERY, TOO_MANY_LINES, DIFFERS, NOT_COMPARED],
-            &[SAME_IN_BOTH, OLD_LOKI_UNREADABLE],
-            THROUGH,
-        ],
+        reasons: &[reasons::NETWORK, fetch::REPLIES, &[reasons::TARGET_MISSING], COMPARED, THROUGH],
         control: DIFFERS,
         measures: &["latency_seconds", "age_seconds"],
         waivable: true,
@@ -224,9 +241,7 @@ impl Check for GrafanaQuery {
 
     fn run<'a>(&'a self, cx: &'a Context, (): ()) -> BoxFuture<'a, Report<()>> {
         Box::pin(async move {
-            let window = Window::before(cx.now, self.within);
-            let question = Question { datasource: &self.datasource, window, earlier: false };
-            let look = self.look(cx, question).await;
+            let look = self.look_now(cx).await;
             let parts = BTreeMap::from([(PartId::new(LOKI), look.loki), (PartId::new(GRAFANA), look.grafana)]);
             Report { measures: look.measures, ..Report::new(Step::Done(parts), ()) }
         })

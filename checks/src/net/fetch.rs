@@ -164,7 +164,7 @@ impl Reply {
     /// The body as what is expected of it. Nothing of the body is shown, for replies that may hold secrets.
     pub(crate) fn parse<T: DeserializeOwned>(&self) -> Result<T, Outcome> {
         if self.is_html() {
-            return Err(HTML.because(format!("{}: {}", self.place, self.status)));
+            return Err(HTML.because(self.headline()));
         }
         let place = |error: serde_json::Error| {
             let what = match error.classify() {
@@ -172,7 +172,7 @@ impl Reply {
                 Category::Syntax | Category::Eof | Category::Io => "no JSON",
             };
             let (line, column) = (error.line(), error.column());
-            UNPARSABLE.because(format!("{}: {}: {what} at line {line}, column {column}", self.place, self.status))
+            UNPARSABLE.because(format!("{}: {what} at line {line}, column {column}", self.headline()))
         };
         serde_json::from_slice(self.whole()?).map_err(place)
     }
@@ -193,19 +193,25 @@ impl Reply {
         String::from_utf8_lossy(&self.body)
     }
 
-    /// Place, status and the beginning of the body, for evidence. Of a redirect the place it leads to, without its query.
+    /// Place, status and the beginning of the body, for evidence.
     pub(crate) fn quote(&self) -> String {
+        let mut quote = self.headline();
+        let text = self.clip(self.text().trim());
+        if !text.is_empty() {
+            quote.push_str(": ");
+            quote.push_str(&text);
+        }
+        quote
+    }
+
+    /// Place and status. Of a redirect the place it leads to, without its query.
+    pub(crate) fn headline(&self) -> String {
         let mut quote = format!("{}: {}", self.place, self.status);
         if let Some(location) = self.location.as_deref().filter(|_| self.status.is_redirection()) {
             let place = Url::parse(location)
                 .map_or_else(|_| location.split(['?', '#']).next().unwrap_or_default().to_owned(), |url| shown(&url));
             quote.push_str(" to ");
             quote.push_str(&self.clip(&place));
-        }
-        let text = self.clip(self.text().trim());
-        if !text.is_empty() {
-            quote.push_str(": ");
-            quote.push_str(&text);
         }
         quote
     }

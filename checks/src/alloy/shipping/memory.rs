@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::counter::{Motion, Rising, Succession, age, earlier, later, words};
 
 use super::alarm::{Alarm, News};
-use super::names::Loki;
 use super::state::State;
 use super::{AlloyShipping, DROPPED, Finding, Look, WRONG_LOKI};
+use crate::loki::names::Loki;
 
 /// Most names that are told apart of each kind, of all Alloys together and of one; and the name of the rest.
 const MAX_NAMES: usize = 64;

@@ -7,7 +7,7 @@ use crate::check::FieldError;
 use crate::counter::words;
 
 use super::AlloyShipping;
-use super::names::Address;
+use crate::loki::names::Address;
 
 /// The longest times that may be asked for.
 const LONGEST: Duration = Duration::from_hours(7 * 24);

@@ -9,7 +9,7 @@ use crate::loki::is_ours;
 use crate::net::exposition::{Page, STARTED_AT, Sample};
 use crate::outcome::Outcome;
 
-use super::names::{Address, Loki};
+use crate::loki::names::{Address, Loki};
 
 /// What is read of them.
 pub(super) const SERIES: &[&str] = &[LOADED_AT, STARTED_AT, SENT, GIVEN_UP, ANSWERS];

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::super::datasources::{Datasources, Resolved};
 
 /// What changes with each save, or with the version of Grafana that saved last, and nothing that people see.
-const OF_THE_SAVE: &[&str] = &["id", "version", "iteration", "schemaVersion", "pluginVersion"];
+const OF_THE_SAVE: &[&str] = &["id", "version", "iteration", "schemaVersion"];
 
 /// A panel, wherever it stands: on the dashboard, in a row, or in a row of old.
 #[derive(Debug, Clone, Copy)]
@@ -67,6 +67,8 @@ pub(crate) fn panels(model: &Value) -> Vec<Panel<'_>> {
 pub(crate) struct Place {
     /// In words: `panel "Errors"`, `variable node`.
     pub(crate) named: String,
+    /// The plugin that it asks for, if it says so: `loki`.
+    pub(crate) plugin: Option<String>,
     /// What it leads to.
     pub(crate) leads_to: Resolved,
 }
@@ -74,59 +76,76 @@ pub(crate) struct Place {
 /// All that a dashboard asks datasources for: panels and their queries, template variables, annotations. A variable that stands for a
 /// datasource leads to what it is set to.
 pub(crate) fn references(model: &Value, datasources: &Datasources) -> Vec<Place> {
-    let variables = pointed(model, "/templating/list");
-    let resolve = |reference: &Value| match datasources.resolve(reference) {
-        Resolved::Variable(name) => variable(&variables, &name, datasources),
-        resolved @ (Resolved::Uid(_) | Resolved::Own | Resolved::Missing(_)) => resolved,
-    };
+    let reader = Reader { variables: pointed(model, "/templating/list"), datasources };
     let mut places = Vec::new();
     for panel in panels(model) {
         let own = panel.model().get("datasource").unwrap_or(&Value::Null);
-        let mut of_panel: Vec<Resolved> = Vec::new();
-        for target in panel.targets() {
-            let leads_to = resolve(target.get("datasource").filter(|reference| !reference.is_null()).unwrap_or(own));
-            if !of_panel.contains(&leads_to) {
-                of_panel.push(leads_to);
+        let named = |target: &'_ Value| target.get("datasource").filter(|reference| !reference.is_null()).cloned();
+        let mut asked: Vec<Value> = panel.targets().iter().map(|target| named(target).unwrap_or_else(|| own.clone())).collect();
+        if asked.is_empty() && !own.is_null() {
+            asked.push(own.clone());
+        }
+        let mut of_panel: Vec<Place> = Vec::new();
+        for place in asked.iter().map(|reference| reader.place(panel.named(), reference)) {
+            if !of_panel.contains(&place) {
+                of_panel.push(place);
             }
         }
-        if panel.targets().is_empty() && !own.is_null() {
-            of_panel.push(resolve(own));
-        }
-        places.extend(of_panel.into_iter().map(|leads_to| Place { named: panel.named(), leads_to }));
+        places.extend(of_panel);
     }
-    let named =
-        |what: &str, item: &Value| format!("{what} {}", item.get("name").and_then(Value::as_str).unwrap_or("without a name"));
-    let asks = variables.iter().filter(|item| item.get("type").and_then(Value::as_str) == Some("query"));
-    places.extend(asks.map(|item| of("variable", item, &named, &resolve)));
-    let annotations = pointed(model, "/annotations/list");
-    places.extend(annotations.iter().map(|item| of("annotation", item, &named, &resolve)));
-    places.extend(second_schema(model).into_iter().map(|(named, reference)| Place { named, leads_to: resolve(reference) }));
+    let asks = reader.variables.iter().filter(|item| text(item, "/type") == Some("query"));
+    places.extend(asks.map(|item| reader.item("variable", item)));
+    places.extend(pointed(model, "/annotations/list").iter().map(|item| reader.item("annotation", item)));
+    places.extend(second_schema(model).into_iter().map(|(named, reference)| reader.place(named, reference)));
     places
-}
-
-fn of(what: &str, item: &Value, named: &impl Fn(&str, &Value) -> String, resolve: &impl Fn(&Value) -> Resolved) -> Place {
-    Place { named: named(what, item), leads_to: resolve(item.get("datasource").unwrap_or(&Value::Null)) }
 }
 
 fn pointed<'a>(model: &'a Value, pointer: &str) -> &'a [Value] {
     model.pointer(pointer).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
-/// What a variable that stands for a datasource is set to. One that is not there stays where a dashboard was imported without an answer.
-fn variable(variables: &[Value], name: &str, datasources: &Datasources) -> Resolved {
-    let text = |item: &'_ Value, pointer: &str| item.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
-    let found = variables.iter().find(|item| text(item, "/name").as_deref() == Some(name));
-    let Some(found) = found else { return Resolved::Missing(format!("${{{name}}}")) };
-    let plugin = text(found, "/query").unwrap_or_default();
-    let of_plugin = || datasources.0.iter().filter(|datasource| datasource.plugin == plugin);
-    let set = text(found, "/current/value").filter(|value| !value.is_empty());
-    let chosen = match set.as_deref() {
-        // What Grafana falls back to: the default datasource, if it is of this kind, or the first one.
-        None | Some("default") => of_plugin().find(|datasource| datasource.is_default).or_else(|| of_plugin().next()),
-        Some(word) => datasources.by_uid_or_name(word),
-    };
-    let missing = || Resolved::Missing(format!("${{{name}}}, set to {}", set.as_deref().unwrap_or("nothing")));
-    chosen.map_or_else(missing, |datasource| Resolved::Uid(datasource.uid.clone()))
+fn text<'a>(item: &'a Value, pointer: &str) -> Option<&'a str> {
+    item.pointer(pointer).and_then(Value::as_str)
+}
+
+/// What references of one dashboard are read with.
+struct Reader<'a> {
+    variables: &'a [Value],
+    datasources: &'a Datasources,
+}
+
+impl Reader<'_> {
+    fn item(&self, what: &str, item: &Value) -> Place {
+        let name = text(item, "/name").unwrap_or("without a name");
+        self.place(format!("{what} {name}"), item.get("datasource").unwrap_or(&Value::Null))
+    }
+
+    fn place(&self, named: String, reference: &Value) -> Place {
+        let plugin = text(reference, "/type").map(str::to_owned);
+        match self.datasources.resolve(reference) {
+            Resolved::Variable(name) => self.variable(named, plugin, &name),
+            leads_to @ (Resolved::Uid(_) | Resolved::Own | Resolved::Missing(_)) => Place { named, plugin, leads_to },
+        }
+    }
+
+    /// What a variable that stands for a datasource is set to. One that is not there stays where a dashboard was imported without an
+    /// answer.
+    fn variable(&self, named: String, plugin: Option<String>, name: &str) -> Place {
+        let Some(found) = self.variables.iter().find(|item| text(item, "/name") == Some(name)) else {
+            return Place { named, plugin, leads_to: Resolved::Missing(format!("${{{name}}}")) };
+        };
+        let plugin = text(found, "/query").map(str::to_owned).or(plugin);
+        let of_plugin = || self.datasources.0.iter().filter(|datasource| Some(&datasource.plugin) == plugin.as_ref());
+        let set = text(found, "/current/value").filter(|value| !value.is_empty());
+        let chosen = match set {
+            // What Grafana falls back to: the default datasource, if it is of this kind, or the first one.
+            None | Some("default") => of_plugin().find(|datasource| datasource.is_default).or_else(|| of_plugin().next()),
+            Some(word) => self.datasources.by_uid_or_name(word),
+        };
+        let missing = || Resolved::Missing(format!("${{{name}}}, set to {}", set.unwrap_or("nothing")));
+        let leads_to = chosen.map_or_else(missing, |datasource| Resolved::Uid(datasource.uid.clone()));
+        Place { named, plugin, leads_to }
+    }
 }
 
 /// References of a dashboard of the second schema, in which panels are elements, and a datasource is named.
@@ -170,28 +189,40 @@ fn named_within<'a>(value: &'a Value, named: &str, found: &mut Vec<(String, &'a 
 /// A dashboard without what changes with each save. Two that people see the same thing in are equal then. A datasource is named by its
 /// uid, however the dashboard does it; what is null or an empty list is as good as not there.
 pub(crate) fn normalised(model: &Value, datasources: &Datasources) -> Value {
-    match model {
+    let mut kept = plain(model, datasources);
+    if let Value::Object(fields) = &mut kept {
+        fields.retain(|key, _| !OF_THE_SAVE.contains(&key.as_str()));
+    }
+    kept
+}
+
+fn plain(value: &Value, datasources: &Datasources) -> Value {
+    match value {
         Value::Object(fields) => Value::Object(fields_of(fields, datasources)),
-        Value::Array(items) => Value::Array(items.iter().map(|item| normalised(item, datasources)).collect()),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => model.clone(),
+        Value::Array(items) => Value::Array(items.iter().map(|item| plain(item, datasources)).collect()),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
     }
 }
 
 fn fields_of(fields: &Map<String, Value>, datasources: &Datasources) -> Map<String, Value> {
     let mut kept = Map::new();
-    let top = fields.contains_key("schemaVersion");
     for (key, value) in fields {
         let empty = value.is_null() || value.as_array().is_some_and(Vec::is_empty);
-        if empty || key == "pluginVersion" || (top && OF_THE_SAVE.contains(&key.as_str())) {
+        if empty || key == "pluginVersion" {
             continue;
         }
-        let value = match (key.as_str(), datasources.resolve(value)) {
-            ("datasource", Resolved::Uid(uid)) => Value::String(uid),
-            _ => normalised(value, datasources),
-        };
+        let uid = if key == "datasource" { uid_of(value, datasources) } else { None };
+        let value = uid.map_or_else(|| plain(value, datasources), Value::String);
         kept.insert(key.clone(), value);
     }
     kept
+}
+
+fn uid_of(reference: &Value, datasources: &Datasources) -> Option<String> {
+    match datasources.resolve(reference) {
+        Resolved::Uid(uid) => Some(uid),
+        Resolved::Own | Resolved::Variable(_) | Resolved::Missing(_) => None,
+    }
 }
 
 #[cfg(test)]

@@ -26,11 +26,11 @@ pub(super) struct Question<'a> {
 
 /// What one look saw.
 #[derive(Debug)]
-pub(super) struct Look {
+pub(in crate::grafana) struct Look {
     /// Of Loki's own answer.
-    pub(super) loki: Outcome,
+    pub(in crate::grafana) loki: Outcome,
     /// Of Grafana's.
-    pub(super) grafana: Outcome,
+    pub(in crate::grafana) grafana: Outcome,
     /// Numbers.
     pub(super) measures: Vec<Measure>,
 }
@@ -38,6 +38,18 @@ pub(super) struct Look {
 impl Look {
     fn new(loki: Outcome, grafana: Outcome) -> Self {
         Self { loki, grafana, measures: Vec::new() }
+    }
+
+    /// The worse of the two outcomes; if neither is, Grafana's.
+    pub(in crate::grafana) fn worse(&self) -> Outcome {
+        let worse = if self.loki.rank() > self.grafana.rank() { &self.loki } else { &self.grafana };
+        worse.clone()
+    }
+
+    /// How long Grafana took, in seconds, if it answered.
+    pub(in crate::grafana) fn latency(&self) -> Option<f64> {
+        let of_grafana = |measure: &&Measure| measure.part.as_str() == GRAFANA && measure.name == "latency_seconds";
+        self.measures.iter().find(of_grafana).map(|measure| measure.value)
     }
 
     fn measure(&mut self, part: &str, name: &'static str, value: Option<Duration>) {
@@ -54,6 +66,12 @@ struct Targets<'a> {
 }
 
 impl GrafanaQuery {
+    /// Looks once at the newest lines.
+    pub(in crate::grafana) async fn look_now(&self, cx: &Context) -> Look {
+        let window = Window::before(cx.now, self.within);
+        self.look(cx, Question { datasource: &self.datasource, window, earlier: false }).await
+    }
+
     /// Looks once.
     pub(super) async fn look(&self, cx: &Context, question: Question<'_>) -> Look {
         let targets = match self.find(cx) {

@@ -2,22 +2,19 @@
 
 use std::time::Duration;
 
-use reqwest::header::{HeaderName, HeaderValue};
 use serde_json::{Value, json};
 
 use crate::check::Context;
+use crate::net::Budget;
 use crate::net::fetch::{self, Reply};
-use crate::net::{Budget, below};
 use crate::outcome::Outcome;
 use crate::target::GrafanaTarget;
 
-use super::super::{SERVER_ERROR, WRONG_REPLY};
+use super::super::api::{Api, message, refusal, scrubbed};
 use super::frames;
 use super::window::{LIMIT, Lines, Window, worded};
 use super::{DATASOURCE_ERROR, NO_DATASOURCE, STALE_ANSWER};
 
-/// Grafana's own word for "do not answer from the query cache".
-const CACHE_SKIP: HeaderName = HeaderName::from_static("x-cache-skip");
 /// Our one question's name.
 const REF: &str = "A";
 
@@ -39,15 +36,12 @@ pub(crate) async fn ask(
     window: Window,
     budget: Budget,
 ) -> (Result<Answer, Outcome>, Option<Duration>) {
-    let (mut headers, secrets) = match fetch::bearer(grafana.token.as_ref()).await {
-        Ok(prepared) => prepared,
+    let api = match Api::open(cx, grafana).await {
+        Ok(api) => api,
         Err(outcome) => return (Err(outcome), None),
     };
-    headers.insert(CACHE_SKIP, HeaderValue::from_static("true"));
-    let url = below(&grafana.url, &["api", "ds", "query"]);
-    let question = question(datasource, selector, window);
-    let reply = match fetch::post(&cx.clients, &url, headers, &question, budget).await {
-        Ok(reply) => reply.hide(secrets),
+    let reply = match api.ask(&["api", "ds", "query"], &question(datasource, selector, window), budget).await {
+        Ok(reply) => reply,
         Err(outcome) => return (Err(outcome), None),
     };
     let took = Some(reply.took);
@@ -79,34 +73,32 @@ fn question(datasource: &str, selector: &str, window: Window) -> Value {
 
 fn read(reply: &Reply) -> Result<Lines, Outcome> {
     let status = reply.status.as_u16();
-    let document = reply.json();
+    let document: Result<Value, Outcome> = reply.parse();
     // An error of the datasource comes with 400 in most versions and with 200, 207 or 500 in others, but always under its name.
     if let Some(answer) = document.as_ref().ok().and_then(|document| document.get("results")?.get(REF)) {
         return read_results(reply, answer);
     }
-    let reason = match status {
-        200..=299 => {
-            document?;
-            WRONG_REPLY
-        }
-        300..=399 => fetch::REDIRECT,
-        401 | 403 => fetch::TOKEN_REFUSED,
-        404 | 500 if names_no_datasource(&reply.text()) => NO_DATASOURCE,
-        500..=599 => SERVER_ERROR,
-        _ => WRONG_REPLY,
-    };
-    Err(reason.because(reply.quote()))
+    if reply.status.is_success() {
+        document?;
+    }
+    Err(match message(reply).filter(|words| matches!(status, 404 | 500) && names_no_datasource(words)) {
+        Some(words) => NO_DATASOURCE.because(format!("POST {}: {words}", reply.headline())),
+        None => refusal(reply, "POST"),
+    })
 }
 
 fn read_results(reply: &Reply, answer: &Value) -> Result<Lines, Outcome> {
     let error = answer.get("error").filter(|error| !error.is_null());
     let status = answer.get("status").and_then(Value::as_u64).unwrap_or(200);
     if error.is_some() || status >= 400 {
-        let text = error.map_or_else(|| "no words".to_owned(), |error| error.as_str().map_or_else(|| error.to_string(), short));
+        let text =
+            error.map_or_else(|| "no words".to_owned(), |error| error.as_str().map_or_else(|| "no words".to_owned(), scrubbed));
         let reason = if names_no_datasource(&text) { NO_DATASOURCE } else { DATASOURCE_ERROR };
         return Err(reason.because(format!("Grafana says {status}: {}", reply.clip(&text))));
     }
-    frames::read(answer).map(Lines::from_iter).map_err(|what| fetch::UNPARSABLE.because(format!("{what} in {}", reply.quote())))
+    frames::read(answer)
+        .map(Lines::from_iter)
+        .map_err(|what| fetch::UNPARSABLE.because(format!("{what} in the answer of {}", reply.headline())))
 }
 
 /// Grafana's words for a uid that it does not have; they differ between versions and ways in.
@@ -115,13 +107,4 @@ fn names_no_datasource(text: &str) -> bool {
     ["data source not found", "datasource not found", "unable to load datasource metadata"]
         .iter()
         .any(|words| text.contains(words))
-}
-
-/// An error without the query of the URL that it names, which is long and hides what comes after it.
-fn short(error: &str) -> String {
-    let Some((before, after)) = error.split_once('?') else { return error.to_owned() };
-    match after.split_once('"') {
-        Some((_, after)) => format!("{before}?…\"{after}"),
-        None => error.to_owned(),
-    }
 }

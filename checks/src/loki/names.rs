@@ -1,17 +1,14 @@
-//! Under which names Alloy knows a Loki: its `host` label is the host and port of the push URL, as somebody has written them.
+//! Under which names others know a Loki: Alloy by the host and port that it pushes to, Grafana by the URL of a datasource.
 
 use std::net::IpAddr;
 
 use url::{Host, Url};
 
-use crate::outcome::Outcome;
 use crate::target::LokiTarget;
-
-use super::SAME_ADDRESS;
 
 /// A host and its port, so that two ways to write one of them are equal.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Address {
+pub(crate) struct Address {
     name: String,
     /// None: not said, so that it is the one of http or of https.
     port: Option<u16>,
@@ -19,7 +16,7 @@ pub(super) struct Address {
 
 impl Address {
     /// Reads `host:port`, or a host alone.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let (name, port) = match text.rsplit_once(':') {
             // The colons of an address of IPv6 stand in brackets.
             Some((name, port)) if !port.ends_with(']') => (name, port),
@@ -30,7 +27,8 @@ impl Address {
         Some(Self { name: plain(&name), port })
     }
 
-    fn of(url: &Url) -> Option<Self> {
+    /// Where a URL leads to.
+    pub(crate) fn of(url: &Url) -> Option<Self> {
         Some(Self { name: plain(url.host_str()?), port: url.port_or_known_default() })
     }
 
@@ -54,43 +52,43 @@ fn plain(name: &str) -> String {
     name.strip_suffix(".svc.cluster.local").map_or_else(|| name.to_owned(), |service| format!("{service}.svc"))
 }
 
-/// A Loki that lines should go to.
+/// A Loki, under all its names.
 #[derive(Debug, Clone)]
-pub(super) struct Loki {
+pub(crate) struct Loki {
     /// What the document calls it.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// Whether lines have to go to it; otherwise they may.
-    pub(super) required: bool,
-    pub(super) tenant: Option<String>,
+    pub(crate) required: bool,
+    pub(crate) tenant: Option<String>,
     /// As the verifier addresses it.
     own: Vec<Address>,
-    /// As Alloy addresses it, too.
+    /// As others address it, too.
     further: Vec<Address>,
 }
 
 impl Loki {
-    /// A target that lines have to go to, and by which further names an Alloy may address it.
-    pub(super) fn new(name: &str, target: &LokiTarget, further: &[String]) -> Self {
+    /// A target, and by which further names others may address it.
+    pub(crate) fn new(name: &str, target: &LokiTarget, further: &[String]) -> Self {
         let own = std::iter::once(&target.url).chain(&target.gateway).filter_map(Address::of).collect();
         let further = further.iter().filter_map(|text| Address::parse(text)).collect();
         Self { name: name.to_owned(), required: true, tenant: target.tenant.clone(), own, further }
     }
 
     /// One that lines may go to as well.
-    pub(super) fn allowed(self) -> Self {
+    pub(crate) fn allowed(self) -> Self {
         Self { required: false, ..self }
     }
 
     /// One that nobody ships to.
-    pub(super) fn nobody() -> Self {
+    pub(crate) fn nobody() -> Self {
         let further = Address::parse("phasegate-negative-control.invalid:3100").into_iter().collect();
         Self { name: "another Loki".to_owned(), required: true, tenant: None, own: Vec::new(), further }
     }
 
-    /// Whether the Alloy at `base` means this Loki by that address. The verifier's own machine is Alloy's as well only if Alloy
+    /// Whether what runs at `base` means this Loki by that address. The verifier's own machine is its machine as well only if it
     /// is there.
-    pub(super) fn is_at(&self, address: &Address, base: &Url) -> bool {
-        let beside = Address::of(base).is_some_and(|alloy| alloy.is_loopback());
+    pub(crate) fn is_at(&self, address: &Address, base: &Url) -> bool {
+        let beside = Address::of(base).is_some_and(|asker| asker.is_loopback());
         let own = self.own.iter().filter(|own| beside || !own.is_loopback());
         own.chain(&self.further).any(|known| known.is(address))
     }
@@ -100,13 +98,13 @@ impl Loki {
     }
 }
 
-/// That no two of them have an address in common: Alloy's counters could not tell them apart.
-pub(super) fn told_apart(lokis: &[Loki]) -> Result<(), Outcome> {
+/// That no two of them have an address in common: names could not tell them apart. The error is evidence.
+pub(crate) fn told_apart(lokis: &[Loki]) -> Result<(), String> {
     for (n, one) in lokis.iter().enumerate() {
         for other in lokis.iter().skip(n + 1) {
             if let Some(both) = one.all().find(|address| other.all().any(|theirs| theirs.is(address))) {
                 let port = both.port.map(|port| format!(":{port}")).unwrap_or_default();
-                return Err(SAME_ADDRESS.because(format!("{} and {} are both at {}{port}", one.name, other.name, both.name)));
+                return Err(format!("{} and {} are both at {}{port}", one.name, other.name, both.name));
             }
         }
     }
@@ -213,9 +211,8 @@ mod tests {
         let one = loki("one", json!({"url": "http://loki:3100"}), &["10.0.0.7:3100"]);
         let two = loki("two", json!({"url": "http://other:3100", "gateway": "http://10.0.0.7:3100"}), &[]);
         let three = loki("three", json!({"url": "http://third:3100"}), &[]);
-        let outcome = told_apart(&[three.clone(), one.clone(), two]).unwrap_err();
-        assert_eq!(outcome.reason(), Some(&SAME_ADDRESS.into()));
-        assert_eq!(outcome.evidence().as_str(), "one and two are both at 10.0.0.7:3100");
+        let evidence = told_apart(&[three.clone(), one.clone(), two]).unwrap_err();
+        assert_eq!(evidence, "one and two are both at 10.0.0.7:3100");
         assert_eq!(told_apart(&[one, three]), Ok(()));
     }
 }
