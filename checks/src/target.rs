@@ -71,6 +71,13 @@ pub struct LokiTarget {
     pub tenant: Option<String>,
 }
 
+impl LokiTarget {
+    /// Its gateway, as a Loki.
+    pub(crate) fn behind_gateway(&self) -> Option<Self> {
+        self.gateway.clone().map(|url| Self { url, gateway: None, tenant: self.tenant.clone() })
+    }
+}
+
 /// How to reach a PostgreSQL server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -22,6 +22,7 @@ mod postgres_canary;
 mod real_account;
 mod real_canary;
 mod real_faults;
+mod real_grafana;
 mod real_healthy;
 mod real_history;
 mod real_hops;

@@ -20,6 +20,7 @@ const STOP: Duration = Duration::from_secs(30);
 const DATASOURCE: &str = "P8E80F9AEF21F6940";
 const ADMIN: &str = "admin";
 const PASSWORD: &str = "grafana-admin";
+const DATABASE: &str = "data/grafana.db";
 /// The plugin that can be installed.
 const PLUGIN: &str = "example-panel";
 const LOST_ORGANIZATION: &str = "failed to create default organization: UNIQUE constraint failed: org.id";
@@ -113,6 +114,11 @@ impl Grafana {
         self.folder.join("dashboards")
     }
 
+    /// The file that it keeps everything in.
+    pub fn database(&self) -> PathBuf {
+        self.folder.join(DATABASE)
+    }
+
     /// Installs a plugin: a panel, unsigned. It counts from the next start on.
     ///
     /// # Errors
@@ -153,7 +159,7 @@ impl Grafana {
     pub async fn take_over(&self, other: &Self) -> Result<()> {
         self.stop().await?;
         other.stop().await?;
-        for part in ["data/grafana.db", "provisioning/datasources/loki.yaml"] {
+        for part in [DATABASE, "provisioning/datasources/loki.yaml"] {
             std::fs::copy(other.folder.join(part), self.folder.join(part)).with_context(|| format!("copying {part}"))?;
         }
         for file in std::fs::read_dir(other.dashboards())? {

@@ -227,7 +227,7 @@ impl Check for GrafanaDatasource {
             let asked = join(Box::pin(self.ask(cx, memory, budget)), Box::pin(query.look_now(cx)));
             let ((settings, dashboards, survey), look) = asked.await;
             let mut measures = Vec::from_iter(look.latency().map(|value| measure(CANARY, "latency_seconds", value)));
-            let mut parts = BTreeMap::from([(PartId::new(SETTINGS), settings), (PartId::new(CANARY), look.worse())]);
+            let mut parts = BTreeMap::from([(PartId::new(SETTINGS), settings), (PartId::new(CANARY), look.worst())]);
             if self.dashboards {
                 parts.insert(PartId::new(SURVEY), dashboards);
                 measures.push(measure(SURVEY, "dashboards_read", survey.read()));

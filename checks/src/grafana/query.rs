@@ -1,5 +1,6 @@
 //! `grafanaQuery`: a fresh canary line comes back through Grafana, and it is what Loki itself answers.
 
+mod compare;
 mod direct;
 mod frames;
 mod fresh;
@@ -7,7 +8,6 @@ mod look;
 pub(crate) mod through;
 pub(crate) mod window;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::future::{BoxFuture, join3};
@@ -18,7 +18,7 @@ use crate::check::{Check, Context, FieldError, Meta, Nature, Report};
 use crate::log_path::line::SERVICE;
 use crate::loki;
 use crate::net::{fetch, reasons};
-use crate::outcome::{Outcome, PartId, ReasonSpec, Step};
+use crate::outcome::{Outcome, ReasonSpec, Step};
 use crate::target::{TargetKind, TargetUse};
 
 use super::api::PERMISSION_MISSING;
@@ -75,6 +75,18 @@ const DIFFERS: ReasonSpec = ReasonSpec::fail(
     "differs",
     "see which Loki, and which tenant, the datasource's URL leads to: through Grafana come other lines than from Loki itself",
 );
+/// Nothing comes back, and no error.
+const EMPTY_ANSWER: ReasonSpec = ReasonSpec::fail(
+    "empty_answer",
+    "see which Loki, and which tenant, the datasource's URL leads to: what answers there has none of the lines, and says so without an \
+     error",
+);
+/// Their number is another.
+const COUNT_DIFFERS: ReasonSpec = ReasonSpec::fail(
+    "count_differs",
+    "see whether something between Grafana and Loki answers metric queries from a cache, or from another Loki: logs and numbers go \
+     different ways",
+);
 /// Both Lokis have the same lines.
 const SAME_IN_BOTH: ReasonSpec = ReasonSpec::unknown(
     "same_in_both",
@@ -113,6 +125,8 @@ pub(super) const COMPARED: &[ReasonSpec] = &[
     BAD_QUERY,
     TOO_MANY_LINES,
     DIFFERS,
+    EMPTY_ANSWER,
+    COUNT_DIFFERS,
     NOT_COMPARED,
     SAME_IN_BOTH,
     OLD_LOKI_UNREADABLE,
@@ -120,6 +134,8 @@ pub(super) const COMPARED: &[ReasonSpec] = &[
 
 const LOKI: &str = "loki";
 const GRAFANA: &str = "grafana";
+const METRIC: &str = "metric";
+const GATEWAY: &str = "gateway";
 /// A uid that no datasource has; the configuration refuses it.
 pub(super) const NOWHERE: &str = "phasegate-negative-control";
 /// What is wrong with something that is no uid.
@@ -135,9 +151,10 @@ const SHORTEST: Duration = Duration::from_secs(5);
 /// Loki is asked first, on its own URL, for the lines of `selector` in the last `within`; one of them must be a canary line that
 /// is fresh by Loki's timestamp and by the time in the line. With `agents`, the agent's head must vouch for it too: same node and
 /// boot, a number that it has just written, so that no old, repeated or forged line counts. Then Grafana is asked for the same
-/// span, past its query cache. A line that Loki has and Grafana has not, or the other way round, fails; a line that arrived
-/// between the two questions is looked up again in Loki. Loki, Grafana and the second look at Loki get two, two and one fifth of
-/// `timeout`. Dashboards, other datasources and metric queries are not looked at.
+/// span, past its query cache, for the lines and, with a metric query, for their number (part `metric`); the target's `gateway`, if
+/// it has one, is asked for the lines at the same time (part `gateway`). A line that Loki has and Grafana has not, or the other way
+/// round, fails; a line that arrived between the two questions is looked up again in Loki. Loki, Grafana and the second look at Loki
+/// get two, two and one fifth of `timeout`. Dashboards and other datasources are not looked at.
 ///
 /// Two Lokis that a collector writes the same lines to give the same answers. So name the one that Grafana asked before as
 /// `oldLoki`: it is asked last, within the last fifth of `timeout`, and one of the lines must be missing there, which proves that
@@ -147,7 +164,8 @@ const SHORTEST: Duration = Duration::from_secs(5);
 /// lines.
 ///
 /// Fail: no fresh line in Loki, although agents write or no `agents` are named (then a dead agent can not be told from a dead
-/// pipeline); lines that no agent vouches for; lines that differ, or of another time than asked for; a datasource that is missing
+/// pipeline); lines that no agent vouches for; lines or numbers that differ, none at all, or of another time than asked for; a
+/// datasource that is missing
 /// or answers with an error, its own credentials refused included; either server refusing, resetting, silent, answering 5xx, a
 /// redirect or a web page; Loki denying the target's tenant. Unknown: Grafana refuses our own token, or it is missing; the agents
 /// write nothing, or can not be asked; Loki refuses the query itself; more lines than can be compared; the old Loki has all the
@@ -242,7 +260,7 @@ impl Check for GrafanaQuery {
     fn run<'a>(&'a self, cx: &'a Context, (): ()) -> BoxFuture<'a, Report<()>> {
         Box::pin(async move {
             let look = self.look_now(cx).await;
-            let parts = BTreeMap::from([(PartId::new(LOKI), look.loki), (PartId::new(GRAFANA), look.grafana)]);
+            let parts = look.parts();
             Report { measures: look.measures, ..Report::new(Step::Done(parts), ()) }
         })
     }
@@ -258,7 +276,7 @@ impl Check for GrafanaQuery {
                 join3(look(datasource, window.earlier(), false), look(NOWHERE, window, false), look(datasource, window, true));
             let (old, nowhere, other) = looks.await;
             let passes = |outcome: &Outcome| matches!(outcome, Outcome::Pass { .. });
-            let wrong = [old.loki, nowhere.grafana].into_iter().find(passes);
+            let wrong = [old.loki, nowhere.grafana, nowhere.metric].into_iter().find(passes);
             wrong.unwrap_or(if passes(&other.loki) { other.grafana } else { other.loki })
         })
     }

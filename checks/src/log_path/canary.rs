@@ -20,7 +20,7 @@ use super::hops::look::Along;
 use super::hops::{self, stations};
 use super::line::Boot;
 use super::trace;
-use super::views::{View, behind_gateway};
+use super::views::View;
 
 mod book;
 mod judge;
@@ -219,7 +219,7 @@ impl LogCanary {
             loki,
             alloy: self.alloy.as_deref().map(|name| cx.target(name)).transpose()?,
             grafana,
-            gateway: behind_gateway(loki),
+            gateway: loki.behind_gateway(),
         })
     }
 }

@@ -31,18 +31,12 @@ impl Source for InGrafana<'_> {
         Box::pin(async move {
             let query = format!("{}\n|= \"{boot}\"", self.selector);
             let span = window::Window { start, end };
-            let (answer, _) = through::ask(self.cx, self.grafana, self.datasource, &query, span, budget).await;
-            let lines = answer?.lines;
+            let lines = through::ask(self.cx, self.grafana, self.datasource, &query, span, budget).await?.lines;
             let read = lines.len();
             let found: Vec<Found> = lines.iter().filter_map(|(at, text)| own(text, *at, (node, boot))).collect();
             Ok((read < window::LIMIT).then_some(Window { own: found, read }))
         })
     }
-}
-
-/// The gateway of a Loki, as a Loki.
-pub(crate) fn behind_gateway(loki: &LokiTarget) -> Option<LokiTarget> {
-    loki.gateway.clone().map(|url| LokiTarget { url, gateway: None, tenant: loki.tenant.clone() })
 }
 
 /// One other way.

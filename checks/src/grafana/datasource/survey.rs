@@ -1,5 +1,6 @@
 //! Which datasources the dashboards refer to.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -124,6 +125,7 @@ impl GrafanaDatasource {
     fn uses_of(&self, model: &Value, datasources: &Datasources) -> Uses {
         let title = model.get("title").and_then(Value::as_str).unwrap_or("a dashboard without a title");
         let mut uses = Uses::default();
+        let mut stale: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for place in references(model, datasources) {
             let elsewhere = match &place.leads_to {
                 Resolved::Uid(uid) if *uid == self.datasource => {
@@ -140,8 +142,12 @@ impl GrafanaDatasource {
                 }
                 Resolved::Own | Resolved::Variable(_) => None,
             };
-            uses.stale.extend(elsewhere.map(|elsewhere| format!("\"{title}\" {} to {elsewhere}", place.named)));
+            if let Some(elsewhere) = elsewhere {
+                stale.entry(elsewhere).or_default().push(place.named);
+            }
         }
+        let worded = |(elsewhere, places): (&String, &Vec<String>)| format!("\"{title}\" to {elsewhere} ({})", places.join(", "));
+        uses.stale = stale.iter().map(worded).collect();
         uses
     }
 }

@@ -171,7 +171,7 @@ async fn references_to_another_loki_or_to_none_are_named() {
         assert_eq!(reason(&part(&world.runs(&others, 1).await, SURVEY)), allowed, "{datasource}");
     }
     let outcome = part(&with(json!("Loki on Docker")).runs(&plain(), 1).await, SURVEY);
-    let words = "1 dashboards refer to another one: \"Other\" panel \"Errors\" to \"Loki on Docker\" (old) leads to http://192.0.2.10:3100/";
+    let words = "1 dashboards refer to another one: \"Other\" to \"Loki on Docker\" (old) leads to http://192.0.2.10:3100/ (panel \"Errors\")";
     assert_eq!(outcome.evidence().as_str(), words);
     let mut none = World::default();
     none.dashboards.clear();

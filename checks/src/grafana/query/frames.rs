@@ -20,6 +20,22 @@ pub(super) fn read(answer: &Value) -> Result<Vec<(i64, String)>, String> {
     Ok(lines)
 }
 
+/// The number of an answer to a query for one: the first value of the first column of numbers; none if there is no value. The error is
+/// a fragment for evidence.
+pub(super) fn number(answer: &Value) -> Result<Option<f64>, String> {
+    let frames = match answer.get("frames") {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::Array(frames)) => frames,
+        Some(_) => return Err("no list of frames".to_owned()),
+    };
+    for frame in frames {
+        if let Some(value) = Frame::of(frame)?.number()? {
+            return Ok(Some(value));
+        }
+    }
+    Ok(None)
+}
+
 struct Frame<'a> {
     fields: &'a [Value],
     values: &'a [Value],
@@ -47,6 +63,19 @@ impl<'a> Frame<'a> {
         }
         let texts = texts.iter().map(|text| text.as_str().map(str::to_owned).ok_or("a line that is no text"));
         times.into_iter().zip(texts).map(|(time, text)| Ok((time, text?))).collect()
+    }
+
+    fn number(&self) -> Result<Option<f64>, String> {
+        if self.values.iter().all(|column| column.as_array().is_some_and(Vec::is_empty)) {
+            return Ok(None);
+        }
+        let position = self.fields.iter().position(|field| field.get("type").and_then(Value::as_str) == Some("number"));
+        let column = position.and_then(|position| self.values.get(position)?.as_array()).ok_or("no column of numbers")?;
+        match column.as_slice() {
+            [] => Ok(None),
+            [value] => value.as_f64().map(Some).ok_or_else(|| "a number that is none".to_owned()),
+            [_, _, ..] => Err(format!("{} numbers where one was asked for", column.len())),
+        }
     }
 
     fn times(&self) -> Result<Vec<i64>, String> {

@@ -2,9 +2,12 @@ mod agents;
 mod answers;
 mod frames;
 mod old;
+mod others;
 mod world;
 
 use serde_json::json;
+
+use std::collections::BTreeMap;
 
 use super::*;
 use crate::testing::{check, context, report_of};

@@ -46,6 +46,21 @@ impl Window {
         (self.start.saturating_mul(1_000_000), self.end.saturating_mul(1_000_000))
     }
 
+    /// What a count is asked for at the end of this window: over so many milliseconds, with such an offset. `LogQL` counts what comes
+    /// after the start up to the end, so that without an offset a line of the next window might be counted.
+    pub(super) fn count(self) -> (i64, i64) {
+        (self.end.saturating_sub(self.start).saturating_sub(1), 1)
+    }
+
+    /// How many of its lines such a count is of.
+    pub(super) fn counted(self, lines: &Lines) -> u64 {
+        let (length, offset) = self.count();
+        let end = self.end.saturating_sub(offset);
+        let (start, end) = (end.saturating_sub(length).saturating_mul(1_000_000), end.saturating_mul(1_000_000));
+        let count = lines.iter().filter(|(at, _)| *at > start && *at <= end).count();
+        u64::try_from(count).unwrap_or(u64::MAX)
+    }
+
     /// A line that was not asked for.
     pub(super) fn stranger(self, lines: &Lines) -> Option<&(i64, String)> {
         let (start, end) = self.nanos();

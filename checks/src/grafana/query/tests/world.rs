@@ -86,6 +86,10 @@ pub(super) struct World {
     pub(super) grafana: Side,
     pub(super) form: Form,
     pub(super) any_datasource: bool,
+    /// By so many Grafana's count is wrong.
+    pub(super) miscounts: i64,
+    /// The gateway of Loki, if it has one.
+    pub(super) gateway: Option<Side>,
     pub(super) token: bool,
     pub(super) head: Option<ResponseTemplate>,
 }
@@ -95,7 +99,18 @@ impl Default for World {
         // Two minutes of lines, so that the time before is not empty either.
         let lines = (2..120).map(canary_at).collect();
         let (loki, grafana) = (Side::Honest, Side::Honest);
-        Self { lines, loki, old: None, grafana, form: Form::Classic, any_datasource: false, token: false, head: None }
+        Self {
+            lines,
+            loki,
+            old: None,
+            grafana,
+            form: Form::Classic,
+            any_datasource: false,
+            miscounts: 0,
+            gateway: None,
+            token: false,
+            head: None,
+        }
     }
 }
 
@@ -104,6 +119,7 @@ pub(super) struct Servers {
     pub(super) loki: MockServer,
     pub(super) grafana: MockServer,
     _old: MockServer,
+    _gateway: MockServer,
     targets: Value,
     secret: Option<PathBuf>,
 }
@@ -142,6 +158,10 @@ impl World {
 
     pub(super) async fn start(&self) -> Servers {
         let (loki, grafana, old) = (MockServer::start().await, MockServer::start().await, MockServer::start().await);
+        let gateway = MockServer::start().await;
+        if let Some(side) = &self.gateway {
+            Mock::given(path("/loki/api/v1/query_range")).respond_with(self.loki(side)).mount(&gateway).await;
+        }
         if let Some(side) = &self.old {
             Mock::given(path("/loki/api/v1/query_range")).respond_with(self.loki(side)).mount(&old).await;
         }
@@ -161,11 +181,14 @@ impl World {
             let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
             targets["old"]["loki"]["url"] = json!(format!("http://{port}"));
         }
+        if self.gateway.is_some() {
+            targets["loki"]["loki"]["gateway"] = json!(gateway.uri());
+        }
         if let Some(head) = &self.head {
             Mock::given(path("/v1/head")).respond_with(head.clone()).mount(&loki).await;
             targets["agents"] = json!({"agent": {"urls": [loki.uri()]}});
         }
-        Servers { loki, grafana, _old: old, targets, secret }
+        Servers { loki, grafana, _old: old, _gateway: gateway, targets, secret }
     }
 
     fn loki(&self, side: &Side) -> impl Fn(&Request) -> ResponseTemplate + Send + Sync + use<> {
@@ -192,6 +215,7 @@ impl World {
 
     fn grafana(&self) -> impl Fn(&Request) -> ResponseTemplate + Send + Sync + use<> {
         let (side, lines, form, any) = (self.grafana.clone(), self.lines.clone(), self.form, self.any_datasource);
+        let off = self.miscounts;
         move |request| {
             if let Side::Reply(reply) = &side {
                 return reply.clone();
@@ -204,12 +228,20 @@ impl World {
             }
             let mut found = side.answer(&lines, asked("from"), asked("to"), 0);
             found.truncate(usize::try_from(query["maxLines"].as_u64().unwrap()).unwrap());
+            let counted = {
+                let (from, to) = (asked("from"), asked("to") - 1_000_000);
+                let count = side.answer(&lines, from + 1, to + 1, 0).len();
+                let count = i64::try_from(count).unwrap() + off;
+                if count > 0 { json!([[1], [count]]) } else { json!([]) }
+            };
+            let metric = frame(&[("Time", "time"), ("Value", "number")], counted, Value::Null);
             let frames = match form {
                 Form::Classic => vec![classic(&found)],
                 Form::Dataplane => vec![dataplane(&found)],
                 Form::Scattered => found.iter().map(|line| scattered(std::slice::from_ref(line))).chain([classic(&[])]).collect(),
             };
-            ResponseTemplate::new(200).set_body_json(json!({"results": {"A": {"status": 200, "frames": frames}}}))
+            let results = json!({"A": {"status": 200, "frames": frames}, "B": {"status": 200, "frames": [metric]}});
+            ResponseTemplate::new(200).set_body_json(json!({ "results": results }))
         }
     }
 }
