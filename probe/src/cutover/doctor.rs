@@ -13,6 +13,7 @@ mod document;
 mod machine;
 mod probes;
 mod verifier;
+mod wants;
 
 pub(crate) use access::usable;
 
