@@ -1,5 +1,6 @@
 //! Looking at Grafana over its HTTP API.
 
+pub mod annotations;
 pub mod health;
 pub mod query;
 
