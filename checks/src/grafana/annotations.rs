@@ -125,16 +125,16 @@ impl Desk {
     }
 
     /// Whether marks could be made, without making one: Grafana looks at what the token allows before it refuses a mark that has no
-    /// text.
+    /// text. True: this one took it all the same, so it is better not asked again.
     ///
     /// # Errors
     /// As for [`Desk::mark`].
-    pub async fn may_mark(&self, clients: &Clients) -> Result<(), Trouble> {
+    pub async fn may_mark(&self, clients: &Clients) -> Result<bool, Trouble> {
         let reply = self.post(clients, &json!({ "tags": [], "text": "" })).await.map_err(trouble)?;
         if reply.status == StatusCode::BAD_REQUEST && reply.json().is_ok_and(|said| said.get("message").is_some()) {
-            return Ok(());
+            return Ok(false);
         }
-        made(&reply).map_err(trouble)
+        made(&reply).map(|()| true).map_err(trouble)
     }
 
     /// Whether the mark is there.

@@ -41,8 +41,8 @@ pub(super) struct Book {
     problem: Option<Standstill>,
     /// When Grafana may be called again.
     due: Instant,
-    /// When it is to be tried out again.
-    try_out: Instant,
+    /// When it is to be tried out again; none: never, since this Grafana takes what it should refuse.
+    try_out: Option<Instant>,
 }
 
 impl Book {
@@ -59,7 +59,7 @@ impl Book {
             proven: None,
             problem: None,
             due: now,
-            try_out: now,
+            try_out: Some(now),
         }
     }
 
@@ -83,7 +83,7 @@ impl Book {
     pub(super) async fn round(&mut self, tools: &Tools) {
         self.read(tools).await;
         let now = Instant::now();
-        if now < self.due || (self.waiting.is_empty() && now < self.try_out) {
+        if now < self.due || (self.waiting.is_empty() && self.try_out.is_none_or(|at| now < at)) {
             return;
         }
         let utc = || tools.ledger.clock().now().utc;
@@ -132,7 +132,10 @@ impl Book {
     async fn call(&mut self, tools: &Tools) -> Result<(), Trouble> {
         let (desk, clients) = (self.spec.desk.clone(), &tools.clients);
         if self.waiting.is_empty() {
-            return guarded(desk.may_mark(clients)).await;
+            if guarded(desk.may_mark(clients)).await? {
+                self.try_out = None;
+            }
+            return Ok(());
         }
         let mut refused = None;
         for _ in 0..self.waiting.len().min(AT_ONCE) {
@@ -159,14 +162,15 @@ impl Book {
             tracing::info!(target.name = self.spec.grafana, reason = %trouble.reason, "annotations go through again");
         }
         self.proven = Some(utc);
-        self.try_out = Instant::now() + TRY_OUT;
+        self.try_out = self.try_out.map(|_| Instant::now() + TRY_OUT);
     }
 
     /// Told once for each reason, not at each try.
     fn failed(&mut self, trouble: Trouble, utc: DateTime<Utc>) {
         self.failures = self.failures.saturating_add(1);
         let now = Instant::now();
-        (self.due, self.try_out) = (now + RETRY, now + RETRY);
+        self.due = now + RETRY;
+        self.try_out = self.try_out.map(|_| self.due);
         let same = self.problem.as_ref().filter(|before| before.trouble.reason == trouble.reason);
         let since = same.map_or(utc, |before| before.since);
         if same.is_none() {

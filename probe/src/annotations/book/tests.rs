@@ -22,6 +22,8 @@ struct Fake {
     status: Arc<Mutex<u16>>,
     /// It keeps what it is told, and its answer does not arrive.
     loses: Arc<Mutex<bool>>,
+    /// It takes a mark without a text, too.
+    careless: bool,
     /// Texts with this in them are refused.
     dislikes: &'static str,
     tries: Arc<Mutex<usize>>,
@@ -33,6 +35,7 @@ impl Fake {
             kept: Arc::default(),
             status: Arc::new(Mutex::new(200)),
             loses: Arc::default(),
+            careless: false,
             dislikes: "nothing",
             tries: Arc::default(),
         }
@@ -64,7 +67,7 @@ impl Respond for Fake {
         if status != 200 {
             return said.set_body_json(json!({"message": "no"}));
         }
-        if text.is_empty() || text.contains(self.dislikes) {
+        if (text.is_empty() && !self.careless) || text.contains(self.dislikes) {
             return ResponseTemplate::new(400).set_body_json(json!({"message": "Failed to save annotation"}));
         }
         kept.push(body);
@@ -193,6 +196,20 @@ async fn a_permission_that_is_missing_is_seen_before_there_is_anything_to_mark()
     annotator.round().await;
     assert_eq!((*fake.tries.lock(), fake.kept.lock().len()), (tries, 0), "asked once, and nothing is made");
     assert!(only(&annotator).proven.is_some());
+}
+
+#[tokio::test]
+async fn one_that_takes_the_trial_for_a_mark_is_not_tried_again() {
+    let (world, fake) = (World::new().await, Fake { careless: true, ..Fake::new() });
+    let server = fake.serve().await;
+    let mut annotator = annotator(&world, &server.uri());
+    annotator.round().await;
+    assert!(only(&annotator).proven.is_some() && annotator.books[0].try_out.is_none());
+    annotator.round().await;
+    assert_eq!(*fake.tries.lock(), 1);
+    world.wish(Wish::Begin("one".into())).await;
+    annotator.round().await;
+    assert_eq!(only(&annotator).marked, 1, "what happens is marked as ever");
 }
 
 #[tokio::test]
