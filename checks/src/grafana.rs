@@ -1,6 +1,7 @@
 //! Looking at Grafana over its HTTP API.
 
 mod access;
+pub mod annotations;
 mod api;
 mod dashboard;
 pub mod datasource;

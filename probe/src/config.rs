@@ -28,6 +28,7 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
+use checks::grafana::annotations::Desk;
 use checks::{DynCheck, Registry, Target};
 
 use self::problem::Problems;
@@ -56,10 +57,23 @@ pub struct Config {
     pub steps: BTreeMap<PhaseName, Vec<StepSpec>>,
     /// What a phase breaks for a while, in words.
     pub breaks: BTreeMap<PhaseName, String>,
+    /// Where the migration is marked.
+    pub annotations: Vec<AnnotationSpec>,
     /// Where it came from.
     pub source: Source,
     /// Remarks that stop nothing, by position.
     pub warnings: Vec<Problem>,
+}
+
+/// A Grafana in which the migration is marked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnnotationSpec {
+    /// Name of the target.
+    pub grafana: String,
+    /// Where it is, and by whose leave.
+    pub desk: Desk,
+    /// Tags that each mark carries besides its own.
+    pub tags: Vec<String>,
 }
 
 /// Where a document came from.
@@ -135,6 +149,7 @@ pub fn parse(file: &str, bytes: &[u8], registry: &Registry) -> Result<Config, Co
         probes: compiled.probes,
         steps: compiled.steps,
         breaks: compiled.breaks,
+        annotations: compiled.annotations,
         source: Source { file: file.to_owned(), digest: hash::of_bytes(bytes) },
         warnings,
     })

@@ -1,6 +1,7 @@
 //! When to look and what it means: room 2 of phasegate.
 
 pub mod agent;
+pub mod annotations;
 pub mod api;
 pub mod apply;
 pub mod audit;

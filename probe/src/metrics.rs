@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use prometheus_client::encoding::text;
 use prometheus_client::metrics::histogram::Histogram;
 
+use crate::annotations::Standing;
 use crate::ledger::Reading;
 use crate::now::Now;
 use crate::plan::{Plan, ProbeName, ProbePlan};
@@ -81,12 +82,14 @@ struct Engine {
     reloaded: bool,
     reload_success: Option<Now>,
     lag: Histogram,
+    annotations: Vec<Standing>,
 }
 
 impl Default for Engine {
     fn default() -> Self {
         let lag = Histogram::new(LAGS);
-        Self { queue: 0, persist_failures: 0, persisted: None, reloaded: false, reload_success: None, lag }
+        let (persisted, reload_success, annotations) = (None, None, Vec::new());
+        Self { queue: 0, persist_failures: 0, persisted, reloaded: false, reload_success, lag, annotations }
     }
 }
 
@@ -127,6 +130,11 @@ impl Metrics {
     /// A Run started this much later than it was due.
     pub fn scheduler_lag(&self, lag: Duration) {
         self.engine.lock().lag.observe(lag.as_secs_f64());
+    }
+
+    /// How annotations fare, in each Grafana that the document names for them.
+    pub fn annotations(&self, standings: &[Standing]) {
+        self.engine.lock().annotations = standings.to_vec();
     }
 
     /// A document was read again: whether it is in force now.

@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::annotations::{self, Annotator};
 use crate::api::reasons::ReasonBook;
 use crate::api::{self, AppState, Beats};
 use crate::auth::Auth;
@@ -173,12 +174,14 @@ impl Daemon<'_> {
             beats.clone(),
             configs,
         );
+        let annotator = Annotator::new(self.ledger.clone(), self.clients.clone(), self.metrics.clone(), current.clone());
         let (app, _) = api::app(AppState {
             ledger: self.ledger.clone(),
             metrics: self.metrics.clone(),
             auth: self.auth,
             reasons: ReasonBook::new(&self.registry),
             config: reload.status(),
+            annotations: annotator.standings(),
             beats: beats.clone(),
             waker: {
                 let wakers = wakers.clone();
@@ -196,6 +199,7 @@ impl Daemon<'_> {
         };
         let tracker = tokio_util::task::TaskTracker::new();
         let checks = tracker.spawn_on(scheduler::run(shared, current, self.stop.clone()), looking.handle());
+        let annotations = tracker.spawn_on(annotations::run(annotator, self.stop.clone()), looking.handle());
         let api = tracker.spawn(api::serve(listener, app, self.stop.clone()));
         let reloads = tracker.spawn(reload::run(reload, self.stop.clone()));
         tracker.close();
@@ -206,6 +210,7 @@ impl Daemon<'_> {
             end = checks => Ok(Some(format!("the scheduler ended: {end:?}"))),
             end = api => Ok(Some(format!("the API ended: {end:?}"))),
             end = reloads => Ok(Some(format!("the reloader ended: {end:?}"))),
+            end = annotations => Ok(Some(format!("the annotations ended: {end:?}"))),
         };
         self.stop.cancel();
         let calm = tokio::time::timeout(GRACE, tracker.wait());

@@ -20,6 +20,7 @@ mod page;
 mod plugin;
 mod postgres_canary;
 mod real_account;
+mod real_annotations;
 mod real_canary;
 mod real_faults;
 mod real_grafana;

@@ -89,7 +89,7 @@ pub(crate) async fn get(clients: &Clients, url: &Url, headers: HeaderMap, budget
     ask(clients, url, clients.http.get(url.clone()).headers(headers), budget).await
 }
 
-/// Asks once with a question that is too long for a URL; it changes nothing at the target. `Err` as for [`get`].
+/// Asks once with a question that is too long for a URL. `Err` as for [`get`].
 pub(crate) async fn post(
     clients: &Clients,
     url: &Url,

@@ -16,6 +16,7 @@ use super::problem::Problem;
 use super::reasons::ReasonBook;
 use super::render::{View, regressions};
 use super::types::{GateKind, RollbackBody};
+use crate::annotations::Standing;
 use crate::auth::Auth;
 use crate::event::{Command, Event, RefusalKind, Terms, Wish};
 use crate::gate::{Evaluation, MAX_EPOCH_GAP, Verdict, phase_reasons as why};
@@ -50,6 +51,8 @@ pub struct AppState {
     pub reasons: ReasonBook,
     /// How the newest document fared.
     pub config: watch::Receiver<ConfigStatus>,
+    /// How annotations fare.
+    pub annotations: watch::Receiver<Vec<Standing>>,
     /// Where heartbeats are put.
     pub beats: Beats,
     /// Wakes the scheduler's task of a probe.

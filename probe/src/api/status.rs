@@ -12,7 +12,8 @@ use super::parts;
 use super::problem::Problem;
 use super::render::View;
 use super::shared::Shared;
-use super::types::{ErrorBody, ProbeBody, SCHEMA_VERSION, StatusBody};
+use super::types::{AnnotationsBody, AnnotationsProblemBody, ErrorBody, ProbeBody, SCHEMA_VERSION, StatusBody};
+use crate::annotations::{Standing, Standstill};
 use crate::gate::ProbeView;
 use crate::plan::ProbePlan;
 use crate::state::ProbeState;
@@ -36,7 +37,25 @@ pub(super) struct StatusQuery {
 pub(super) async fn status(State(shared): State<Shared>, Asked(query): Asked<StatusQuery>) -> Result<Json<StatusBody>, Problem> {
     let reading = shared.reading()?;
     let config_error = shared.app.config.borrow().error.clone();
-    Ok(Json(shared.view(&reading)?.status(&query, config_error)))
+    let mut body = shared.view(&reading)?.status(&query, config_error);
+    body.annotations = shared.app.annotations.borrow().iter().map(annotations).collect();
+    Ok(Json(body))
+}
+
+fn annotations(standing: &Standing) -> AnnotationsBody {
+    let problem = |Standstill { trouble, since }: &Standstill| AnnotationsProblemBody {
+        reason: trouble.reason.to_string(),
+        evidence: trouble.evidence.clone(),
+        next: trouble.next.clone(),
+        since: *since,
+    };
+    AnnotationsBody {
+        target: standing.target.clone(),
+        marked: standing.marked,
+        waiting: standing.waiting,
+        proven: standing.proven,
+        problem: standing.problem.as_ref().map(problem),
+    }
 }
 
 impl View<'_> {
@@ -56,6 +75,7 @@ impl View<'_> {
             overrides: self.overrides(),
             lock: self.lock_body(),
             decommissioned: self.removals(),
+            annotations: Vec::new(),
             ledger_error: self.state.live.unwritable.clone(),
             config_error,
             next_step: self.next_step(),

@@ -10,11 +10,13 @@ use utoipa::ToSchema;
 use crate::gate::Verdict;
 use crate::state::{PhaseState, ProbeState};
 
+mod annotations;
 mod past;
 mod records;
 mod steps;
 mod token;
 
+pub use annotations::{AnnotationsBody, AnnotationsProblemBody};
 pub use past::{
     CompletionBody, CriterionBody, EndedBody, ExceptionBody, GapBody, LatchedBody, PastBlockerBody, PastBody, PastLockBody,
     PastOverrideBody, PastProbeBody, ReportBody, ReportPhaseBody, SightBody,
@@ -346,6 +348,9 @@ pub struct StatusBody {
     /// Old sides that were removed for good.
     #[serde(default)]
     pub decommissioned: Vec<RemovalBody>,
+    /// How marking what happens fares, in each Grafana that the document names for it. It changes no verdict.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub annotations: Vec<AnnotationsBody>,
     /// Why the ledger can not be written, while it can not.
     pub ledger_error: Option<String>,
     /// Why the newest document was not taken, while that is so.

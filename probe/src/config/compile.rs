@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use checks::grafana::annotations::Desk;
 use checks::{DynCheck, Nature, Target};
 use serde_json::{Value, json};
 
-use super::document::Use;
+use super::AnnotationSpec;
+use super::document::{Annotation, Use};
 use super::duration::Lapse;
 use super::hash;
-use super::read::{Parts, PhasePart, ProbePart};
+use super::read::{AnnotationPart, Parts, PhasePart, ProbePart};
 use super::settings::{self, Settings};
 use super::steps::StepSpec;
 use crate::plan::{GatePlan, NaturePlan, PhaseName, PhasePlan, Plan, ProbeName, ProbePlan, SealAt};
@@ -26,11 +28,12 @@ pub(super) struct Compiled {
     pub(super) probes: BTreeMap<ProbeName, Arc<dyn DynCheck>>,
     pub(super) steps: BTreeMap<PhaseName, Vec<StepSpec>>,
     pub(super) breaks: BTreeMap<PhaseName, String>,
+    pub(super) annotations: Vec<AnnotationSpec>,
 }
 
 /// Compiles parts in which no rule is broken.
 pub(super) fn compile(parts: Parts) -> Compiled {
-    let Parts { migration, defaults, targets, phases, .. } = parts;
+    let Parts { migration, defaults, targets, annotations, phases, .. } = parts;
     let targets: BTreeMap<String, Target> = targets.into_iter().filter_map(|(name, target)| Some((name, target?))).collect();
     let mut probes = BTreeMap::new();
     let (mut specs, mut breaks) = (BTreeMap::new(), BTreeMap::new());
@@ -104,8 +107,25 @@ pub(super) fn compile(parts: Parts) -> Compiled {
         breaks.extend(broken.map(|text| (name.clone(), text)));
         plans.push(PhasePlan { name, gate, probes: phase, steps: own_steps, four_eyes });
     }
-    let hash = hash::of(&json!({ "targets": targets, "phases": canonical }));
-    Compiled { plan: Plan::new(migration.unwrap_or_default(), hash, plans), targets, probes, steps: specs, breaks }
+    let mut form = json!({ "targets": targets, "phases": canonical });
+    let annotations: Vec<AnnotationSpec> = annotations.into_iter().filter_map(|part| annotation(part, &targets)).collect();
+    // A document from before there were annotations keeps its hash, too.
+    if let Some(form) = form.as_object_mut().filter(|_| !annotations.is_empty()) {
+        form.insert("annotations".to_owned(), annotations.iter().map(canonical_annotation).collect());
+    }
+    let plan = Plan::new(migration.unwrap_or_default(), hash::of(&form), plans);
+    Compiled { plan, targets, probes, steps: specs, breaks, annotations }
+}
+
+fn annotation(part: AnnotationPart, targets: &BTreeMap<String, Target>) -> Option<AnnotationSpec> {
+    let Annotation { grafana, token, tags } = part.fit.value;
+    let Some(Target::Grafana(target)) = targets.get(&grafana) else { return None };
+    let desk = Desk { url: target.url.clone(), token: token? };
+    Some(AnnotationSpec { grafana, desk, tags: tags.unwrap_or_default() })
+}
+
+fn canonical_annotation(annotation: &AnnotationSpec) -> Value {
+    json!({ "grafana": annotation.grafana, "token": annotation.desk.token, "tags": annotation.tags })
 }
 
 /// What a probe is, defaults applied, without its name and its place.

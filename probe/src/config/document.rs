@@ -12,8 +12,10 @@ use serde_json::Value;
 use super::duration::Lapse;
 use crate::plan::SealAt;
 
+mod annotations;
 mod steps;
 
+pub(super) use self::annotations::{Annotation, OneOrMore};
 pub(super) use self::steps::{Back, Step, Wait};
 
 /// The only version there is.
@@ -64,6 +66,11 @@ pub(super) struct Spec {
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, Target>")]
     pub(super) targets: BTreeMap<String, Value>,
+    /// Where phases that begin, switch, are completed, regress or go back are marked: one Grafana, or a list of them. Whether that
+    /// succeeds is told and changes no verdict.
+    #[serde(default)]
+    #[schemars(with = "OneOrMore<Annotation>")]
+    pub(super) annotations: Option<Value>,
     /// The phases in their order, at least one.
     #[schemars(with = "Vec<Phase>", extend("minItems" = 1))]
     pub(super) phases: Vec<Value>,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use checks::{DynCheck, Entry, Registry, Target};
 use serde_json::Value;
 
-use super::document::{API_VERSION, Defaults, Document, Gate, KIND, Metadata, Phase, Probe, Spec, Step};
+use super::document::{API_VERSION, Annotation, Defaults, Document, Gate, KIND, Metadata, Phase, Probe, Spec, Step};
 use super::problem::Problems;
 use super::schema;
 use super::secrets;
@@ -20,6 +20,9 @@ pub(super) struct Parts {
     pub(super) defaults: Fit<Defaults>,
     /// All names; `None` for a target that could not be read.
     pub(super) targets: BTreeMap<String, Option<Target>>,
+    pub(super) annotations: Vec<AnnotationPart>,
+    /// Whether each of them could be read.
+    pub(super) all_annotations: bool,
     pub(super) phases: Vec<PhasePart>,
     /// Whether each phase could be read with its name, so that a missing one is really missing.
     pub(super) all_phases: bool,
@@ -32,8 +35,15 @@ impl Parts {
         let steps = |phase: &PhasePart| phase.all_steps && phase.steps.iter().all(|step| step.fit.whole);
         let phase = |phase: &PhasePart| phase.gate.whole && phase.all_probes && phase.probes.iter().all(probe) && steps(phase);
         let top = self.migration.is_some() && self.defaults.whole && self.targets.values().all(Option::is_some);
-        top && self.all_phases && self.phases.iter().all(phase)
+        let annotations = self.all_annotations && self.annotations.iter().all(|one| one.fit.whole);
+        top && annotations && self.all_phases && self.phases.iter().all(phase)
     }
+}
+
+/// One Grafana to be annotated.
+pub(super) struct AnnotationPart {
+    pub(super) path: Path,
+    pub(super) fit: Fit<Annotation>,
 }
 
 /// One phase.
@@ -95,6 +105,7 @@ pub(super) fn parts(problems: &mut Problems<'_>, root: &mut Node, registry: &Reg
         (name, target)
     });
     let targets = targets.collect();
+    let (annotations, all_annotations) = annotations(problems, root, &at.key("annotations"), spec.annotations);
     let count = spec.phases.len();
     let phases = spec.phases.into_iter().enumerate();
     let phases: Vec<_> =
@@ -103,9 +114,31 @@ pub(super) fn parts(problems: &mut Problems<'_>, root: &mut Node, registry: &Reg
         migration: metadata.map(|metadata| metadata.value.name),
         defaults: defaults.unwrap_or(Fit { value: Defaults::default(), whole: false }),
         targets,
+        annotations,
+        all_annotations,
         all_phases: whole && phases.len() == count && phases.iter().all(|phase| !phase.name.is_empty()),
         phases,
     })
+}
+
+/// What is written as one, or as a list. Whether all of it could be read.
+fn annotations(problems: &mut Problems<'_>, root: &Node, path: &Path, value: Option<Value>) -> (Vec<AnnotationPart>, bool) {
+    let entries: Vec<(Path, Value)> = match value {
+        None => return (Vec::new(), true),
+        Some(Value::Array(items)) if items.is_empty() => {
+            problems.value(root, path, "no Grafana is listed", "name one: `grafana: TARGET`, or remove the line");
+            return (Vec::new(), false);
+        }
+        Some(Value::Array(items)) => items.into_iter().enumerate().map(|(nth, item)| (path.index(nth), item)).collect(),
+        Some(one) => vec![(path.clone(), one)],
+    };
+    let count = entries.len();
+    let parts: Vec<_> = entries
+        .into_iter()
+        .filter_map(|(path, value)| Some(AnnotationPart { fit: fit(problems, root, &path, value)?, path }))
+        .collect();
+    let all = parts.len() == count;
+    (parts, all)
 }
 
 fn phase(problems: &mut Problems<'_>, root: &Node, registry: &Registry, path: &Path, value: Value) -> Option<PhasePart> {
@@ -217,6 +250,15 @@ fn guard_secrets(problems: &mut Problems<'_>, root: &mut Node, registry: &Regist
         let schema = schema::target();
         for (_, target) in targets {
             secrets::guard(problems, &schema, target);
+        }
+    }
+    if let Some(annotations) = spec.get_mut("annotations") {
+        let schema = schema::annotation();
+        match &mut annotations.kind {
+            Kind::List(items) => items.iter_mut().for_each(|item| secrets::guard(problems, &schema, item)),
+            Kind::Map(_) | Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::Text(_) => {
+                secrets::guard(problems, &schema, annotations);
+            }
         }
     }
     let mut schemas: BTreeMap<String, Option<Value>> = BTreeMap::new();

@@ -11,6 +11,7 @@ use super::settings::{self, Settings};
 use super::tree::{Kind, Node, Path};
 use super::typed::instead;
 
+mod annotations;
 mod steps;
 
 /// Longest name.
@@ -56,6 +57,7 @@ pub(super) fn check(problems: &mut Problems<'_>, root: &Node, parts: &Parts) {
         }
     }
     canaries(problems, root, parts);
+    annotations::check(problems, root, parts, &mut used);
     steps::check(problems, root, parts);
     for target in parts.targets.keys().filter(|target| !used.contains(target.as_str())) {
         let message = format!("target `{target}` is not used by any probe");

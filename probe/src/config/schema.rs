@@ -4,7 +4,7 @@ use checks::{Entry, Registry, Target};
 use schemars::SchemaGenerator;
 use serde_json::{Map, Value, json};
 
-use super::document::Document;
+use super::document::{Annotation, Document};
 
 /// JSON schema (draft 2020-12) of the whole document, with one `oneOf` arm for each kind of check in the registry.
 pub fn schema(registry: &Registry) -> Value {
@@ -65,6 +65,11 @@ pub(super) fn check(entry: &Entry) -> Value {
 /// Schema of a target, by itself.
 pub(super) fn target() -> Value {
     schemars::schema_for!(Target).to_value()
+}
+
+/// Schema of what says where a migration is marked, by itself.
+pub(super) fn annotation() -> Value {
+    schemars::schema_for!(Annotation).to_value()
 }
 
 /// The kinds of target there are.

@@ -9,7 +9,7 @@ mod steps;
 use self::kinds::registry;
 use super::{Config, ConfigErrors};
 
-/// A sound document with all the fields there are, but for steps.
+/// A sound document with all the fields there are, but for steps and annotations.
 const FULL: &str = include_str!("../../testdata/config/valid-full.yaml");
 /// A sound document with as few fields as can be.
 const SMALL: &str = include_str!("../../testdata/config/valid-small.yaml");

@@ -9,10 +9,12 @@ use crate::api::types::StatusBody;
 use crate::exit::Exit;
 
 mod access;
+mod annotations;
 mod document;
 mod machine;
 mod probes;
 mod verifier;
+mod wants;
 
 pub(crate) use access::usable;
 
@@ -85,6 +87,7 @@ pub(crate) async fn run(cx: &mut Context<'_, '_>, denied: Option<Trouble>) -> An
         machine::lock(status, &runs, &mut findings);
         verifier::entry(cx, status, &mut findings).await;
         probes::look(status, &mut findings);
+        annotations::look(status, &mut findings);
     }
     let head = head(cx, own.as_ref(), status);
     cx.io.show(&Diagnosis { head, findings: &findings });

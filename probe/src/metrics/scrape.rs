@@ -61,7 +61,20 @@ impl Scrape {
         let reloaded = u32::from(engine.reloaded);
         sheet.single("config_last_reload_successful", "Whether the newest document is in force", &reloaded)?;
         let help = "When a document was last put in force; 0 for never";
-        sheet.single("config_last_reload_success_timestamp_seconds", help, &at(engine.reload_success))
+        sheet.single("config_last_reload_success_timestamp_seconds", help, &at(engine.reload_success))?;
+        self.annotation_families(sheet)
+    }
+
+    fn annotation_families(&self, sheet: &mut Sheet<'_, '_>) -> fmt::Result {
+        let standings = || self.engine.annotations.iter().map(|one| ([("target", one.target.as_str())], one));
+        let failing = standings().map(|(labels, one)| (labels, u32::from(one.problem.is_some())));
+        sheet.gauge("annotations_failing", "Whether events can not be marked in a Grafana; it changes no verdict", failing)?;
+        let waiting = standings().map(|(labels, one)| (labels, one.waiting));
+        sheet.gauge("annotations_waiting", "Events that are not marked in a Grafana yet", waiting)?;
+        let marked = standings().map(|(labels, one)| (labels, one.marked));
+        sheet.counter("annotations_marked", "Events that were marked in a Grafana, or found marked there", marked)?;
+        let failures = standings().map(|(labels, one)| (labels, one.failures));
+        sheet.counter("annotations_failures", "Rounds of marking events in a Grafana that failed", failures)
     }
 }
 

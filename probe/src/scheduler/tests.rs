@@ -109,6 +109,7 @@ async fn bench(fakes: Vec<Part>) -> Bench {
         probes,
         steps: BTreeMap::new(),
         breaks: BTreeMap::new(),
+        annotations: Vec::new(),
         source: crate::config::Source { file: "test".into(), digest: String::new() },
         warnings: Vec::new(),
     };

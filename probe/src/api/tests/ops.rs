@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::Request;
+use checks::grafana::annotations::Trouble;
 use futures::FutureExt;
 use serde_json::{Value, json};
 
 use super::world::{REFUSED, World};
+use crate::annotations::{Standing, Standstill};
 use crate::api::types::StatusBody;
 use crate::api::{ConfigStatus, app};
 
@@ -21,6 +23,26 @@ async fn the_status_shows_everything() {
     insta::with_settings!({filters => vec![(r#""version": "[^"]+""#, r#""version": "[version]""#)]}, {
         insta::assert_snapshot!(serde_json::to_string_pretty(&answer.json()).unwrap());
     });
+}
+
+#[tokio::test(start_paused = true)]
+async fn annotations_are_told_of_where_there_are_any() {
+    let world = World::open().await;
+    assert!(world.get("/v1/status").await.json().get("annotations").is_none());
+    let since = world.ledger.clock().now().utc;
+    let trouble = Trouble { reason: REFUSED.into(), evidence: "nobody listens".into(), next: "start it".into(), alone: false };
+    let problem = Some(Standstill { trouble, since });
+    let target = "new-grafana".to_owned();
+    world.annotations.send_replace(vec![Standing { target, marked: 3, waiting: 2, failures: 7, proven: Some(since), problem }]);
+    let body: StatusBody = serde_json::from_str(&world.get("/v1/status").await.text).unwrap();
+    let [told] = body.annotations.as_slice() else { panic!("{body:?}") };
+    assert_eq!((told.target.as_str(), told.marked, told.waiting, told.proven), ("new-grafana", 3, 2, Some(since)));
+    let problem = told.problem.as_ref().unwrap();
+    assert_eq!(
+        (problem.reason.as_str(), problem.evidence.as_str(), problem.next.as_str()),
+        ("refused", "nobody listens", "start it")
+    );
+    assert_eq!(world.get("/v1/gates/one").await.json()["verdict"], "open", "it is no blocker");
 }
 
 #[tokio::test(start_paused = true)]

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use crate::annotations::Standing;
 use crate::api::reasons::ReasonBook;
 use crate::api::shared::Shared;
 use crate::api::{AppState, Beats, ConfigStatus, app};
@@ -127,6 +128,7 @@ pub(crate) struct World {
     pub(crate) woken: Arc<Mutex<Vec<String>>>,
     pub(crate) reload: Arc<Notify>,
     pub(crate) config: watch::Sender<ConfigStatus>,
+    pub(crate) annotations: watch::Sender<Vec<Standing>>,
     pub(crate) state: AppState,
     pub(crate) router: Router,
     stop: CancellationToken,
@@ -170,6 +172,7 @@ impl World {
         let (config, config_status) = watch::channel(ConfigStatus::default());
         let woken = Arc::new(Mutex::new(Vec::new()));
         let list = woken.clone();
+        let annotations = watch::Sender::default();
         let (beats, reload) = (Beats::default(), Arc::new(Notify::new()));
         let state = AppState {
             ledger: ledger.clone(),
@@ -177,12 +180,13 @@ impl World {
             auth: Auth::load(tokens.path()).unwrap(),
             reasons: ReasonBook::new(&registry()),
             config: config_status,
+            annotations: annotations.subscribe(),
             beats: beats.clone(),
             waker: Arc::new(move |probe| list.lock().push(probe.to_string())),
             reload: reload.clone(),
         };
         let (router, _) = app(state.clone());
-        Self { ledger, metrics, store, beats, woken, reload, config, state, router, stop, tasks, tokens }
+        Self { ledger, metrics, store, beats, woken, reload, config, annotations, state, router, stop, tasks, tokens }
     }
 
     /// The document of [`plan`] is in force.

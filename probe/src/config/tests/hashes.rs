@@ -1,6 +1,6 @@
 //! Hashes follow meaning: what is written otherwise is the same, what means otherwise is not.
 
-use super::{FULL, parse};
+use super::{FULL, SMALL, STEPS, parse};
 use crate::config::Config;
 
 fn changed(from: &str, to: &str) -> Config {
@@ -57,7 +57,7 @@ fn another_meaning_has_another_hash() {
 fn the_order_of_probes_is_meaning_but_each_stays_itself() {
     let small = |probes: [&str; 2]| {
         let probes = probes.map(|name| format!("    - {{name: {name}, check: {{pulse: {{within: 10m}}}}}}\n"));
-        parse(&format!("{}{}", super::SMALL, probes.concat())).unwrap()
+        parse(&format!("{}{}", SMALL, probes.concat())).unwrap()
     };
     let (one, other) = (small(["a", "b"]), small(["b", "a"]));
     assert_ne!(one.plan.hash, other.plan.hash);
@@ -86,5 +86,36 @@ fn a_probe_is_another_one_only_by_what_it_does() {
             .filter(|name| probe_hash(&whole, name) != probe_hash(&config, name))
             .collect();
         assert_eq!(names, expected, "{to}");
+    }
+}
+
+#[test]
+fn where_a_migration_is_marked_is_meaning_and_to_mark_it_nowhere_is_none() {
+    let target = "  targets:\n    shown: {grafana: {url: \"http://192.0.2.10:3000\"}}\n";
+    let with = |annotations: &str| {
+        let text = FULL.replacen("  targets:\n", &format!("{annotations}{target}"), 1);
+        parse(&text).unwrap_or_else(|errors| panic!("{errors}"))
+    };
+    let (none, one) = (with(""), with("  annotations: {grafana: shown, token: {env: NOTES}}\n"));
+    assert!(none.annotations.is_empty() && one.annotations.len() == 1);
+    assert_ne!(none.plan.hash, one.plan.hash);
+    assert_eq!(one.plan.hash, with("  annotations: [{token: {env: NOTES}, grafana: shown}]\n").plan.hash, "a list of one");
+    for other in ["{grafana: shown, token: {env: OTHER}}", "{grafana: shown, token: {env: NOTES}, tags: [home]}"] {
+        assert_ne!(one.plan.hash, with(&format!("  annotations: {other}\n")).plan.hash, "{other}");
+    }
+    let probes = |config: &Config| config.plan.probes().map(|(_, probe)| probe.hash.clone()).collect::<Vec<_>>();
+    assert_eq!(probes(&none), probes(&one), "no probe looks otherwise");
+    assert_eq!((none.warnings.len(), one.warnings.len()), (1, 0), "a target that is annotated is used");
+}
+
+/// What these documents came to before anything could be annotated: ledgers hold it.
+#[test]
+fn a_document_without_annotations_keeps_its_hash() {
+    for (text, hash) in [
+        (FULL, "c0fc43acceb3663d93311a7ea313a21a73173006c11480b8af7515df013768bd"),
+        (SMALL, "abb5632dff3558afeb292de089e52a2f9475fb126be11f0e3f9e8a21cfc01125"),
+        (STEPS, "5687cda6e7dca2055edb6126566c51c8b47d101213f6e433555abfc9ef60a300"),
+    ] {
+        assert_eq!(parse(text).unwrap().plan.hash, hash);
     }
 }

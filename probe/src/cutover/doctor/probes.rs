@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Finding, few};
+use super::{Finding, few, wants};
 use crate::api::types::{PhaseBody, ProbeBody, StatusBody};
 use crate::exit::Exit;
 use crate::state::{PhaseState, ProbeState};
@@ -35,7 +35,10 @@ pub(super) fn look(status: &StatusBody, findings: &mut Vec<Finding>) {
         return;
     }
     let counts: Vec<&ProbeBody> = status.probes.iter().filter(|probe| !probe.retired && !probe.overridden).collect();
-    blind(status, &counts, findings);
+    let at_stake = |probe: &ProbeBody| probe.state == ProbeState::Unknown && at_stake(status, probe);
+    findings.extend(wants::of(&counts, at_stake));
+    let others: Vec<&ProbeBody> = counts.iter().copied().filter(|probe| !wants::tell_all(probe)).collect();
+    blind(status, &others, findings);
     let untrusted = counts.iter().filter(|probe| probe.state != ProbeState::Unknown && probe.control == "untrusted");
     findings.extend(untrusted.map(|probe| {
         let text = format!("the negative control of {} passed: the probe can not tell good from bad", named(probe));
@@ -48,7 +51,7 @@ pub(super) fn look(status: &StatusBody, findings: &mut Vec<Finding>) {
     }
 }
 
-fn named(probe: &ProbeBody) -> String {
+pub(super) fn named(probe: &ProbeBody) -> String {
     format!("{}/{}", probe.phase, probe.name)
 }
 

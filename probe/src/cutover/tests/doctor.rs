@@ -4,7 +4,7 @@ use clap::ValueEnum;
 
 use super::fixtures::{at, gate, lock, midway, phase, probe, status};
 use super::*;
-use crate::api::types::{LockBody, ProbeBody, StatusBody, TokenBody};
+use crate::api::types::{LockBody, PartBody, ProbeBody, StatusBody, TokenBody};
 use crate::cutover::Format;
 use crate::cutover::Own;
 use crate::cutover::doctor::{Finding, Level, exit, probes_of, runs_of};
@@ -144,6 +144,50 @@ fn a_probe_that_can_not_look_is_a_problem_unless_it_passes_or_is_not_its_turn() 
     let findings = told(many);
     assert_eq!(findings.len(), 1, "one line for each reason: {findings:?}");
     assert!(findings[0].text.contains("alloy/p4 and 4 more are unknown (resolver): saw resolver"), "{findings:?}");
+}
+
+#[test]
+fn what_has_to_be_given_is_told_part_by_part_with_the_call_that_wants_it() {
+    let part = |name: &str, reason: &str, evidence: &str| PartBody {
+        part: name.to_owned(),
+        outcome: "unknown".to_owned(),
+        reason: Some(reason.to_owned()),
+        evidence: evidence.to_owned(),
+    };
+    let users = "GET /api/org/users needs org.users:read: give the token's service account the role Admin";
+    let rules = "GET /api/ruler/grafana/api/v1/rules needs alert.rules:read";
+    let missing = "permission_missing";
+    let parity = |phase: &str, name: &str| ProbeBody {
+        next: Some("give the token what the evidence names".to_owned()),
+        parts: vec![part("users", missing, users), part("rules", missing, rules), part("dashboards", "truncated", "cut")],
+        ..blind(phase, name, missing)
+    };
+    let red = ProbeBody { parts: vec![part("rules", missing, rules)], ..probe("alloy", "red", ProbeState::Red) };
+    let findings = told(vec![
+        parity("alloy", "parity"),
+        parity("alloy", "again"),
+        parity("loki", "later"),
+        red,
+        blind("alloy", "key", "secret_missing"),
+        blind("alloy", "old", "token_refused"),
+        ProbeBody { retired: true, ..parity("alloy", "retired") },
+    ]);
+    let (problem, warning) = (Level::Problem(Exit::UNKNOWN), Level::Warning);
+    let expected = [
+        (problem, format!("alloy/parity (users), alloy/again (users) lack a permission (permission_missing): {users}")),
+        (problem, format!("alloy/parity (rules), alloy/again (rules) lack a permission (permission_missing): {rules}")),
+        (problem, "alloy/key lacks a secret (secret_missing): saw secret_missing".to_owned()),
+        (problem, "alloy/old has a token that is not accepted (token_refused): saw token_refused".to_owned()),
+        (warning, format!("loki/later (users) lacks a permission (permission_missing): {users}")),
+        (warning, format!("alloy/red (rules) lacks a permission (permission_missing): {rules}")),
+        (warning, format!("loki/later (rules) lacks a permission (permission_missing): {rules}")),
+    ];
+    let found: Vec<_> = findings.iter().map(|finding| (finding.level, finding.text.clone())).collect();
+    assert_eq!(found, expected);
+    assert_eq!(findings[0].next.as_deref(), Some("give the token what the evidence names"));
+    let many: Vec<_> = (0..300).map(|nth| part(&format!("p{nth}"), missing, &format!("call {nth}"))).collect();
+    let findings = told(vec![ProbeBody { parts: many, ..parity("alloy", "parity") }]);
+    assert!(findings.len() == 21 && findings[20].text.starts_with("280 more"), "{findings:?}");
 }
 
 #[test]

@@ -137,6 +137,7 @@ pub(crate) fn status(phases: Vec<PhaseBody>) -> StatusBody {
         overrides: vec![],
         lock: None,
         decommissioned: vec![],
+        annotations: vec![],
         ledger_error: None,
         config_error: None,
         next_step: "read Alloy's log on node-2".to_owned(),
