@@ -141,6 +141,8 @@ async fn numbers_come_back_the_same_way() {
         r#"sum by (agent) (count_over_time({job="j"}[30m]))"#,
         r#"sum by (service, agent) (bytes_over_time({job="j"}[1h]))"#,
         r#"sum(count_over_time({job="j"}[1h]))"#,
+        r#"sum(count_over_time({job="j"}[3599999ms] offset 1ms))"#,
+        r#"sum(count_over_time({job="j"} |= "error" [1h] offset 30m))"#,
         r#"count_over_time({job="j"}[1h])"#,
         r#"sum by (nothing) (count_over_time({job="j"}[2h]))"#,
         r#"sum without (service, service_name) (count_over_time({job="j"}[2h]))"#,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use regex::Regex;
 
-use super::lex::{BadQuery, Lexer, Place, Token};
+use super::lex::{BadQuery, Lexer, Place, Token, duration};
 
 pub(crate) type Labels = BTreeMap<String, String>;
 
@@ -28,11 +28,12 @@ pub(crate) enum Query {
     Constant(f64),
 }
 
-/// `count_over_time({…}[1h])`, perhaps summed.
+/// `count_over_time({…}[1h] offset 1m)`, perhaps summed, and perhaps without an offset.
 #[derive(Debug, Clone)]
 pub(crate) struct Numbers {
     pub(crate) selector: Selector,
     pub(crate) range: i64,
+    pub(crate) offset: i64,
     pub(crate) bytes: bool,
     pub(crate) sum: Option<Grouping>,
 }
@@ -211,12 +212,26 @@ impl Parser {
         let mut selector = self.filtered("NUMBER or { or (")?;
         let Token::Range(range) = self.peek() else { return Err(self.unexpected("")) };
         self.next();
+        let offset = self.offset()?;
         selector.filters.extend(self.filters()?);
         self.expect(")", ")")?;
         if self.grouping()?.is_some() {
             return Err(BadQuery::whole(format!("grouping not allowed for {function} aggregation")));
         }
-        Ok(Numbers { selector, range, bytes, sum: None })
+        Ok(Numbers { selector, range, offset, bytes, sum: None })
+    }
+
+    fn offset(&mut self) -> Result<i64, BadQuery> {
+        if self.peek().word() != Some("offset") {
+            return Ok(0);
+        }
+        self.next();
+        let Token::Number(number) = self.peek() else { return Err(self.unexpected("DURATION")) };
+        self.next();
+        let Token::Identifier(unit) = self.peek() else { return Err(self.unexpected("DURATION")) };
+        let offset = duration(&format!("{number}{unit}")).ok_or_else(|| self.unexpected("DURATION"))?;
+        self.next();
+        Ok(offset)
     }
 
     fn constants(&mut self) -> Result<Query, BadQuery> {

@@ -149,10 +149,11 @@ impl Reader<'_> {
         (found.merged(), json!([at, line]))
     }
 
-    /// Counts the window that ends with `at`: its start is not in it, its end is.
+    /// Counts the window that ends with `at`, or as long before as the offset says: its start is not in it, its end is.
     fn count(&self, numbers: &Numbers, at: i64) -> BTreeMap<Labels, String> {
         let mut series: BTreeMap<Labels, usize> = BTreeMap::new();
-        for found in self.tenant.find(&numbers.selector, (at - numbers.range + 1, at + 1), self.now) {
+        let end = at - numbers.offset;
+        for found in self.tenant.find(&numbers.selector, (end - numbers.range + 1, end + 1), self.now) {
             let labels = found.merged();
             let labels = numbers.sum.as_ref().map_or_else(|| labels.clone(), |grouping| grouping.apply(labels.clone()));
             *series.entry(labels).or_default() += if numbers.bytes { found.entry.line.len() } else { 1 };
