@@ -5,6 +5,7 @@ mod api;
 mod dashboard;
 mod datasources;
 pub mod health;
+pub mod panels;
 pub mod query;
 
 use crate::outcome::ReasonSpec;

@@ -4,4 +4,4 @@ mod list;
 mod model;
 
 pub(crate) use list::{Dashboard, Listed, list, read};
-pub(crate) use model::{Panel, Place, normalised, panels, references};
+pub(crate) use model::{Panel, Place, normalised, panels, references, variable};

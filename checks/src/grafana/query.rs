@@ -96,7 +96,7 @@ pub(crate) const THROUGH: &[ReasonSpec] =
 const LOKI: &str = "loki";
 const GRAFANA: &str = "grafana";
 /// A uid that no datasource has; the configuration refuses it.
-const NOWHERE: &str = "phasegate-negative-control";
+pub(crate) const NOWHERE: &str = "phasegate-negative-control";
 /// What is wrong with something that is no uid.
 pub(crate) const NO_UID: &str = "this can not be the uid of a datasource";
 /// Longest `within`.

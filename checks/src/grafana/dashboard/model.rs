@@ -113,7 +113,7 @@ fn pointed<'a>(model: &'a Value, pointer: &str) -> &'a [Value] {
 }
 
 /// What a variable that stands for a datasource is set to. One that is not there stays where a dashboard was imported without an answer.
-fn variable(variables: &[Value], name: &str, datasources: &Datasources) -> Resolved {
+pub(crate) fn variable(variables: &[Value], name: &str, datasources: &Datasources) -> Resolved {
     let text = |item: &'_ Value, pointer: &str| item.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
     let found = variables.iter().find(|item| text(item, "/name").as_deref() == Some(name));
     let Some(found) = found else { return Resolved::Missing(format!("${{{name}}}")) };
