@@ -74,17 +74,17 @@ impl Asker<'_> {
         let variables =
             Variables { list: &self.board.variables, given: self.given, dashboard: (self.uid, &self.board.title), times };
         let own = panel.model.get("datasource").unwrap_or(&Value::Null);
-        let (mut queries, mut refs) = (Vec::new(), BTreeSet::new());
-        let mut computes = false;
-        for target in list(&panel.model, "/targets") {
-            let hidden = target.get("hide").and_then(Value::as_bool) == Some(true);
-            let goes = self.goes(target, own)?;
-            let Some(query) = query(target, &goes, variables)? else { continue };
-            computes |= matches!(goes, Goes::Expression) && !hidden;
-            queries.push((hidden, query));
-        }
+        let hidden = |target: &Value| target.get("hide").and_then(Value::as_bool) == Some(true);
+        let targets = list(&panel.model, "/targets");
         // Expressions may need what is hidden; nothing else does.
-        queries.retain(|(hidden, _)| computes || !hidden);
+        let computes = targets.iter().any(|target| !hidden(target) && is_expression(reference(target, own)));
+        let (mut queries, mut refs) = (Vec::new(), BTreeSet::new());
+        for target in targets.iter().filter(|target| computes || !hidden(target)) {
+            let goes = self.goes(reference(target, own))?;
+            if let Some(query) = query(target, &goes, variables)? {
+                queries.push((hidden(target), query));
+            }
+        }
         let mut asked = Vec::new();
         for (hidden, mut query) in queries {
             let free = || ('A'..='Z').map(String::from).find(|free| !refs.contains(free)).unwrap_or_default();
@@ -118,16 +118,8 @@ impl Asker<'_> {
         Times { from, to, interval: step.max(text("interval").unwrap_or_default()) }
     }
 
-    fn goes(self, target: &Value, own: &Value) -> Result<Goes, Made> {
-        let mixed = |reference: &Value| word(reference, "uid") == Some("-- Mixed --");
-        let named = target.get("datasource").filter(|reference| !reference.is_null());
-        let reference = named.unwrap_or(own);
-        let reference = if mixed(reference) { &Value::Null } else { reference };
-        if [word(reference, "uid"), word(reference, "type")]
-            .iter()
-            .flatten()
-            .any(|word| matches!(*word, "__expr__" | "-100" | "Expression"))
-        {
+    fn goes(self, reference: &Value) -> Result<Goes, Made> {
+        if is_expression(reference) {
             return Ok(Goes::Expression);
         }
         let resolved = match self.datasources.resolve(reference) {
@@ -150,6 +142,17 @@ impl Asker<'_> {
             Resolved::Missing(word) => Err(Made::Wrong(format!("there is no datasource {word}"))),
         }
     }
+}
+
+/// What a query refers to: its own datasource or the panel's, or the default one among several.
+fn reference<'v>(target: &'v Value, own: &'v Value) -> &'v Value {
+    let reference = target.get("datasource").filter(|reference| !reference.is_null()).unwrap_or(own);
+    if word(reference, "uid") == Some("-- Mixed --") { &Value::Null } else { reference }
+}
+
+fn is_expression(reference: &Value) -> bool {
+    let words = [word(reference, "uid"), word(reference, "type")];
+    words.iter().flatten().any(|word| matches!(*word, "__expr__" | "-100" | "Expression"))
 }
 
 /// The uid, or the type, that a reference to a datasource names.

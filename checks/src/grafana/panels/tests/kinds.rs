@@ -16,7 +16,7 @@ async fn panels_of_all_kinds_ask_what_they_ask() {
         {"id": 4, "type": "stat", "title": "Instant", "datasource": "Loki", "targets": [{"expr": "i[$__auto]", "instant": true, "maxLines": 5}]},
         {"id": 5, "type": "graph", "title": "Mixed", "datasource": {"uid": "-- Mixed --"}, "maxDataPoints": 50, "targets": [
             target("A", "l1", "one"), target("B", "p1", "up{node=~\"$node\"}"), {"refId": "C", "expr": "default"},
-            {"refId": "D", "expr": "hidden", "hide": true}, {"refId": "E", "expr": " "}]},
+            {"refId": "D", "expr": "hidden $__user", "hide": true, "datasource": {"uid": "gone"}}, {"refId": "E", "expr": " "}]},
         {"id": 6, "type": "stat", "title": "Shared", "datasource": {"uid": "-- Dashboard --"}, "targets": [{"refId": "A", "panelId": 3}]},
         {"id": 7, "type": "stat", "title": "Own", "datasource": {"type": "datasource", "uid": "grafana"}, "targets": [{"refId": "A"}]},
         {"id": 8, "type": "stat", "title": "Sum", "targets": [
