@@ -15,7 +15,7 @@ const ANY: &str = ".+";
 
 /// What a variable is set to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "neither a text nor a list of texts (numbers are to be quoted)")]
 pub enum Values {
     /// To one value.
     One(String),
