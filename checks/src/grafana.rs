@@ -7,6 +7,7 @@ mod dashboard;
 pub mod datasource;
 mod datasources;
 pub mod health;
+pub mod panels;
 pub mod query;
 mod turns;
 

@@ -107,6 +107,7 @@ pub fn registry() -> Registry {
         Entry::of::<net::dns::Dns>(),
         Entry::of::<grafana::datasource::GrafanaDatasource>(),
         Entry::of::<grafana::health::GrafanaHealth>(),
+        Entry::of::<grafana::panels::GrafanaPanels>(),
         Entry::of::<grafana::query::GrafanaQuery>(),
         Entry::of::<heartbeat::Heartbeat>(),
         Entry::of::<net::http::Http>(),

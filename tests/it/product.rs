@@ -27,6 +27,7 @@ mod real_grafana;
 mod real_healthy;
 mod real_history;
 mod real_hops;
+mod real_panels;
 mod real_phases;
 mod real_shipping;
 mod real_streams;

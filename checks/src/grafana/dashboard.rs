@@ -3,5 +3,5 @@
 mod list;
 mod model;
 
-pub(crate) use list::{list, read};
-pub(crate) use model::{normalised, references};
+pub(crate) use list::{Dashboard, list, read};
+pub(crate) use model::{normalised, panels, references, variable};

@@ -128,24 +128,28 @@ impl Reader<'_> {
         }
     }
 
-    /// What a variable that stands for a datasource is set to. One that is not there stays where a dashboard was imported without an
-    /// answer.
     fn variable(&self, named: String, plugin: Option<String>, name: &str) -> Place {
-        let Some(found) = self.variables.iter().find(|item| text(item, "/name") == Some(name)) else {
-            return Place { named, plugin, leads_to: Resolved::Missing(format!("${{{name}}}")) };
-        };
-        let plugin = text(found, "/query").map(str::to_owned).or(plugin);
-        let of_plugin = || self.datasources.0.iter().filter(|datasource| Some(&datasource.plugin) == plugin.as_ref());
-        let set = text(found, "/current/value").filter(|value| !value.is_empty());
-        let chosen = match set {
-            // What Grafana falls back to: the default datasource, if it is of this kind, or the first one.
-            None | Some("default") => of_plugin().find(|datasource| datasource.is_default).or_else(|| of_plugin().next()),
-            Some(word) => self.datasources.by_uid_or_name(word),
-        };
-        let missing = || Resolved::Missing(format!("${{{name}}}, set to {}", set.unwrap_or("nothing")));
-        let leads_to = chosen.map_or_else(missing, |datasource| Resolved::Uid(datasource.uid.clone()));
-        Place { named, plugin, leads_to }
+        let of_variable =
+            self.variables.iter().find(|item| text(item, "/name") == Some(name)).and_then(|item| text(item, "/query"));
+        let leads_to = variable(self.variables, name, self.datasources);
+        Place { named, plugin: of_variable.map(str::to_owned).or(plugin), leads_to }
     }
+}
+
+/// What a variable that stands for a datasource is set to. One that is not there stays where a dashboard was imported without an answer.
+pub(crate) fn variable(variables: &[Value], name: &str, datasources: &Datasources) -> Resolved {
+    let found = variables.iter().find(|item| text(item, "/name") == Some(name));
+    let Some(found) = found else { return Resolved::Missing(format!("${{{name}}}")) };
+    let plugin = text(found, "/query").unwrap_or_default();
+    let of_plugin = || datasources.0.iter().filter(|datasource| datasource.plugin == plugin);
+    let set = text(found, "/current/value").filter(|value| !value.is_empty());
+    let chosen = match set {
+        // What Grafana falls back to: the default datasource, if it is of this kind, or the first one.
+        None | Some("default") => of_plugin().find(|datasource| datasource.is_default).or_else(|| of_plugin().next()),
+        Some(word) => datasources.by_uid_or_name(word),
+    };
+    let missing = || Resolved::Missing(format!("${{{name}}}, set to {}", set.unwrap_or("nothing")));
+    chosen.map_or_else(missing, |datasource| Resolved::Uid(datasource.uid.clone()))
 }
 
 /// References of a dashboard of the second schema, in which panels are elements, and a datasource is named.
