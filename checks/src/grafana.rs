@@ -5,6 +5,7 @@ mod api;
 mod dashboard;
 mod datasources;
 pub mod health;
+pub mod parity;
 pub mod query;
 
 use crate::outcome::ReasonSpec;

@@ -106,6 +106,7 @@ pub fn registry() -> Registry {
         Entry::of::<alloy::shipping::AlloyShipping>(),
         Entry::of::<net::dns::Dns>(),
         Entry::of::<grafana::health::GrafanaHealth>(),
+        Entry::of::<grafana::parity::GrafanaParity>(),
         Entry::of::<grafana::query::GrafanaQuery>(),
         Entry::of::<heartbeat::Heartbeat>(),
         Entry::of::<net::http::Http>(),

@@ -61,7 +61,7 @@ impl<'a> Api<'a> {
         budget: Budget,
     ) -> Result<Option<T>, Outcome> {
         let reply = fetch::get(&self.cx.clients, &self.url(path, query), self.headers.clone(), budget).await?;
-        self.read(reply.hide(self.secrets.clone()), "GET")
+        read(&reply.hide(self.secrets.clone()), "GET")
     }
 
     /// Asks a question that changes nothing and is too long for a URL. Whatever came back.
@@ -77,13 +77,13 @@ impl<'a> Api<'a> {
         }
         url
     }
+}
 
-    fn read<T: DeserializeOwned>(&self, reply: Reply, method: &str) -> Result<Option<T>, Outcome> {
-        match reply.status.as_u16() {
-            200 => reply.parse().map(Some),
-            404 if reply.parse::<Value>()?.get("message").is_some() => Ok(None),
-            _ => Err(refusal(&reply, method)),
-        }
+fn read<T: DeserializeOwned>(reply: &Reply, method: &str) -> Result<Option<T>, Outcome> {
+    match reply.status.as_u16() {
+        200 => reply.parse().map(Some),
+        404 if reply.parse::<Value>()?.get("message").is_some() => Ok(None),
+        _ => Err(refusal(reply, method)),
     }
 }
 

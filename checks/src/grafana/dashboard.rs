@@ -3,5 +3,5 @@
 mod list;
 mod model;
 
-pub(crate) use list::{Dashboard, Listed, list, read};
+pub(crate) use list::{Dashboard, Listed, list, list_folders, read};
 pub(crate) use model::{Panel, Place, normalised, panels, references};

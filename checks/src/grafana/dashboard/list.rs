@@ -13,7 +13,7 @@ const PAGE: usize = 1000;
 /// Most pages that are read.
 const PAGES: usize = 20;
 
-/// A dashboard as a search lists it. Only dashboards that the token may see are listed: see [`super::super::access`].
+/// A dashboard or a folder as a search lists it. Only those that the token may see are listed: see [`super::super::access`].
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Listed {
@@ -22,6 +22,9 @@ pub(crate) struct Listed {
     /// What people read.
     #[serde(default)]
     pub(crate) title: String,
+    /// The uid of the folder that it is in; empty for none.
+    #[serde(default)]
+    pub(crate) folder_uid: String,
 }
 
 /// A dashboard in full.
@@ -51,10 +54,19 @@ pub(crate) struct About {
 
 /// All dashboards that the token sees, by uid.
 pub(crate) async fn list(api: &Api<'_>, budget: Budget) -> Result<Vec<Listed>, Outcome> {
+    search(api, "dash-db", budget).await
+}
+
+/// All folders that the token sees, by uid.
+pub(crate) async fn list_folders(api: &Api<'_>, budget: Budget) -> Result<Vec<Listed>, Outcome> {
+    search(api, "dash-folder", budget).await
+}
+
+async fn search(api: &Api<'_>, kind: &str, budget: Budget) -> Result<Vec<Listed>, Outcome> {
     let mut all = Vec::new();
     let limit = PAGE.to_string();
     for page in 1..=PAGES {
-        let query = [("type", "dash-db"), ("limit", limit.as_str()), ("page", &page.to_string())];
+        let query = [("type", kind), ("limit", limit.as_str()), ("page", &page.to_string())];
         let found: Vec<Listed> = api.get(&["api", "search"], &query, budget).await?;
         let last = found.len() < PAGE;
         all.extend(found);
@@ -64,7 +76,7 @@ pub(crate) async fn list(api: &Api<'_>, budget: Budget) -> Result<Vec<Listed>, O
             return Ok(all);
         }
     }
-    Err(fetch::TOO_LARGE.because(format!("GET /api/search: more than {} dashboards", PAGE * PAGES)))
+    Err(fetch::TOO_LARGE.because(format!("GET /api/search: more than {} of type {kind}", PAGE * PAGES)))
 }
 
 /// One of them; none if Grafana has it not, or no more.

@@ -76,7 +76,7 @@ pub(crate) struct Place {
 pub(crate) fn references(model: &Value, datasources: &Datasources) -> Vec<Place> {
     let variables = pointed(model, "/templating/list");
     let resolve = |reference: &Value| match datasources.resolve(reference) {
-        Resolved::Variable(name) => variable(&variables, &name, datasources),
+        Resolved::Variable(name) => variable(variables, &name, datasources),
         resolved @ (Resolved::Uid(_) | Resolved::Own | Resolved::Missing(_)) => resolved,
     };
     let mut places = Vec::new();
@@ -168,26 +168,34 @@ fn named_within<'a>(value: &'a Value, named: &str, found: &mut Vec<(String, &'a 
 }
 
 /// A dashboard without what changes with each save. Two that people see the same thing in are equal then. A datasource is named by its
-/// uid, however the dashboard does it; what is null or an empty list is as good as not there.
+/// uid, however the dashboard does it and whether it is there or not; what is null or an empty list is as good as not there.
 pub(crate) fn normalised(model: &Value, datasources: &Datasources) -> Value {
-    match model {
+    let mut model = within(model, datasources);
+    if let Value::Object(fields) = &mut model {
+        fields.retain(|key, _| !OF_THE_SAVE.contains(&key.as_str()));
+    }
+    model
+}
+
+fn within(value: &Value, datasources: &Datasources) -> Value {
+    match value {
         Value::Object(fields) => Value::Object(fields_of(fields, datasources)),
-        Value::Array(items) => Value::Array(items.iter().map(|item| normalised(item, datasources)).collect()),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => model.clone(),
+        Value::Array(items) => Value::Array(items.iter().map(|item| within(item, datasources)).collect()),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
     }
 }
 
 fn fields_of(fields: &Map<String, Value>, datasources: &Datasources) -> Map<String, Value> {
     let mut kept = Map::new();
-    let top = fields.contains_key("schemaVersion");
     for (key, value) in fields {
         let empty = value.is_null() || value.as_array().is_some_and(Vec::is_empty);
-        if empty || key == "pluginVersion" || (top && OF_THE_SAVE.contains(&key.as_str())) {
+        if empty || key == "pluginVersion" {
             continue;
         }
-        let value = match (key.as_str(), datasources.resolve(value)) {
-            ("datasource", Resolved::Uid(uid)) => Value::String(uid),
-            _ => normalised(value, datasources),
+        let named = (key == "datasource").then(|| datasources.resolve(value));
+        let value = match named {
+            Some(Resolved::Uid(word) | Resolved::Missing(word)) => Value::String(word),
+            Some(Resolved::Own | Resolved::Variable(_)) | None => within(value, datasources),
         };
         kept.insert(key.clone(), value);
     }

@@ -93,12 +93,7 @@ fn the_second_schema_names_its_datasources() {
     });
     assert_eq!(
         found(&model),
-        [
-            r#"panel "E" -> Uid("l1")"#,
-            r#"panel "E" -> Missing("gone")"#,
-            r#"variable node -> Uid("p1")"#,
-            r#"annotation x -> Own"#,
-        ]
+        [r#"panel "E" -> Uid("l1")"#, r#"panel "E" -> Missing("gone")"#, r#"variable node -> Uid("p1")"#, r"annotation x -> Own",]
     );
 }
 
