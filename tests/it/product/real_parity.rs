@@ -152,7 +152,7 @@ async fn everything_that_was_moved_is_the_same_and_each_difference_is_named() {
         ("plugins", "1 installed plugins are the same"),
         ("datasources", "2 datasources are the same"),
         ("alertRules", "1 alert rules are the same"),
-        ("contactPoints", "3 contact points are the same"),
+        ("contactPoints", "2 contact points and notification policies are the same"),
         ("annotations", "1 on the old side, 1 on the new one"),
     ] {
         let body = comes_to(&verifier, part, ("pass", ""), words).await;

@@ -290,17 +290,20 @@ fn query(data: &Value) -> Value {
 
 #[derive(Debug, Deserialize)]
 struct ContactPoint {
+    #[serde(default)]
+    uid: String,
     name: String,
     #[serde(rename = "type")]
     kind: String,
 }
 
-/// Contact points by name and type, of which there may be several, and the tree of policies that leads to them.
+/// Contact points by name and type, of which there may be several, and the tree of policies that leads to them. The one that comes with
+/// Grafana has no uid, and another name in later versions.
 async fn contact_points(side: &Side<'_>) -> Result<Things, Outcome> {
     let points: Vec<ContactPoint> = side.get(&["api", "v1", "provisioning", "contact-points"], &[]).await?;
     let policies: Value = side.get(&["api", "v1", "provisioning", "policies"], &[]).await?;
     let mut counts: BTreeMap<String, u64> = BTreeMap::new();
-    for point in points {
+    for point in points.into_iter().filter(|point| !point.uid.is_empty()) {
         *counts.entry(format!("{} ({})", point.name, point.kind)).or_default() += 1;
     }
     let found = counts.into_iter().map(|(key, count)| {

@@ -52,7 +52,10 @@ impl GrafanaParity {
             match looked {
                 Ok(()) => scan.answered(),
                 Err(trouble) if may_pass_away(&trouble) => return Err(trouble),
-                Err(trouble) => scan.end(section, &trouble),
+                Err(trouble) => {
+                    scan.answered();
+                    scan.end(section, &trouble);
+                }
             }
             if Instant::now() >= pause && scan.section(&self.sections).is_some() {
                 return Ok(Came::OnTheWay(told::progress(scan, &self.sections)));

@@ -109,7 +109,7 @@ impl Section {
             Self::Plugins => "installed plugins",
             Self::Datasources => "datasources",
             Self::AlertRules => "alert rules",
-            Self::ContactPoints => "contact points",
+            Self::ContactPoints => "contact points and notification policies",
             Self::Annotations => "annotations",
         }
     }

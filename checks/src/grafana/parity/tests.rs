@@ -6,14 +6,12 @@ use serde_json::{Value, json};
 use super::*;
 use crate::testing::check;
 use crate::{MAX_EVIDENCE, MAX_MEMORY};
-use world::{Parts, State, Two, dashboard, panel, told, viewer, wrong};
+use world::{Edit, Parts, State, Two, dashboard, panel, told, viewer, wrong};
 
 mod permissions;
 mod slices;
 mod versions;
 mod world;
-
-type Edit = fn(&mut State);
 
 const PARTS: &[&str] = &[
     "alertRules",
@@ -149,7 +147,7 @@ async fn what_the_new_side_has_beyond_the_old_one_is_named_and_no_failure() {
         state.plugins[0]["info"]["version"] = json!("1.10.0");
         state.datasources.push(json!({"uid": "t1", "name": "Tempo", "type": "tempo"}));
         state.rules.push(json!({"uid": "r2", "title": "Another"}));
-        state.points.push(json!({"name": "mail", "type": "email"}));
+        state.points.push(json!({"uid": "m", "name": "mail", "type": "email"}));
         state.annotations.push(json!({"time": 7000}));
     });
     let parts = two.parts().await;

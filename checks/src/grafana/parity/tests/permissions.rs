@@ -71,6 +71,20 @@ async fn a_token_that_is_replaced_on_the_way_does_not_shorten_what_is_compared()
 }
 
 #[tokio::test]
+async fn a_token_that_is_replaced_between_the_last_dashboard_and_the_last_list_shortens_nothing_either() {
+    let mut two = Two::start(json!({})).await;
+    for fake in [&two.old, &two.new] {
+        fake.edit(|state| {
+            state.then = Some(("/uid/d1", |state| {
+                state.permissions = viewer();
+                state.dashboards.remove("d2");
+            }));
+        });
+    }
+    assert_eq!(told(&two.parts().await, "dashboards").0, "permission_missing");
+}
+
+#[tokio::test]
 async fn later_versions_say_the_permission_for_annotations_in_parts() {
     let mut two = Two::start(json!({"sections": ["annotations"]})).await;
     for (scopes, whole) in [

@@ -49,9 +49,11 @@ async fn dashboards_of_the_second_schema_are_compared_by_their_elements() {
     assert!(told(&parts, "dashboards").1.starts_with("3 dashboards with 5 panels"), "{parts:?}");
     two.memory = Memory::default();
     let cases: &[(&str, &str, &str)] = &[
-        ("/dashboard/elements/panel-1/spec/data/spec/queries/0/spec/query/spec/expr", "dashboards", "panel \"Errors\": query"),
-        ("/dashboard/variables/0/spec/query/spec/label", "dashboards", "variable node: query"),
-        ("/dashboard/layout/kind", "dashboards", "(s1): layout"),
+        ("/spec/elements/panel-1/spec/data/spec/queries/0/spec/query/spec/expr", "dashboards", "panel \"Errors\": query"),
+        ("/spec/variables/0/spec/query/spec/label", "dashboards", "variable node: query"),
+        ("/spec/layout/kind", "dashboards", "(s1): layout"),
+        ("/spec/title", "dashboards", "title: Second schema, now other"),
+        ("/metadata/annotations/grafana.app~1folder", "dashboards", "folder: f1, now other"),
     ];
     for (pointer, part, words) in cases {
         two.new.edit(|state| {

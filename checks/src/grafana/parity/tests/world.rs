@@ -12,6 +12,9 @@ use super::super::{GrafanaParity, Memory};
 use crate::testing::{check, context};
 use crate::{Check, Context, MAX_MEMORY, Outcome, Step};
 
+/// A change of what a Grafana has.
+pub(crate) type Edit = fn(&mut State);
+
 /// What a Grafana has; every text that people keep to themselves is `hunter2`.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
@@ -34,8 +37,13 @@ pub(crate) struct State {
     pub(crate) annotations: Vec<Value>,
     /// Paths below which something else is answered, and how often still.
     pub(crate) instead: Vec<(String, u16, String, usize)>,
+    /// What happens after the first question for a path that ends like this.
+    pub(crate) then: Option<(&'static str, Edit)>,
     pub(crate) asked: Vec<String>,
 }
+
+/// Where a Grafana gives dashboards of the second schema.
+const RESOURCES: &str = "/apis/dashboard.grafana.app/v2beta1/namespaces/default/dashboards";
 
 /// What a service account with the role Admin may do, of what matters here.
 pub(crate) fn admin() -> Value {
@@ -61,7 +69,7 @@ pub(crate) fn dashboard(uid: &str, title: &str, panels: Value) -> Value {
     json!({
         "meta": {"type": "db", "slug": "x", "version": 3, "folderUid": "f1", "folderTitle": "Team A", "provisioned": false,
             "publicDashboardAccessToken": "hunter2"},
-        "dashboard": {"id": 7, "uid": uid, "title": title, "tags": ["a", "b"], "version": 3, "schemaVersion": 36, "panels": panels,
+        "dashboard": {"id": 7, "uid": uid, "title": title, "tags": ["a", "b"], "version": 3, "schemaVersion": 36, "panels": panels, "description": "hunter2",
             "templating": {"list": [{"name": "node", "type": "query", "datasource": "Loki", "query": "hunter2"}]},
             "annotations": {"list": [{"name": "deploys", "datasource": {"uid": "l1"}, "expr": "hunter2"}]}},
     })
@@ -113,6 +121,7 @@ impl State {
             rules: vec![json!({"uid": "r1", "title": "Too many errors", "folderUID": "f1", "ruleGroup": "g", "condition": "A",
                 "for": "1m", "data": data, "labels": {"x": "hunter2"}, "annotations": {"y": "hunter2"}})],
             points: vec![
+                json!({"uid": "", "name": "email receiver", "type": "email"}),
                 json!({"uid": "c", "name": "hook", "type": "webhook", "settings": {"url": "http://x/hunter2", "password": "hunter2"}}),
             ],
             policies: json!({"receiver": "hook", "routes": [{"receiver": "hook", "object_matchers": [["a", "=", "hunter2"]]}]}),
@@ -125,7 +134,7 @@ impl State {
     }
 
     pub(crate) fn put(&mut self, dashboard: Value) {
-        let uid = dashboard["dashboard"]["uid"].as_str().unwrap().to_owned();
+        let uid = dashboard.pointer("/metadata/name").unwrap_or(&dashboard["dashboard"]["uid"]).as_str().unwrap().to_owned();
         self.dashboards.insert(uid, dashboard);
     }
 
@@ -144,11 +153,22 @@ impl State {
             return ResponseTemplate::new(*status).set_body_raw(body.clone(), "application/json");
         }
         let body = self.body(&path, &query);
+        if let Some((_, then)) = self.then.take_if(|(end, _)| path.ends_with(*end)) {
+            then(self);
+        }
+        let resource = |uid: &str| self.dashboards.get(uid).is_some_and(|found| found.get("spec").is_some());
+        if let Some(uid) = path.strip_prefix("/api/dashboards/uid/").filter(|uid| resource(uid)) {
+            let message = format!("dashboard api version not supported, use {RESOURCES}/{uid} instead");
+            return ResponseTemplate::new(406).set_body_json(json!({"message": message}));
+        }
         let status = if body.is_some() { 200 } else { 404 };
         ResponseTemplate::new(status).set_body_json(body.unwrap_or_else(|| json!({"message": "not found, hunter2"})))
     }
 
     fn body(&self, path: &str, query: &BTreeMap<String, String>) -> Option<Value> {
+        if let Some(uid) = path.strip_prefix(RESOURCES) {
+            return self.dashboards.get(uid.trim_start_matches('/')).cloned();
+        }
         let segments: Vec<&str> = path.trim_start_matches("/api/").split('/').collect();
         let number = |key: &str| query[key].parse::<usize>().unwrap();
         let page = |all: &[Value], size: usize| -> Vec<Value> {
@@ -161,7 +181,7 @@ impl State {
             ["search"] if query["type"] == "dash-folder" => page(&self.folders, number("limit")).into(),
             ["search"] => {
                 let all = self.dashboards.iter().map(|(uid, found)| {
-                    json!({"uid": uid, "title": found["dashboard"]["title"].as_str().unwrap_or("x"), "type": "dash-db", "folderUid": found["meta"]["folderUid"]})
+                    json!({"uid": uid, "title": found["dashboard"]["title"].as_str().unwrap_or("x"), "type": "dash-db", "folderUid": found["meta"]["folderUid"].as_str().unwrap_or_default()})
                 });
                 page(&all.collect::<Vec<_>>(), number("limit")).into()
             }
