@@ -182,7 +182,14 @@ impl GrafanaParity {
         let mut new = lists.new.clone();
         new.remove(key);
         let (changed, noted) = (Kept::default(), Kept::default());
-        let compared = told::Compared { section: Section::Dashboards, old: &old, new: &new, changed: &changed, noted: &noted };
+        let compared = told::Compared {
+            section: Section::Dashboards,
+            old: &old,
+            new: &new,
+            changed: &changed,
+            noted: &noted,
+            ignored: &BTreeSet::new(),
+        };
         Ok(compared.outcome(None, 0).0)
     }
 

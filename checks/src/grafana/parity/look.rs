@@ -1,5 +1,7 @@
 //! Section by section, and in some of them thing by thing.
 
+use std::collections::BTreeSet;
+
 use futures::future::try_join;
 use serde::Deserialize;
 use tokio::time::Instant;
@@ -23,6 +25,8 @@ pub(super) struct Lists {
     section: Section,
     pub(super) old: Things,
     pub(super) new: Things,
+    /// What is meant to differ.
+    ignored: BTreeSet<String>,
     /// What dashboards refer to.
     pub(super) datasources: (Datasources, Datasources),
 }
@@ -96,9 +100,9 @@ impl GrafanaParity {
     /// What both sides have, without what is ignored.
     pub(super) async fn lists(&self, sides: &Sides<'_>, section: Section) -> Result<Lists, Outcome> {
         let (mut old, mut new) = try_join(things(&sides.old, section), things(&sides.new, section)).await?;
-        if let Some(ignored) = self.ignore.get(&section) {
-            old.retain(|key, _| !ignored.contains(key));
-            new.retain(|key, _| !ignored.contains(key));
+        let ignored = self.ignore.get(&section).cloned().unwrap_or_default();
+        for side in [&mut old, &mut new] {
+            side.retain(|key, _| !ignored.contains(key));
         }
         let datasources = match section {
             Section::Dashboards => try_join(datasources(&sides.old), datasources(&sides.new)).await?,
@@ -112,7 +116,7 @@ impl GrafanaParity {
             | Section::ContactPoints
             | Section::Annotations => Default::default(),
         };
-        Ok(Lists { section, old, new, datasources })
+        Ok(Lists { section, old, new, ignored, datasources })
     }
 }
 
@@ -133,7 +137,14 @@ impl Lists {
                 }
             }
         }
-        let compared = told::Compared { section: self.section, old: &self.old, new: &self.new, changed: &changed, noted: &noted };
+        let compared = told::Compared {
+            section: self.section,
+            old: &self.old,
+            new: &self.new,
+            changed: &changed,
+            noted: &noted,
+            ignored: &self.ignored,
+        };
         let (outcome, counts) = compared.outcome(None, 0);
         scan.finish(self.section.part(), outcome, counts);
     }
@@ -180,8 +191,14 @@ impl Lists {
         }
         let walk = std::mem::take(&mut scan.walk);
         let noted = Kept::default();
-        let compared =
-            told::Compared { section: self.section, old: &self.old, new: &self.new, changed: &walk.changed, noted: &noted };
+        let compared = told::Compared {
+            section: self.section,
+            old: &self.old,
+            new: &self.new,
+            changed: &walk.changed,
+            noted: &noted,
+            ignored: &self.ignored,
+        };
         let (outcome, counts) = compared.outcome(scan.versions.as_ref(), walk.panels);
         scan.finish(self.section.part(), outcome, counts);
         if self.section == Section::Dashboards {

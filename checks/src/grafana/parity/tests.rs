@@ -204,7 +204,7 @@ async fn what_is_ignored_may_differ_and_sections_can_be_left_out() {
     });
     let parts = two.parts().await;
     assert!(wrong(&parts).is_empty(), "{parts:?}");
-    assert!(told(&parts, "dashboards").1.starts_with("1 dashboards with 2 panels"), "{parts:?}");
+    assert!(told(&parts, "dashboards").1.starts_with("1 dashboards with 2 panels are the same; ignored 1: d2"), "{parts:?}");
     let mut two = Two::start(json!({"sections": ["users", "dashboards"]})).await;
     two.new.edit(|state| state.folders.clear());
     assert_eq!(two.parts().await.into_keys().collect::<Vec<_>>(), ["dashboards", "references", "users"]);

@@ -24,6 +24,8 @@ pub(super) struct Compared<'a> {
     pub(super) new: &'a Things,
     pub(super) changed: &'a Kept,
     pub(super) noted: &'a Kept,
+    /// What is meant to differ, and was not looked at.
+    pub(super) ignored: &'a BTreeSet<String>,
 }
 
 impl Compared<'_> {
@@ -41,6 +43,7 @@ impl Compared<'_> {
             listed("changed", counts.changed, self.changed.words().map(str::to_owned)),
             listed("extra", counts.extra, extra),
             listed("may differ", self.noted.count, self.noted.words().map(str::to_owned)),
+            listed("ignored", size(self.ignored.len()), self.ignored.iter().map(|key| name(key))),
         ];
         let lists: String = lists.into_iter().flatten().collect();
         let things = self.section.things();
