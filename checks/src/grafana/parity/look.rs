@@ -87,11 +87,12 @@ impl GrafanaParity {
         match scan.walk.next(&both.old, &both.new) {
             Next::Compare(key) => both.compare_one(sides, &key, &mut scan.walk).await,
             Next::Close => {
+                // Not held twice: of many dashboards that is memory.
+                *lists = None;
                 let now = self.lists(sides, section).await?;
                 let seen: Seen = sides.seen().await?;
                 sides.all_of(section, &seen)?;
                 now.close(scan);
-                *lists = None;
                 Ok(())
             }
         }
