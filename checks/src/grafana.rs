@@ -8,6 +8,7 @@ pub mod datasource;
 mod datasources;
 pub mod health;
 pub mod panels;
+pub mod parity;
 pub mod query;
 mod turns;
 

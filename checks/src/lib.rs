@@ -108,6 +108,7 @@ pub fn registry() -> Registry {
         Entry::of::<grafana::datasource::GrafanaDatasource>(),
         Entry::of::<grafana::health::GrafanaHealth>(),
         Entry::of::<grafana::panels::GrafanaPanels>(),
+        Entry::of::<grafana::parity::GrafanaParity>(),
         Entry::of::<grafana::query::GrafanaQuery>(),
         Entry::of::<heartbeat::Heartbeat>(),
         Entry::of::<net::http::Http>(),

@@ -8,6 +8,7 @@ mod figures;
 mod gate;
 mod history;
 mod hops;
+mod parity;
 mod scale;
 mod usage;
 
@@ -60,6 +61,15 @@ enum What {
         #[arg(long, default_value_t = 5)]
         rounds: u32,
     },
+    /// Dashboards of a Grafana, moved and proven with default settings: time, questions, and the verifier's memory.
+    Parity {
+        /// How many dashboards.
+        #[arg(long, default_value_t = 500)]
+        dashboards: u32,
+        /// How many panels each of them has.
+        #[arg(long, default_value_t = 20)]
+        panels: u32,
+    },
     /// Many scripted probes in one verifier under load: gate reads, scheduler lag, processor, memory.
     Scale {
         /// How many probes.
@@ -84,6 +94,7 @@ fn main() -> ExitCode {
                 What::Detect { kills } => detect::measure(kills).await,
                 What::History { lines, visible_within } => history::measure(lines, &visible_within).await,
                 What::Hops { rounds } => hops::measure(rounds).await,
+                What::Parity { dashboards, panels } => parity::measure(dashboards, panels).await,
                 What::Scale { probes, rate, seconds } => scale::measure(probes, rate, Duration::from_secs(seconds)).await,
             }
         })

@@ -15,7 +15,16 @@ pub(crate) fn cpu(pid: i32) -> Result<f64> {
 
 /// Resident memory in MiB.
 pub(crate) fn resident(pid: i32) -> Result<f64> {
+    memory(pid, "VmRSS:")
+}
+
+/// The most memory that was ever resident, in MiB.
+pub(crate) fn peak(pid: i32) -> Result<f64> {
+    memory(pid, "VmHWM:")
+}
+
+fn memory(pid: i32, key: &'static str) -> Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(key)).context(key)?;
     Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1024.0)
 }

@@ -28,6 +28,7 @@ mod real_healthy;
 mod real_history;
 mod real_hops;
 mod real_panels;
+mod real_parity;
 mod real_phases;
 mod real_shipping;
 mod real_streams;

@@ -63,8 +63,13 @@ impl<'a> Api<'a> {
         query: &[(&str, &str)],
         budget: Budget,
     ) -> Result<Option<T>, Outcome> {
+        found(&self.reply(path, query, budget).await?)
+    }
+
+    /// Whatever came back.
+    pub(crate) async fn reply(&self, path: &[&str], query: &[(&str, &str)], budget: Budget) -> Result<Reply, Outcome> {
         let reply = fetch::get(&self.cx.clients, &self.url(path, query), self.headers.clone(), budget).await?;
-        read(&reply.hide(self.secrets.clone()))
+        Ok(reply.hide(self.secrets.clone()))
     }
 
     /// Asks a question that changes nothing and is too long for a URL. Whatever came back.
@@ -82,7 +87,8 @@ impl<'a> Api<'a> {
     }
 }
 
-fn read<T: DeserializeOwned>(reply: &Reply) -> Result<Option<T>, Outcome> {
+/// What is in a reply, or none if Grafana says, in its own manner, that it is not there.
+pub(crate) fn found<T: DeserializeOwned>(reply: &Reply) -> Result<Option<T>, Outcome> {
     match reply.status.as_u16() {
         200 => reply.parse().map(Some),
         404 if reply.parse::<Value>()?.get("message").is_some() => Ok(None),

@@ -3,5 +3,5 @@
 mod list;
 mod model;
 
-pub(crate) use list::{Dashboard, list, read};
-pub(crate) use model::{normalised, panels, references, variable};
+pub(crate) use list::{Dashboard, Listed, list, list_folders, read};
+pub(crate) use model::{Place, normalised, panels, references, variable};

@@ -1,19 +1,24 @@
 //! Which dashboards a Grafana has, and one of them in full.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::net::fetch::Reply;
 use crate::net::{Budget, fetch};
 use crate::outcome::Outcome;
 
-use super::super::api::Api;
+use super::super::api::{Api, found, message};
 
 /// Dashboards in one answer to a search.
 const PAGE: usize = 1000;
 /// Most pages that are read.
 const PAGES: usize = 20;
+/// Where Grafana has its dashboards as resources.
+const GROUP: &str = "dashboard.grafana.app";
 
-/// A dashboard as a search lists it. Only dashboards that the token may see are listed: see [`super::super::access`].
+/// A dashboard or a folder as a search lists it. Only those that the token may see are listed: see [`super::super::access`].
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Listed {
@@ -22,6 +27,9 @@ pub(crate) struct Listed {
     /// What people read.
     #[serde(default)]
     pub(crate) title: String,
+    /// The uid of the folder that it is in; empty for none.
+    #[serde(default)]
+    pub(crate) folder_uid: String,
 }
 
 /// A dashboard in full.
@@ -51,25 +59,74 @@ pub(crate) struct About {
 
 /// All dashboards that the token sees, by uid.
 pub(crate) async fn list(api: &Api<'_>, budget: Budget) -> Result<Vec<Listed>, Outcome> {
+    search(api, "dash-db", budget).await
+}
+
+/// All folders that the token sees, by uid.
+pub(crate) async fn list_folders(api: &Api<'_>, budget: Budget) -> Result<Vec<Listed>, Outcome> {
+    search(api, "dash-folder", budget).await
+}
+
+async fn search(api: &Api<'_>, kind: &str, budget: Budget) -> Result<Vec<Listed>, Outcome> {
     let mut all = Vec::new();
     let limit = PAGE.to_string();
     for page in 1..=PAGES {
-        let query = [("type", "dash-db"), ("limit", limit.as_str()), ("page", &page.to_string())];
-        let found: Vec<Listed> = api.get(&["api", "search"], &query, budget).await?;
-        let last = found.len() < PAGE;
-        all.extend(found);
+        let query = [("type", kind), ("limit", limit.as_str()), ("page", &page.to_string())];
+        let listed: Vec<Listed> = api.get(&["api", "search"], &query, budget).await?;
+        let last = listed.len() < PAGE;
+        all.extend(listed);
         if last {
             all.sort();
             all.dedup_by(|one, other| one.uid == other.uid);
             return Ok(all);
         }
     }
-    Err(fetch::TOO_LARGE.because(format!("GET /api/search: more than {} dashboards", PAGE * PAGES)))
+    Err(fetch::TOO_LARGE.because(format!("GET /api/search: more than {} of type {kind}", PAGE * PAGES)))
 }
 
-/// One of them; none if Grafana has it not, or no more.
+/// One of them; none if Grafana has it not, or no more. Of those of the second schema Grafana says where else it gives them.
 pub(crate) async fn read(api: &Api<'_>, uid: &str, budget: Budget) -> Result<Option<Dashboard>, Outcome> {
-    api.find(&["api", "dashboards", "uid", uid], &[], budget).await
+    let reply = api.reply(&["api", "dashboards", "uid", uid], &[], budget).await?;
+    if reply.status.as_u16() != 406 {
+        return found(&reply);
+    }
+    let Some((version, namespace)) = elsewhere(&reply) else { return found(&reply) };
+    let path = ["apis", GROUP, &version, "namespaces", &namespace, "dashboards", uid];
+    let resource: Option<Resource> = api.find(&path, &[], budget).await?;
+    Ok(resource.map(Resource::dashboard))
+}
+
+/// The version and the namespace in `…, use /apis/dashboard.grafana.app/v2/namespaces/default/dashboards/x instead`.
+fn elsewhere(reply: &Reply) -> Option<(String, String)> {
+    let message = message(reply)?;
+    let (_, path) = message.split_once(&format!("/apis/{GROUP}/"))?;
+    let mut segments = path.split('/');
+    let (version, _, namespace) = (segments.next()?, segments.next()?, segments.next()?);
+    let plain = |word: &str| !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    (plain(version) && plain(namespace)).then(|| (version.to_owned(), namespace.to_owned()))
+}
+
+/// A dashboard as Kubernetes would give it.
+#[derive(Debug, Deserialize)]
+struct Resource {
+    #[serde(default)]
+    metadata: Metadata,
+    spec: Value,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Metadata {
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
+}
+
+impl Resource {
+    fn dashboard(self) -> Dashboard {
+        let of = |key: &str| self.metadata.annotations.get(key).cloned().unwrap_or_default();
+        let provisioned = self.metadata.annotations.contains_key("grafana.app/managedBy");
+        let meta = About { folder_uid: of("grafana.app/folder"), folder_title: String::new(), provisioned };
+        Dashboard { meta, model: self.spec }
+    }
 }
 
 #[cfg(test)]

@@ -191,7 +191,7 @@ fn named_within<'a>(value: &'a Value, named: &str, found: &mut Vec<(String, &'a 
 }
 
 /// A dashboard without what changes with each save. Two that people see the same thing in are equal then. A datasource is named by its
-/// uid, however the dashboard does it; what is null or an empty list is as good as not there.
+/// uid, however the dashboard does it and whether it is there or not; what is null or an empty list is as good as not there.
 pub(crate) fn normalised(model: &Value, datasources: &Datasources) -> Value {
     let mut kept = plain(model, datasources);
     if let Value::Object(fields) = &mut kept {
@@ -215,18 +215,14 @@ fn fields_of(fields: &Map<String, Value>, datasources: &Datasources) -> Map<Stri
         if empty || key == "pluginVersion" {
             continue;
         }
-        let uid = if key == "datasource" { uid_of(value, datasources) } else { None };
-        let value = uid.map_or_else(|| plain(value, datasources), Value::String);
+        let named = (key == "datasource").then(|| datasources.resolve(value));
+        let value = match named {
+            Some(Resolved::Uid(word) | Resolved::Missing(word)) => Value::String(word),
+            Some(Resolved::Own | Resolved::Variable(_)) | None => plain(value, datasources),
+        };
         kept.insert(key.clone(), value);
     }
     kept
-}
-
-fn uid_of(reference: &Value, datasources: &Datasources) -> Option<String> {
-    match datasources.resolve(reference) {
-        Resolved::Uid(uid) => Some(uid),
-        Resolved::Own | Resolved::Variable(_) | Resolved::Missing(_) => None,
-    }
 }
 
 #[cfg(test)]

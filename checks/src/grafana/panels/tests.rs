@@ -210,7 +210,11 @@ async fn an_old_grafana_that_is_away_is_waited_for_and_then_said_with_what_to_do
     two.old.edit(|held| held.refuses = Some(("/api".to_owned(), 503, json!({"message": "starting"}))));
     let Step::More(progress) = two.slice().await else { panic!("decided at once") };
     assert!(progress.note.as_str().starts_with("no answer, asked again with the next run: the old Grafana"), "{}", progress.note);
-    two.says("server_error", &["the old Grafana (take `old` out once it is gone for good): GET http://", "503 Service Unavailable: starting"]).await;
+    two.says(
+        "server_error",
+        &["the old Grafana (take `old` out once it is gone for good): GET http://", "503 Service Unavailable: starting"],
+    )
+    .await;
     two.check.old = None;
     two.passes(&["3 show something"]).await;
 }
