@@ -17,13 +17,14 @@ pub(crate) fn migration(
 kind: Migration
 metadata: {{name: homelab}}
 spec:
-  defaults: {{every: {every}, timeout: {every}, failAfter: 2, recoverAfter: 2}}
+{annotations}  defaults: {{every: {every}, timeout: {every}, failAfter: 2, recoverAfter: 2}}
   targets:
     agents: {{agent: {{urls: ["{agent}"]}}}}
     k3s-alloy: {{alloy: {{urls: ["{alloy}"]}}}}
     docker-loki: {{loki: {{url: "{docker_loki}"}}}}
     k3s-loki: {{loki: {{url: "{k3s_loki}", gateway: "{gateway}"}}}}
     k3s-grafana: {{grafana: {{url: "{grafana}", token: {{env: GRAFANA_TOKEN}}}}}}
+    docker-grafana: {{grafana: {{url: "{old_grafana}", token: {{env: GRAFANA_TOKEN}}}}}}
     docker-pg: {{postgres: {{dsn: {{env: PG_OLD_DSN}}}}}}
     k3s-pg: {{postgres: {{dsn: {{env: PG_NEW_DSN}}}}}}
   phases:
@@ -83,11 +84,11 @@ spec:
     - {{name: k3s-grafana-health, use: [preflight, gate], check: {{grafanaHealth: {{grafana: k3s-grafana}}}}}}
     - name: canary-through-grafana
       check: {{grafanaQuery: {{grafana: k3s-grafana, datasource: {datasource}, loki: k3s-loki, oldLoki: docker-loki, agents: agents, within: {within}}}}}
-    steps:
+{grafana_more}    steps:
     - name: copy-grafana
       switch: true
       do: [{hands}, copy-grafana]
-      undo: {{manual: open the old Grafana again; the new one has taken nothing from it}}
+{grafana_verify}      undo: {{manual: open the old Grafana again; the new one has taken nothing from it}}
       timeout: 2m
   - name: postgres
     gate: {{soak: {soak}, minSamples: 3, unknownBudget: {budget}}}
@@ -122,16 +123,20 @@ spec:
         k3s_loki = at.new_loki,
         gateway = at.gateway,
         grafana = at.new_grafana,
+        old_grafana = at.old_grafana,
         datasource = at.datasource,
         alloy_more = more.alloy,
         alloy_verify = more.alloy_verify,
         loki_more = more.loki,
         loki_disturbs = more.loki_disturbs,
         loki_verify = more.loki_verify,
+        annotations = more.annotations,
+        grafana_more = more.grafana,
+        grafana_verify = more.grafana_verify,
     )
 }
 
-/// What is looked at besides, where the Lokis can count their lines.
+/// What is looked at besides, where Lokis can count their lines and Grafanas have more than a datasource.
 #[derive(Default)]
 struct More {
     alloy: String,
@@ -139,6 +144,9 @@ struct More {
     loki: String,
     loki_disturbs: &'static str,
     loki_verify: &'static str,
+    annotations: &'static str,
+    grafana: String,
+    grafana_verify: &'static str,
 }
 
 impl More {
@@ -172,6 +180,22 @@ impl More {
             "{name: nobody-ships-to-docker-loki, check: {lokiQuiet: {loki: docker-loki, for: 8s}}}".to_owned(),
             format!("{{name: services-to-k3s-loki, check: {{{freshness}: k3s-loki}}}}}}"),
         ];
+        let grafana = [
+            format!(
+                "{{name: grafana-provisioning, check: {{grafanaHealth: {{grafana: k3s-grafana, provisioned: {{files: [\"{}\"], \
+                 dashboards: [from-a-file], within: 20s}}}}}}}}",
+                at.new_grafana_files
+            ),
+            format!(
+                "{{name: datasource-of-dashboards, check: {{grafanaDatasource: {{grafana: k3s-grafana, datasource: {}, loki: k3s-loki, \
+                 within: {within}}}}}}}",
+                at.datasource
+            ),
+            "{name: grafana-parity, use: [verify, gate], check: {grafanaParity: {old: docker-grafana, new: k3s-grafana, rest: 10s}}}"
+                .to_owned(),
+            "{name: grafana-panels, check: {grafanaPanels: {old: docker-grafana, new: k3s-grafana, dashboards: [homelab, from-a-file], rest: 10s}}}"
+                .to_owned(),
+        ];
         let items = |items: &[String]| items.iter().flat_map(|item| ["    - ", item.as_str(), "\n"]).collect();
         Self {
             alloy: items(&alloy),
@@ -179,6 +203,9 @@ impl More {
             loki: items(&loki),
             loki_disturbs: ", alloy-to-docker-loki, promtail-has-ended, services-to-docker-loki",
             loki_verify: ", loki-history",
+            annotations: "  annotations: {grafana: k3s-grafana, token: {env: GRAFANA_EDITOR}}\n",
+            grafana: items(&grafana),
+            grafana_verify: "      verify: [grafana-parity]\n",
         }
     }
 }

@@ -72,8 +72,12 @@ impl<'w, S: Stack> Homelab<'w, S> {
         );
         let file = world.write("migration.yaml", &document)?;
         Screen::say(&format!("the Migration document, {} lines: {}", document.lines().count(), file.display()));
-        let secrets =
-            [("PG_OLD_DSN", databases.old.dsn()), ("PG_NEW_DSN", databases.new.dsn()), ("GRAFANA_TOKEN", addresses.token)];
+        let secrets = [
+            ("PG_OLD_DSN", databases.old.dsn()),
+            ("PG_NEW_DSN", databases.new.dsn()),
+            ("GRAFANA_TOKEN", addresses.token),
+            ("GRAFANA_EDITOR", addresses.editor),
+        ];
         let secrets = secrets.each_ref().map(|(name, secret)| (*name, secret.as_str()));
         let verifier = Verifier::start_with(world, &document, &secrets).await?;
         let lab = Self { world, logs, databases, verifier, hands, patience: pace.patience };

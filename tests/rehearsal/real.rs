@@ -1,13 +1,17 @@
 //! The log path with real servers.
 
 use anyhow::{Result, ensure};
-use tests::{Agent, Fault, Line, LogPath, Loki, World, now};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tests::{Agent, Fault, Grafana, Line, LogPath, Loki, World, now};
 
 use crate::stack::{Addresses, Stack};
 
 pub(crate) struct Real<'w> {
     world: &'w World,
     logs: LogPath,
+    /// A token of the role Editor of the old Grafana.
+    editor: String,
     /// Services of the node, which write a line each half second.
     _services: [Agent; 2],
 }
@@ -22,7 +26,8 @@ impl<'w> Real<'w> {
         };
         let services = [service("gitops-sync").await?, service("system-metrics").await?];
         push_history(&logs.old_loki).await?;
-        Ok(Self { world, logs, _services: services })
+        let editor = fill_grafana(&logs.old_grafana).await?;
+        Ok(Self { world, logs, editor, _services: services })
     }
 }
 
@@ -36,6 +41,33 @@ async fn push_history(loki: &Loki) -> Result<()> {
         loki.push(&[("job", "systemd-journal"), ("service", service)], &lines).await?;
     }
     loki.flush().await
+}
+
+/// What people have in the old Grafana: a folder, dashboards by hand and from a file, a user, a team. A token for marks.
+async fn fill_grafana(grafana: &Grafana) -> Result<String> {
+    grafana.create("/api/folders", &json!({"uid": "node", "title": "The node"})).await?;
+    let by_hand = json!({"dashboard": dashboard("homelab", grafana.datasource()), "folderUid": "node"});
+    grafana.create("/api/dashboards/db", &by_hand).await?;
+    std::fs::write(grafana.dashboards().join("from-a-file.json"), dashboard("from-a-file", grafana.datasource()).to_string())?;
+    let user = json!({"login": "ann", "email": "ann@example.org", "password": "a-password-of-anns"});
+    grafana.create("/api/admin/users", &user).await?;
+    grafana.create("/api/teams", &json!({"name": "operators"})).await?;
+    grafana.token("marks", "Editor").await
+}
+
+/// Lines of two services, their number, and a variable.
+fn dashboard(uid: &str, datasource: &str) -> Value {
+    let loki = json!({"type": "loki", "uid": datasource});
+    let panel = |id: u64, kind: &str, title: &str, expr: &str| {
+        let target = json!({"refId": "A", "expr": expr, "datasource": loki});
+        json!({"id": id, "title": title, "type": kind, "datasource": loki, "targets": [target], "gridPos": {"h": 8, "w": 12, "x": 0, "y": id * 8}})
+    };
+    let panels = [
+        panel(1, "logs", "Syncs", r#"{service="gitops-sync"}"#),
+        panel(2, "timeseries", "Lines a minute", r#"sum by (service) (count_over_time({service=~"$service"}[$__interval]))"#),
+    ];
+    let service = json!({"name": "service", "type": "custom", "query": "gitops-sync,system-metrics", "current": {"value": "system-metrics"}});
+    json!({"uid": uid, "title": format!("Dashboard {uid}"), "tags": ["homelab"], "schemaVersion": 38, "panels": panels, "templating": {"list": [service]}})
 }
 
 impl Stack for Real<'_> {
@@ -55,6 +87,8 @@ impl Stack for Real<'_> {
             new_grafana: logs.new_grafana.url().to_owned(),
             datasource: logs.new_grafana.datasource().to_owned(),
             token: logs.token.clone(),
+            editor: self.editor.clone(),
+            new_grafana_files: logs.new_grafana.dashboards().display().to_string(),
             old_loki_of_alloy: logs.to_old_loki.url().replace("http://", ""),
         }
     }
@@ -105,7 +139,12 @@ impl Stack for Real<'_> {
 
     async fn move_grafana(&self) -> Result<String> {
         self.logs.move_grafana().await?;
-        Ok("grafana.db".to_owned())
+        Ok("grafana.db and the files of its dashboards".to_owned())
+    }
+
+    async fn marks(&self) -> Result<Option<usize>> {
+        let found = self.logs.new_grafana.call(Method::GET, "/api/annotations?tags=phasegate&limit=1000", None).await?;
+        Ok(Some(found.as_array().map_or(0, Vec::len)))
     }
 
     async fn repoint_grafana(&self) -> Result<()> {

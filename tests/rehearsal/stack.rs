@@ -13,8 +13,12 @@ pub(crate) struct Addresses {
     pub(crate) new_grafana: String,
     /// The uid of the datasource that dashboards use.
     pub(crate) datasource: String,
-    /// A token of the new Grafana.
+    /// A token of the role Admin, of the Grafana that moves.
     pub(crate) token: String,
+    /// Another one, of the role Editor.
+    pub(crate) editor: String,
+    /// Where the new Grafana reads dashboards from.
+    pub(crate) new_grafana_files: String,
     /// Where Alloy ships to in phase 1, host and port: the old Loki, by the name that Alloy has for it.
     pub(crate) old_loki_of_alloy: String,
 }
@@ -58,6 +62,9 @@ pub(crate) trait Stack {
 
     /// Phase 3: what the old Grafana has is copied to the new one, the old datasource included. Says what was moved.
     async fn move_grafana(&self) -> Result<String>;
+
+    /// How many events of the migration are marked in the new Grafana; none if it can not keep such marks.
+    async fn marks(&self) -> Result<Option<usize>>;
 
     /// Phase 3: the datasource leads to the new Loki, through its gateway.
     async fn repoint_grafana(&self) -> Result<()>;

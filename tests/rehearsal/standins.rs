@@ -67,6 +67,8 @@ impl Stack for Standins {
             new_grafana: self.new_grafana.url(),
             datasource: Datasource::loki("").uid,
             token: TOKEN.to_owned(),
+            editor: TOKEN.to_owned(),
+            new_grafana_files: String::new(),
             old_loki_of_alloy: String::new(),
         }
     }
@@ -121,6 +123,10 @@ impl Stack for Standins {
     async fn move_grafana(&self) -> Result<String> {
         self.new_grafana.set_datasource_url(&Datasource::loki("").uid, &self.old_loki.url());
         Ok("its one datasource".to_owned())
+    }
+
+    async fn marks(&self) -> Result<Option<usize>> {
+        Ok(None)
     }
 
     async fn repoint_grafana(&self) -> Result<()> {

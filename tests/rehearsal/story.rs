@@ -102,6 +102,22 @@ async fn ending<S: Stack>(lab: &Homelab<'_, S>, screen: &Screen) -> Result<()> {
     let report = cutover(lab, &["report"], Exit::OPEN).await?;
     report.names("4 of 4 phases complete")?;
     ensure!(!report.0.stdout.contains("[ ]"), "something on the checklist is not proven");
+    marked(lab).await
+}
+
+/// Each phase was begun, switched and completed: that is marked in Grafana, and each of it once.
+async fn marked<S: Stack>(lab: &Homelab<'_, S>) -> Result<()> {
+    const OF_A_PHASE: usize = 3;
+    let least = 4 * OF_A_PHASE;
+    let what = format!("{least} marks in Grafana");
+    let marks = wait_until(lab.patience, &what, async || {
+        let marks = lab.logs.marks().await?;
+        ensure!(marks.is_none_or(|marks| marks >= least), "{marks:?}");
+        Ok(marks)
+    });
+    if let Some(marks) = marks.await? {
+        Screen::say(&format!("{marks} events of the migration are marked in the new Grafana, those of before its move included"));
+    }
     Ok(())
 }
 

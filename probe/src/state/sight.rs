@@ -118,7 +118,18 @@ impl State {
         if proof.sealed || age <= valid_for {
             return Sight::green(proof.evidence.clone());
         }
-        Sight::because(ProbeState::Waiting, why::EXPIRED, format!("finished {age:.0?} ago, validFor is {valid_for:?}"))
+        let renewal = record.and_then(renewal).unwrap_or_default();
+        Sight::because(ProbeState::Waiting, why::EXPIRED, format!("finished {age:.0?} ago, validFor is {valid_for:?}{renewal}"))
+    }
+}
+
+/// How far the renewal of a proof has come, or what keeps it.
+fn renewal(record: &ProbeRecord) -> Option<String> {
+    let last = record.last.as_ref()?;
+    match (&last.outcome, &last.progress) {
+        (_, Some(progress)) => Some(format!("; renewed: {} of {}: {}", progress.done, progress.total, progress.note)),
+        (Outcome::Unknown { reason, evidence }, None) => Some(format!("; not renewed ({reason}): {evidence}")),
+        (Outcome::Pass { .. } | Outcome::Fail { .. } | Outcome::Waiting { .. }, None) => None,
     }
 }
 

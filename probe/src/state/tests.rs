@@ -204,6 +204,14 @@ fn a_proof_is_waiting_until_it_ends_and_only_a_fail_revokes_it() {
     control(&mut state, 20, outcome('P'));
     run(&mut state, 20, outcome('U'));
     assert_eq!(seen(&state, 21).0, ProbeState::Green);
+    let plan = state.durable.plan.clone().unwrap();
+    let expired = state.sight(plan.probe("p").unwrap().1, now(1_003));
+    assert_eq!(expired.state, ProbeState::Waiting);
+    assert!(
+        expired.evidence.as_str().contains("; not renewed (blind): "),
+        "what keeps the renewal is said: {}",
+        expired.evidence
+    );
     run(&mut state, 22, outcome('F'));
     assert_eq!(seen(&state, 22), (ProbeState::Red, "broken".into()));
     assert_eq!(seen(&state.restarted(), 22).0, ProbeState::Red);

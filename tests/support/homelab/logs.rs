@@ -35,7 +35,7 @@ pub struct LogPath {
     pub old_grafana: Grafana,
     /// The Grafana in k3s, new. Its datasource leads to the new Loki.
     pub new_grafana: Grafana,
-    /// A token of a Viewer of the old Grafana. It goes along with the database.
+    /// A token of a service account of the old Grafana, of the role Admin. It goes along with the database.
     pub token: String,
 }
 
@@ -58,7 +58,7 @@ impl LogPath {
             Grafana::start(world, old_loki.url()),
             Grafana::start(world, &gateway_url),
         )?;
-        let token = old_grafana.token("phasegate", "Viewer").await?;
+        let token = old_grafana.token("phasegate", "Admin").await?;
         Ok(Self { journal, promtail, alloy, agent, to_old_loki, old_loki, new_loki, gateway, old_grafana, new_grafana, token })
     }
 
