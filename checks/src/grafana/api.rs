@@ -1,11 +1,13 @@
 //! Asking Grafana's API, and what its refusals mean.
 
+use futures::future::join;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use url::Url;
 
 use crate::check::Context;
+use crate::net::exposition::{Page, STARTED_AT};
 use crate::net::fetch::{self, Reply};
 use crate::net::{Budget, below, reasons, shown};
 use crate::outcome::{Outcome, ReasonSpec};
@@ -18,6 +20,13 @@ pub(crate) const PERMISSION_MISSING: ReasonSpec = ReasonSpec::unknown(
     "permission_missing",
     "grant the token's service account what the evidence names: what it may not see can not be told from what is not there",
 );
+
+/// Two names, one Grafana.
+pub(crate) const SAME_SERVER: ReasonSpec =
+    ReasonSpec::fail("same_server", "correct the URL of one of the two targets: both lead to the same Grafana");
+
+/// The metric that only a Grafana has.
+const BUILD: &str = "grafana_build_info";
 
 /// What asking a Grafana with a token can come to, beside [`fetch::REPLIES`] and [`reasons::NETWORK`].
 pub(crate) const ASKING: &[ReasonSpec] =
@@ -76,6 +85,26 @@ impl<'a> Api<'a> {
     pub(crate) async fn ask(&self, path: &[&str], question: &Value, budget: Budget) -> Result<Reply, Outcome> {
         let reply = fetch::post(&self.cx.clients, &self.url(path, &[]), self.headers.clone(), question, budget).await?;
         Ok(reply.hide(self.secrets.clone()))
+    }
+
+    /// That another one is another server, as far as its URL and the time tell at which its process was started. Where metrics are not
+    /// served, the URL alone tells.
+    pub(crate) async fn is_not(&self, other: &Self, budget: Budget) -> Result<(), Outcome> {
+        if self.base == other.base {
+            return Err(SAME_SERVER.because(format!("both are at {}", shown(self.base))));
+        }
+        match join(self.started(budget), other.started(budget)).await {
+            (Some(one), Some(two)) if one.to_bits() == two.to_bits() => {
+                let (here, there) = (shown(self.base), shown(other.base));
+                Err(SAME_SERVER.because(format!("what answers at {here} and at {there} was started in the same moment")))
+            }
+            (Some(_) | None, Some(_) | None) => Ok(()),
+        }
+    }
+
+    async fn started(&self, budget: Budget) -> Option<f64> {
+        let page = self.reply(&["metrics"], &[], budget).await.and_then(|reply| Page::read(&reply, &[BUILD, STARTED_AT]));
+        page.map_or(None, |page| page.gauge(STARTED_AT))
     }
 
     fn url(&self, path: &[&str], query: &[(&str, &str)]) -> Url {
@@ -177,6 +206,28 @@ mod tests {
         let nothing = asked("404 Not Found", "application/json", r#"{"message":"Dashboard not found"}"#).await;
         assert_eq!(nothing.unwrap(), None);
         assert_eq!(asked("200 OK", "application/json", "[1]").await.unwrap(), Some(json!([1])));
+    }
+
+    #[tokio::test]
+    async fn two_names_of_one_server_are_told_by_when_it_was_started() {
+        let page = |started: &str| format!("grafana_build_info{{version=\"12\"}} 1\nprocess_start_time_seconds {started}\n");
+        let server = async |body: &str| Server::http("200 OK", "text/plain", body).await;
+        let (one, two, other, mute) = (
+            server(&page("1.7e9")).await,
+            server(&page("1.7e9")).await,
+            server(&page("1.8e9")).await,
+            server("no metrics").await,
+        );
+        let cx = context();
+        let told = async |here: &Server, there: &Server| {
+            let target = |server: &Server| serde_json::from_value::<GrafanaTarget>(json!({"url": server.url()})).unwrap();
+            let (here, there) = (target(here), target(there));
+            let (here, there) = (Api::open(&cx, &here).await.unwrap(), Api::open(&cx, &there).await.unwrap());
+            here.is_not(&there, Budget::start(cx.timeout)).await.map_err(|outcome| outcome.reason().unwrap().to_string())
+        };
+        let same = Err("same_server".to_owned());
+        assert_eq!((told(&one, &one).await, told(&one, &two).await), (same.clone(), same));
+        assert_eq!((told(&one, &other).await, told(&one, &mute).await), (Ok(()), Ok(())));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::net::{Budget, fetch, reasons};
 use crate::outcome::{Measure, Outcome, PartId, Progress, ReasonSpec, Step};
 use crate::target::{TargetKind, TargetUse};
 
-use super::api::ASKING;
+use super::api::{ASKING, SAME_SERVER};
 use super::query::NOWHERE;
 use answer::{Answer, Answers};
 use judge::{Kind, Seen, Sight, judge};
@@ -88,7 +88,7 @@ const NOT_ASKED: ReasonSpec = ReasonSpec::unknown(
 /// (5 by default) panels are asked in a second. After a Pass the next look begins when `rest` (15 m by default) is over.
 ///
 /// Fail: a panel with an error, or without an answer in time; one that is empty and was not; a panel or dashboard that is not
-/// there; no panel that shows anything; no panel to ask; a Grafana that refuses, is silent for two minutes, or is none. Unknown: a
+/// there; no panel that shows anything; no panel to ask; both targets the same server; a Grafana that refuses, is silent for two minutes, or is none. Unknown: a
 /// panel that could not be asked, such as one with a variable that has no value; a token that is missing, refused, or may not see
 /// enough; our own resolver or network; a reply that is cut short, too large or not parsable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -244,6 +244,7 @@ impl Check for GrafanaPanels {
                 NOTHING_SHOWN,
                 NOTHING_ASKED,
                 NOT_ASKED,
+                SAME_SERVER,
                 reasons::TARGET_MISSING,
             ],
         ],

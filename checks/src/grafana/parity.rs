@@ -12,9 +12,9 @@ use crate::check::{Check, Context, FieldError, Meta, Nature, Report};
 use crate::counter::{later, number};
 use crate::net::{Budget, fetch, reasons};
 use crate::outcome::{Measure, Outcome, PartId, Progress, ReasonSpec, Step};
-use crate::target::{GrafanaTarget, TargetKind, TargetUse};
+use crate::target::{TargetKind, TargetUse};
 
-use super::api::ASKING;
+use super::api::{ASKING, SAME_SERVER};
 use scan::{Counts, Kept, Scan};
 pub use section::Section;
 use side::{Side, Sides};
@@ -51,10 +51,6 @@ const NOTHING: ReasonSpec = ReasonSpec::fail(
     "nothing_to_compare",
     "correct the target `old`, or the organization of its token: it has nothing of what is to be compared",
 );
-/// Both names lead to one server.
-const SAME_SERVER: ReasonSpec =
-    ReasonSpec::fail("same_server", "correct the URL of one of the two targets: both lead to the same Grafana");
-
 /// What people have in the old Grafana is in the new one: dashboards with every panel, folders with their permissions, teams, users
 /// and roles, service accounts, plugins, datasources, alert rules, contact points, annotations. A proof: it takes its time, shows
 /// how far it has come, and says what it has compared.
@@ -134,10 +130,6 @@ fn may_pass_away(outcome: &Outcome) -> bool {
 
 impl GrafanaParity {
     async fn sides<'a>(&'a self, cx: &'a Context, budget: Budget) -> Result<Sides<'a>, Outcome> {
-        let (one, other) = (cx.target::<GrafanaTarget>(&self.old)?, cx.target::<GrafanaTarget>(&self.new)?);
-        if one.url == other.url {
-            return Err(SAME_SERVER.because(format!("{} and {} have one URL", self.old, self.new)));
-        }
         let old = Side::open(cx, &self.old, self.per_second, budget).await?;
         Ok(Sides { old, new: Side::open(cx, &self.new, self.per_second, budget).await? })
     }

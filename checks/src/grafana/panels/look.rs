@@ -167,7 +167,12 @@ impl GrafanaPanels {
                     scan.start_over(cx.now, self.window_before(cx.now));
                     break;
                 }
-                Next::Over => return Ok(Came::To(self.told(scan))),
+                Next::Over => {
+                    return Ok(Came::To(match sides.are_two(slice.budget).await {
+                        Ok(()) => self.told(scan),
+                        Err(same) => same,
+                    }));
+                }
                 Next::Dashboard(uid) => (uid, None),
                 Next::Again(place) => (place.uid.clone(), Some(place)),
             };
@@ -329,6 +334,14 @@ impl GrafanaPanels {
 }
 
 impl Sides<'_> {
+    /// That they are two servers, if there are two.
+    async fn are_two(&self, budget: Budget) -> Result<(), Outcome> {
+        match &self.old {
+            Some(old) => self.new.is_not(old, budget).await,
+            None => Ok(()),
+        }
+    }
+
     async fn pair(&self, uid: &str, budget: Budget) -> Result<Pair, Outcome> {
         let old = async {
             let old = self.old.as_ref().map(|old| old.board(uid, budget));

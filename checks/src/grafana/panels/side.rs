@@ -63,6 +63,11 @@ impl<'a> Side<'a> {
         Ok(Self { api, datasources })
     }
 
+    /// That another one is another server.
+    pub(super) async fn is_not(&self, other: &Self, budget: Budget) -> Result<(), Outcome> {
+        self.api.is_not(&other.api, budget).await
+    }
+
     /// The uids of all dashboards.
     pub(super) async fn dashboards(&self, budget: Budget) -> Result<Vec<String>, Outcome> {
         Ok(dashboard::list(&self.api, budget).await?.into_iter().map(|listed| listed.uid).collect())

@@ -205,6 +205,17 @@ async fn a_datasource_that_the_new_side_has_not_is_named_and_one_of_another_uid_
 }
 
 #[tokio::test]
+async fn one_server_under_two_names_is_not_compared_with_itself() {
+    let mut two = Two::start(json!({})).await;
+    for (old, reason) in [(1_700_000_000, "same_server"), (1_700_000_001, "pass")] {
+        two.new.edit(|held| held.started = Some(1_700_000_000));
+        two.old.edit(|held| held.started = Some(old));
+        let outcome = two.decided().await;
+        assert_eq!(outcome.reason().map_or("pass", crate::Reason::as_str), reason, "{outcome:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_old_grafana_that_is_away_is_waited_for_and_then_said_with_what_to_do() {
     let mut two = Two::start(json!({})).await;
     two.old.edit(|held| held.refuses = Some(("/api".to_owned(), 503, json!({"message": "starting"}))));

@@ -45,6 +45,7 @@ impl GrafanaParity {
         let pause = budget.start + budget.timeout() * 3 / 4;
         let seen = sides.seen().await?;
         if scan.versions.is_none() {
+            sides.are_two().await?;
             scan.versions = Some(try_join(version(&sides.old), version(&sides.new)).await?);
         }
         let mut lists = None;

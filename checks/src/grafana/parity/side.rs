@@ -82,6 +82,12 @@ impl Sides<'_> {
         Ok(Seen { old, new })
     }
 
+    /// That they are two servers.
+    pub(super) async fn are_two(&self) -> Result<(), Outcome> {
+        let ((old, budget), (new, _)) = futures::future::join(self.old.turn(), self.new.turn()).await;
+        old.is_not(new, budget).await
+    }
+
     /// Whether all of it is seen on both sides.
     pub(super) fn all_of(&self, section: Section, seen: &Seen) -> Result<(), Outcome> {
         section.seen_with(&seen.old).map_err(|outcome| self.old.named(outcome))?;

@@ -35,6 +35,8 @@ pub(super) struct Held {
     pub(super) refuses: Option<(String, u16, Value)>,
     /// Questions with this in them are answered late.
     pub(super) slow: Option<&'static str>,
+    /// When it was started, if it tells.
+    pub(super) started: Option<u32>,
     /// The questions about panels.
     pub(super) asked: Vec<Value>,
 }
@@ -147,6 +149,13 @@ impl Respond for Fake {
                 };
                 if slow { reply.set_delay(Duration::from_secs(30)) } else { reply }
             }
+            "/metrics" => match held.started {
+                None => ResponseTemplate::new(404),
+                Some(at) => {
+                    let page = format!("grafana_build_info 1\nprocess_start_time_seconds {at}\n");
+                    ResponseTemplate::new(200).set_body_raw(page, "text/plain")
+                }
+            },
             other => panic!("{other}"),
         }
     }
