@@ -51,7 +51,8 @@ const DUPLICATE_UID: ReasonSpec = ReasonSpec::fail(
 /// A dashboard that should come from a file.
 const NOT_PROVISIONED: ReasonSpec = ReasonSpec::fail(
     "not_provisioned",
-    "see whether the file reached Grafana's provisioning folder, and what its log says of it: the dashboard is not there, or was made by      hand",
+    "see whether the file reached Grafana's provisioning folder, and what its log says of it: the dashboard is not there, or was made by \
+     hand",
 );
 /// A dashboard that is not what its file says.
 const OUTDATED: ReasonSpec = ReasonSpec::fail(
