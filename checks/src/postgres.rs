@@ -1,6 +1,7 @@
 //! Looking at PostgreSQL: each look is a real login on a fresh connection.
 
 pub mod canary;
+pub mod identity;
 pub(crate) mod login;
 pub mod ready;
 mod server;

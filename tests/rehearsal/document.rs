@@ -94,6 +94,7 @@ spec:
     gate: {{soak: {soak}, minSamples: 3, unknownBudget: {budget}}}
     probes:
     - {{name: docker-pg-ready, use: [preflight], check: {{postgresReady: {{postgres: docker-pg}}}}}}
+    - {{name: two-databases, use: [preflight, beforePonr], check: {{postgresIdentity: {{old: docker-pg, new: k3s-pg}}}}}}
     - {{name: k3s-pg-ready, use: [preflight, gate], check: {{postgresReady: {{postgres: k3s-pg}}}}}}
     - {{name: k3s-pg-commits, check: {{postgresCanary: {{postgres: k3s-pg}}}}}}
     - {{name: docker-pg-gone, failAfter: 1, check: {{tcp: {{address: "127.0.0.1:{old_postgres}", expect: refused}}}}}}

@@ -102,6 +102,11 @@ impl Server {
         format!("{}/{}", self.system, self.database)
     }
 
+    /// The cluster's identifier.
+    pub(super) fn system(&self) -> i64 {
+        self.system
+    }
+
     /// Whether it may be written to and keeps what it acknowledges.
     pub(super) fn stands(&self) -> Result<(), Outcome> {
         let Self { place, version, .. } = self;
