@@ -15,6 +15,7 @@ pub mod net;
 mod outcome;
 pub mod postgres;
 pub mod prometheus;
+mod proof;
 mod registry;
 mod secret;
 mod target;

@@ -9,9 +9,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::check::{Check, Context, FieldError, Meta, Nature, Report};
-use crate::counter::{earlier, later, number};
+use crate::counter::{earlier, number};
 use crate::net::{Budget, fetch, reasons};
-use crate::outcome::{Measure, Outcome, PartId, Progress, ReasonSpec, Step};
+use crate::outcome::{Measure, Outcome, PartId, ReasonSpec, Step};
+use crate::proof::Rest;
 use crate::target::{TargetKind, TargetUse};
 
 use super::api::{ASKING, SAME_SERVER};
@@ -146,8 +147,8 @@ fn five() -> u32 {
 pub struct Memory {
     scan: Option<Scan>,
     /// When the next look begins.
-    #[serde(with = "chrono::serde::ts_milliseconds_option")]
-    rests_until: Option<DateTime<Utc>>,
+    #[serde(default)]
+    rests_until: Rest,
     /// A dashboard with a panel that shows something, for the negative control.
     lively: Option<String>,
     /// What the look before could not ask, as evidence: said until the present one is over.
@@ -185,11 +186,11 @@ impl GrafanaPanels {
                     (Some(words), Step::More(_)) => Step::whole(NOT_ASKED.because(words)),
                     (_, step) => step,
                 };
-                (step, Memory { scan: Some(scan), rests_until: None, lively, not_asked: memory.not_asked })
+                (step, Memory { scan: Some(scan), rests_until: Rest::default(), lively, not_asked: memory.not_asked })
             }
             Came::To(outcome) => {
                 let passed = matches!(outcome, Outcome::Pass { .. });
-                let rests_until = passed.then(|| later(cx.now, self.rest));
+                let rests_until = Rest::after(passed, cx.now, self.rest);
                 let unclear = matches!(outcome, Outcome::Unknown { .. });
                 let not_asked = unclear.then(|| outcome.evidence().as_str().to_owned());
                 (Step::whole(outcome), Memory { scan: None, rests_until, lively, not_asked })
@@ -265,9 +266,8 @@ impl Check for GrafanaPanels {
 
     fn run<'a>(&'a self, cx: &'a Context, mut memory: Memory) -> BoxFuture<'a, Report<Memory>> {
         Box::pin(async move {
-            if let Some(until) = memory.rests_until.filter(|until| *until > cx.now) {
-                let note = format!("all were asked; the next look begins at {}", until.format("%F %TZ"));
-                return Report::new(Step::More(Progress { done: 1, total: 1, note: note.into() }), memory);
+            if let Some(step) = memory.rests_until.holds(cx.now) {
+                return Report::new(step, memory);
             }
             let mut scan = memory.scan.take().unwrap_or_else(|| Scan::begin(cx.now, self.window_before(cx.now)));
             let came = self.advance(cx, &mut scan).await;

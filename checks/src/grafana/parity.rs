@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::check::{Check, Context, FieldError, Meta, Nature, Report};
-use crate::counter::{later, number};
+use crate::counter::number;
 use crate::net::{Budget, fetch, reasons};
 use crate::outcome::{Measure, Outcome, PartId, Progress, ReasonSpec, Step};
+use crate::proof::Rest;
 use crate::target::{TargetKind, TargetUse};
 
 use super::api::{ASKING, SAME_SERVER};
@@ -108,8 +108,8 @@ fn a_quarter_of_an_hour() -> Duration {
 pub struct Memory {
     scan: Option<Scan>,
     /// When the next comparison begins.
-    #[serde(with = "chrono::serde::ts_milliseconds_option")]
-    rests_until: Option<DateTime<Utc>>,
+    #[serde(default)]
+    rests_until: Rest,
 }
 
 /// What a Run came to.
@@ -200,15 +200,15 @@ impl GrafanaParity {
     fn report(&self, cx: &Context, mut scan: Scan, came: Came) -> Report<Memory> {
         let measures = measures(&scan);
         let (step, memory) = match came {
-            Came::OnTheWay(progress) => (Step::More(progress), Memory { scan: Some(scan), rests_until: None }),
+            Came::OnTheWay(progress) => (Step::More(progress), Memory { scan: Some(scan), rests_until: Rest::default() }),
             Came::Nowhere(outcome) => {
                 let parts = self.parts(&scan, Some(&outcome));
                 scan.start_over(cx.now);
-                (parts, Memory { scan: Some(scan), rests_until: None })
+                (parts, Memory { scan: Some(scan), rests_until: Rest::default() })
             }
             Came::ToTheEnd => {
                 let passed = scan.done.values().all(|finished| matches!(finished.outcome, Outcome::Pass { .. }));
-                (self.parts(&scan, None), Memory { scan: None, rests_until: passed.then(|| later(cx.now, self.rest)) })
+                (self.parts(&scan, None), Memory { scan: None, rests_until: Rest::after(passed, cx.now, self.rest) })
             }
         };
         Report { measures, ..Report::new(step, memory) }
@@ -253,9 +253,8 @@ impl Check for GrafanaParity {
 
     fn run<'a>(&'a self, cx: &'a Context, memory: Memory) -> BoxFuture<'a, Report<Memory>> {
         Box::pin(async move {
-            if let Some(until) = memory.rests_until.filter(|until| *until > cx.now) {
-                let note = format!("compared; the next comparison begins at {}", until.format("%F %TZ"));
-                return Report::new(Step::More(Progress { done: 1, total: 1, note: note.into() }), memory);
+            if let Some(step) = memory.rests_until.holds(cx.now) {
+                return Report::new(step, memory);
             }
             let mut scan = memory.scan.unwrap_or_else(|| Scan::begin(cx.now));
             let came = self.advance(cx, &mut scan).await;

@@ -12,6 +12,7 @@ use crate::check::{Check, Context, FieldError, Meta, Nature, Report};
 use crate::counter::{later, number};
 use crate::net::{Budget, exposition, fetch, reasons};
 use crate::outcome::{Measure, Outcome, PartId, Progress, ReasonSpec, Step};
+use crate::proof::Rest;
 use crate::target::{LokiTarget, TargetKind, TargetUse};
 
 use super::{counts, lines};
@@ -154,8 +155,8 @@ fn a_quarter() -> u32 {
 pub struct Memory {
     scan: Option<Scan>,
     /// When the next comparison begins.
-    #[serde(with = "chrono::serde::ts_milliseconds_option")]
-    rests_until: Option<DateTime<Utc>>,
+    #[serde(default)]
+    rests_until: Rest,
     /// An hour in which there were lines, for the negative control.
     busy: Option<i64>,
 }
@@ -313,10 +314,10 @@ impl LokiHistory {
         let measure = |(name, count)| Measure { part: PartId::new(PartId::WHOLE), name, value: number(count) };
         let measures = counts.into_iter().map(measure).collect();
         let (step, memory) = match came {
-            Came::OnTheWay(step) => (step, Memory { scan: Some(scan), rests_until: None, busy }),
+            Came::OnTheWay(step) => (step, Memory { scan: Some(scan), rests_until: Rest::default(), busy }),
             Came::To(outcome) => {
                 let passed = matches!(outcome, Outcome::Pass { .. });
-                (Step::whole(outcome), Memory { scan: None, rests_until: passed.then(|| later(cx.now, self.rest)), busy })
+                (Step::whole(outcome), Memory { scan: None, rests_until: Rest::after(passed, cx.now, self.rest), busy })
             }
         };
         Report { measures, ..Report::new(step, memory) }
@@ -356,9 +357,8 @@ impl Check for LokiHistory {
                 Ok(both) => both,
                 Err(outcome) => return Report::new(Step::whole(outcome), memory),
             };
-            if let Some(until) = memory.rests_until.filter(|until| *until > cx.now) {
-                let note = format!("compared; the next comparison begins at {}", until.format("%F %TZ"));
-                return Report::new(Step::More(Progress { done: 1, total: 1, note: note.into() }), memory);
+            if let Some(step) = memory.rests_until.holds(cx.now) {
+                return Report::new(step, memory);
             }
             let begun = memory.scan.take().map_or_else(|| self.window(cx.now).map(|window| Scan::begin(window, cx.now)), Ok);
             let mut scan = match begun {

@@ -6,7 +6,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::counter::{age, later};
+use crate::counter::later;
+use crate::proof::Away;
 
 use super::judge::{Kind, Sight};
 
@@ -18,8 +19,6 @@ const MAX_NAMES: usize = 12;
 const MAX_WORDS: usize = 400;
 /// What was wrong is looked at once more after this time: a restart, a slow store.
 const PAUSE: Duration = Duration::from_secs(15);
-/// How long a silent Grafana is waited for.
-const AWAY: Duration = Duration::from_mins(2);
 
 /// A panel of a dashboard, or a dashboard.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,9 +82,8 @@ pub(super) struct Scan {
     pause: Option<DateTime<Utc>>,
     /// The first dashboard in which a panel shows something.
     pub(super) lively: Option<String>,
-    /// Since when there was no answer.
-    #[serde(with = "chrono::serde::ts_milliseconds_option")]
-    away: Option<DateTime<Utc>>,
+    #[serde(default)]
+    away: Away,
 }
 
 /// What is to be done next.
@@ -123,7 +121,7 @@ impl Scan {
             second: false,
             pause: None,
             lively: None,
-            away: None,
+            away: Away::default(),
         }
     }
 
@@ -170,7 +168,7 @@ impl Scan {
 
     /// What a panel, or a dashboard, has come to. What is wrong at the first look is looked at once more.
     pub(super) fn judged(&mut self, place: Place, name: &str, sight: Sight) {
-        self.away = None;
+        self.away.answered();
         if self.second {
             self.again.retain(|other| *other != place);
         } else {
@@ -244,7 +242,6 @@ impl Scan {
 
     /// There was no answer. Whether that is still to be waited out, as a restart is.
     pub(super) fn waits_out(&mut self, now: DateTime<Utc>) -> bool {
-        let since = *self.away.get_or_insert(now);
-        age(now, since).unwrap_or_default() < AWAY
+        self.away.waits_out(now)
     }
 }

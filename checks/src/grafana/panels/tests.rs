@@ -38,11 +38,7 @@ async fn the_same_panels_pass_and_rest_and_are_asked_for_the_same_time() {
         assert_eq!(asked[0]["queries"], json!([query]));
     }
     let Step::More(progress) = two.slice().await else { panic!("does not rest") };
-    assert!(
-        progress.note.as_str().starts_with("all were asked; the next look begins at 2027-01-15 08:15:00Z"),
-        "{}",
-        progress.note
-    );
+    assert!(progress.note.as_str().starts_with("finished; the next look begins at 2027-01-15 08:15:00Z"), "{}", progress.note);
 }
 
 #[tokio::test]
@@ -326,7 +322,7 @@ fn the_worst_case_fits_into_memory() {
         }
         let memory = Memory {
             scan: Some(scan.clone()),
-            rests_until: None,
+            rests_until: Rest::default(),
             lively: Some("x".repeat(128)),
             not_asked: Some("x".repeat(1024)),
         };

@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::counter::age;
 use crate::outcome::Outcome;
+use crate::proof::Away;
 
 use super::section::Section;
 use super::thing::{Things, clipped};
@@ -19,8 +18,6 @@ const KEEP: usize = 20;
 const MAX_WORDS: usize = 160;
 /// Longest name that is kept so that it can be looked at again.
 const MAX_KEY: usize = 200;
-/// How long a silent Grafana is waited for.
-const AWAY: Duration = Duration::from_mins(2);
 
 /// A comparison that is under way.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -35,9 +32,8 @@ pub(crate) struct Scan {
     pub(super) walk: Walk,
     /// How many dashboards the old side has.
     pub(super) dashboards: u64,
-    /// Since when there was no answer.
-    #[serde(with = "chrono::serde::ts_milliseconds_option")]
-    away: Option<DateTime<Utc>>,
+    #[serde(default)]
+    away: Away,
 }
 
 /// A part that is finished.
@@ -117,7 +113,7 @@ pub(super) enum Next {
 
 impl Scan {
     pub(super) fn begin(now: DateTime<Utc>) -> Self {
-        Self { begun: now, versions: None, done: BTreeMap::new(), walk: Walk::default(), dashboards: 0, away: None }
+        Self { begun: now, versions: None, done: BTreeMap::new(), walk: Walk::default(), dashboards: 0, away: Away::default() }
     }
 
     /// Begins anew: what was seen before a long silence is not known to be so after it.
@@ -144,13 +140,12 @@ impl Scan {
     }
 
     pub(super) fn answered(&mut self) {
-        self.away = None;
+        self.away.answered();
     }
 
     /// There was no answer. Whether that is still to be waited out, as a restart is.
     pub(super) fn waits_out(&mut self, now: DateTime<Utc>) -> bool {
-        let since = *self.away.get_or_insert(now);
-        age(now, since).unwrap_or_default() < AWAY
+        self.away.waits_out(now)
     }
 }
 

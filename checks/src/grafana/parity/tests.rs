@@ -52,7 +52,7 @@ async fn everything_that_was_moved_is_the_same_and_what_was_compared_is_said() {
     // Then it rests.
     let asked = two.new.edit(|state| state.asked.len());
     let Step::More(progress) = two.slice().await else { panic!("no rest") };
-    assert!(progress.note.as_str().starts_with("compared; the next comparison begins at"), "{}", progress.note);
+    assert!(progress.note.as_str().starts_with("finished; the next look begins at"), "{}", progress.note);
     assert_eq!(two.new.edit(|state| state.asked.len()), asked);
     two.cx.now += TimeDelta::minutes(15);
     assert!(wrong(&two.parts().await).is_empty());

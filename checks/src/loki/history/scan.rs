@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::counter::{age, later};
+use crate::proof::Away;
 
 use super::compare::{Amounts, Difference, HOUR, Line, Span, contents, differences};
 
@@ -17,8 +18,6 @@ const MAX_FOUND: usize = 40;
 const MAX_SPANS: usize = 300;
 /// About so many lines are read at once.
 const LINES_AT_ONCE: u64 = 1000;
-/// How long a silent Loki is waited for.
-const AWAY: Duration = Duration::from_mins(2);
 /// The longest pause before what differed is looked at again.
 const PAUSE: Duration = Duration::from_secs(30);
 
@@ -51,9 +50,8 @@ pub(crate) struct Scan {
     /// Nothing is asked before.
     #[serde(with = "chrono::serde::ts_milliseconds_option")]
     pub(super) pause: Option<DateTime<Utc>>,
-    /// Since when there was no answer.
-    #[serde(with = "chrono::serde::ts_milliseconds_option")]
-    away: Option<DateTime<Utc>>,
+    #[serde(default)]
+    away: Away,
 }
 
 /// An hour that was counted alike on both sides.
@@ -109,7 +107,7 @@ impl Scan {
             more: 0,
             differs: None,
             pause: None,
-            away: None,
+            away: Away::default(),
         }
     }
 
@@ -177,7 +175,7 @@ impl Scan {
 
     /// Both sides were counted over a span that [`Next::Count`] named.
     pub(super) fn counted(&mut self, span: Span, old: &Amounts, new: &Amounts, one_in: u32) {
-        self.away = None;
+        self.away.answered();
         match self.todo.last_mut() {
             Some(rest) if rest.1 > span.1 => rest.0 = span.1,
             _ => drop(self.todo.pop()),
@@ -200,7 +198,7 @@ impl Scan {
 
     /// Both sides were read over a window that [`Next::Read`] named.
     pub(super) fn read(&mut self, (start, end): (i64, i64), old: &[Line], new: &[Line], one_in: u32) {
-        self.away = None;
+        self.away.answered();
         let Some(counted) = self.to_read.first().copied() else { return };
         let different = contents(counted.hour, old, new);
         let over = end >= Slot::of(counted.hour, one_in, self.begun).end;
@@ -259,8 +257,7 @@ impl Scan {
 
     /// There was no answer. Whether that is still to be waited out, as a restart is.
     pub(super) fn waits_out(&mut self, now: DateTime<Utc>) -> bool {
-        let since = *self.away.get_or_insert(now);
-        age(now, since).unwrap_or_default() < AWAY
+        self.away.waits_out(now)
     }
 
     /// How many hours are the same so far.

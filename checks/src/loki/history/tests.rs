@@ -102,7 +102,7 @@ async fn the_same_history_passes_and_says_what_was_compared() {
         assert!(evidence.contains(word), "{evidence}");
     }
     let Step::More(rest) = two.slice().await else { panic!("it does not rest") };
-    assert!(rest.note.as_str().contains("the next comparison begins at"), "{}", rest.note);
+    assert!(rest.note.as_str().contains("the next look begins at"), "{}", rest.note);
     two.cx.now += TimeDelta::minutes(16);
     two.new.edit(|lines| lines.truncate(lines.len() - 1));
     two.fails(MISSING, &["backup", "1 of 1 lines missing"]).await;

@@ -9,7 +9,7 @@ fn at(seconds: i64) -> DateTime<Utc> {
 
 #[test]
 fn another_server_at_an_address_is_wrong_for_a_while_and_then_the_right_one() {
-    let hold = Duration::from_secs(60);
+    let hold = Duration::from_mins(1);
     let mut known = Known::default();
     known.see("1/5", at(0));
     known.see("1/5", at(10));

@@ -73,7 +73,7 @@ fn the_worst_case_fits_into_memory() {
     for part in PARTS {
         scan.done.insert((*part).to_owned(), scan::Finished { outcome: MISSING.because(&long), counts: Counts::default() });
     }
-    let memory = Memory { scan: Some(scan), rests_until: None };
+    let memory = Memory { scan: Some(scan), rests_until: Rest::default() };
     let bytes = serde_json::to_vec(&memory).unwrap().len();
     assert!(bytes < MAX_MEMORY, "{bytes} bytes");
 }
