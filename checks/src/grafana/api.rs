@@ -25,6 +25,8 @@ pub(crate) const PERMISSION_MISSING: ReasonSpec = ReasonSpec::unknown(
 pub(crate) const SAME_SERVER: ReasonSpec =
     ReasonSpec::fail("same_server", "correct the URL of one of the two targets: both lead to the same Grafana");
 
+/// What every program written in Go counts of itself, finely enough to be told from another.
+const COUNTERS: &[&str] = &["go_gc_duration_seconds_sum", "go_memstats_alloc_bytes_total", "process_cpu_seconds_total"];
 /// The metric that only a Grafana has.
 const BUILD: &str = "grafana_build_info";
 
@@ -87,24 +89,36 @@ impl<'a> Api<'a> {
         Ok(reply.hide(self.secrets.clone()))
     }
 
-    /// That another one is another server, as far as its URL and the time tell at which its process was started. Where metrics are not
-    /// served, the URL alone tells.
+    /// That another one is another server, as far as its URL and its process tell: when that was started, and what it has counted since.
+    /// Two that were started in the same moment have counted different things. Where metrics are not served, the URL alone tells.
     pub(crate) async fn is_not(&self, other: &Self, budget: Budget) -> Result<(), Outcome> {
         if self.base == other.base {
             return Err(SAME_SERVER.because(format!("both are at {}", shown(self.base))));
         }
-        match join(self.started(budget), other.started(budget)).await {
-            (Some(one), Some(two)) if one.to_bits() == two.to_bits() => {
-                let (here, there) = (shown(self.base), shown(other.base));
-                Err(SAME_SERVER.because(format!("what answers at {here} and at {there} was started in the same moment")))
-            }
-            (Some(_) | None, Some(_) | None) => Ok(()),
+        let (Some(before), Some(between)) = join(self.process(budget), other.process(budget)).await else { return Ok(()) };
+        let figure = |page: &Page, name: &str| page.gauge(name);
+        if figure(&before, STARTED_AT).map(f64::to_bits) != figure(&between, STARTED_AT).map(f64::to_bits) {
+            return Ok(());
         }
+        // They were asked at the same time; what one process counts lies between two looks around that.
+        let Some(between) = other.process(budget).await else { return Ok(()) };
+        let Some(after) = self.process(budget).await else { return Ok(()) };
+        let fits = |name: &&str| match (figure(&before, name), figure(&between, name), figure(&after, name)) {
+            (Some(before), Some(between), Some(after)) => (before..=after).contains(&between),
+            (_, _, _) => true,
+        };
+        if !COUNTERS.iter().all(fits) {
+            return Ok(());
+        }
+        let (here, there) = (shown(self.base), shown(other.base));
+        Err(SAME_SERVER.because(format!("what answers at {here} and at {there} is one process, by its start and its counters")))
     }
 
-    async fn started(&self, budget: Budget) -> Option<f64> {
-        let page = self.reply(&["metrics"], &[], budget).await.and_then(|reply| Page::read(&reply, &[BUILD, STARTED_AT]));
-        page.map_or(None, |page| page.gauge(STARTED_AT))
+    /// What its process tells of itself; none if it tells nothing.
+    async fn process(&self, budget: Budget) -> Option<Page> {
+        let wanted: Vec<&str> = [BUILD, STARTED_AT].into_iter().chain(COUNTERS.iter().copied()).collect();
+        let page = self.reply(&["metrics"], &[], budget).await.and_then(|reply| Page::read(&reply, &wanted));
+        page.map_or(None, |page| page.gauge(STARTED_AT).is_some().then_some(page))
     }
 
     fn url(&self, path: &[&str], query: &[(&str, &str)]) -> Url {
@@ -209,15 +223,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn two_names_of_one_server_are_told_by_when_it_was_started() {
-        let page = |started: &str| format!("grafana_build_info{{version=\"12\"}} 1\nprocess_start_time_seconds {started}\n");
+    async fn two_names_of_one_server_are_told_by_its_process() {
+        let page = |started: &str, collected: &str| {
+            let known = format!("grafana_build_info{{version=\"12\"}} 1\nprocess_start_time_seconds {started}\n");
+            format!("{known}go_gc_duration_seconds_sum {collected}\nprocess_cpu_seconds_total 3.5\n")
+        };
         let server = async |body: &str| Server::http("200 OK", "text/plain", body).await;
-        let (one, two, other, mute) = (
-            server(&page("1.7e9")).await,
-            server(&page("1.7e9")).await,
-            server(&page("1.8e9")).await,
-            server("no metrics").await,
-        );
+        let (one, two) = (server(&page("1.7e9", "0.001")).await, server(&page("1.7e9", "0.001")).await);
+        let (later, twin) = (server(&page("1.8e9", "0.001")).await, server(&page("1.7e9", "0.002")).await);
+        let mute = server("no metrics").await;
         let cx = context();
         let told = async |here: &Server, there: &Server| {
             let target = |server: &Server| serde_json::from_value::<GrafanaTarget>(json!({"url": server.url()})).unwrap();
@@ -227,7 +241,8 @@ mod tests {
         };
         let same = Err("same_server".to_owned());
         assert_eq!((told(&one, &one).await, told(&one, &two).await), (same.clone(), same));
-        assert_eq!((told(&one, &other).await, told(&one, &mute).await), (Ok(()), Ok(())));
+        assert_eq!((told(&one, &later).await, told(&one, &mute).await), (Ok(()), Ok(())));
+        assert_eq!(told(&one, &twin).await, Ok(()), "started in the same moment, and another one");
     }
 
     #[test]

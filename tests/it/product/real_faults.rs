@@ -239,7 +239,7 @@ async fn no_query_is_green_on_an_answer_that_is_broken_and_each_is_once_it_is_wh
         (Fault::Truncate(40), ["unknown truncated"; 3]),
         (Fault::Corrupt(3), ["unknown unparsable"; 3]),
         (Fault::Status(401, "no".into()), ["fail denied", "unknown token_refused", "fail wrong_reply"]),
-        (Fault::Status(403, "no".into()), ["fail denied", "unknown token_refused", "fail wrong_reply"]),
+        (Fault::Status(403, "no".into()), ["fail denied", "unknown permission_missing", "fail wrong_reply"]),
         (Fault::Status(429, "slow down".into()), ["fail query_failed", "fail wrong_reply", "fail wrong_reply"]),
         (Fault::Status(502, "no upstream".into()), ["fail query_failed", "fail server_error", "fail server_error"]),
         (Fault::Status(200, "{}".into()), ["fail not_loki", "fail wrong_reply", "fail wrong_reply"]),

@@ -63,7 +63,7 @@ async fn a_grafana_that_asks_the_old_loki_and_an_alloy_with_a_refused_file_shut_
     reaches(&verifier, "open").await;
 
     logs.new_grafana.repoint(logs.old_loki.url()).await.unwrap();
-    looks(&verifier, "query", "red", "differs").await;
+    looks(&verifier, "query", "red", "empty_answer").await;
     looks(&verifier, "grafana", "green", "").await;
     assert_ne!(check(&verifier).await, 200);
     logs.repoint_grafana().await.unwrap();

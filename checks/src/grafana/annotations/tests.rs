@@ -37,7 +37,7 @@ async fn a_mark_is_made_once_with_its_moment_and_all_its_tags() {
     Mock::given(method("GET"))
         .and(path("/grafana/api/annotations"))
         .and(header("authorization", format!("Bearer {}", token())))
-        .and(query_param("tags", "phasegate-event:12-0123456789abcdef"))
+        .and(query_param("limit", "1000"))
         .and(query_param("from", "1795365899123"))
         .and(query_param("to", "1795365901123"))
         .respond_with(ResponseTemplate::new(200).set_body_json(json!([])))
