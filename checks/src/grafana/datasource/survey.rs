@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::counter::{later, number};
-use crate::net::Budget;
+use crate::net::{Budget, reasons};
 use crate::outcome::Outcome;
 
 use super::super::api::Api;
@@ -69,8 +69,12 @@ impl Survey {
     ) -> Result<(), Outcome> {
         let all: Vec<String> = list(api, budget).await?.into_iter().map(|listed| listed.uid).collect();
         let half = budget.start + budget.timeout() / 2;
-        for turn in self.turns.due(&all) {
+        for (nth, turn) in self.turns.due(&all).into_iter().enumerate() {
             if Instant::now() >= half {
+                // What was seen in earlier rounds would stay as it was for ever.
+                if nth == 0 {
+                    return Err(reasons::TIMEOUT.because("no time was left for any dashboard after they were listed"));
+                }
                 break;
             }
             let uses = uses(api, &turn.uid, check, datasources, budget).await?;

@@ -206,6 +206,21 @@ async fn memory_stays_bounded_whatever_the_dashboards_say() {
 }
 
 #[tokio::test]
+async fn a_grafana_that_is_too_slow_to_be_read_does_not_stay_green_on_what_was_read_before() {
+    let mut report = World::default().runs(&plain(), 1).await;
+    assert_eq!(part(&report, SURVEY).label(), "pass");
+    let (cx, server) = World::default().start().await;
+    let slow =
+        ResponseTemplate::new(200).set_body_json(json!([{"uid": "home", "title": "t"}])).set_delay(Duration::from_millis(600));
+    Mock::given(method("GET")).and(path("/api/search")).respond_with(slow).with_priority(1).mount(&server).await;
+    let cx = Context { timeout: Duration::from_secs(1), ..cx };
+    for _ in 0..2 {
+        report = Check::run(&plain(), &cx, report.memory).await;
+        assert_eq!(reason(&part(&report, SURVEY)), "timeout", "{report:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_token_that_may_not_see_everything_is_unknown() {
     let with = |permissions: Value| World { permissions, ..World::default() };
     let some = json!({"datasources:read": ["datasources:*"], "dashboards:read": ["dashboards:uid:home"]});

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::check::Context;
 use crate::counter::later;
-use crate::net::Budget;
+use crate::net::{Budget, reasons};
 use crate::outcome::Outcome;
 use crate::target::GrafanaTarget;
 
@@ -86,8 +86,12 @@ impl Provisioned {
         let all: Vec<String> = uids.into_iter().cloned().collect();
         let datasources = Datasources::of(&api, budget).await?;
         let half = budget.start + budget.timeout() / 2;
-        for turn in memory.due(&all) {
+        for (nth, turn) in memory.due(&all).into_iter().enumerate() {
             if Instant::now() >= half {
+                // What was seen in earlier rounds would stay as it was for ever.
+                if nth == 0 {
+                    return Err(reasons::TIMEOUT.because("no time was left for any dashboard after the datasources were listed"));
+                }
                 break;
             }
             let wrong = self.compare(&api, &turn.uid, files.dashboards.get(&turn.uid), &datasources, cx.now, budget).await?;
