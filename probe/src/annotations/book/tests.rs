@@ -58,8 +58,9 @@ impl Respond for Fake {
         let status = *self.status.lock();
         let (mut kept, said) = (self.kept.lock(), ResponseTemplate::new(status));
         if request.method.as_str() == "GET" {
-            let wanted = request.url.query_pairs().find(|(name, _)| name == "tags").unwrap().1.into_owned();
-            let has = |one: &&Value| one["tags"].as_array().unwrap().contains(&wanted.clone().into());
+            let asked = |key: &str| request.url.query_pairs().find(|(name, _)| name == key).unwrap().1.parse::<i64>().unwrap();
+            let within = asked("from")..=asked("to");
+            let has = |one: &&Value| within.contains(&one["time"].as_i64().unwrap_or_default());
             return ResponseTemplate::new(200).set_body_json(kept.iter().filter(has).collect::<Vec<_>>());
         }
         let body: Value = request.body_json().unwrap();
