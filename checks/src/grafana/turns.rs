@@ -1,8 +1,16 @@
 //! Things that are looked at in turn, some with each Run, so that a Grafana has time for people.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use crate::net::{Budget, reasons};
+use crate::outcome::Outcome;
+
+/// How long the first round may stand still before it counts as an unknown.
+pub(crate) const STANDS_STILL: Duration = Duration::from_mins(2);
 
 /// How many are looked at with each Run.
 const AT_ONCE: usize = 10;
@@ -40,9 +48,34 @@ pub(crate) struct Turn {
     pub(crate) again: bool,
 }
 
+/// The turns of one Run, for as long as its time lasts.
+#[derive(Debug)]
+pub(crate) struct Slice {
+    turns: std::vec::IntoIter<Turn>,
+    until: Instant,
+    fresh: bool,
+}
+
+impl Slice {
+    /// The next turn; none when the time is over. If it is over before the first one, that is an outcome: what was seen in earlier
+    /// rounds would stay as it was for ever.
+    pub(crate) fn next(&mut self) -> Result<Option<Turn>, Outcome> {
+        let fresh = std::mem::replace(&mut self.fresh, false);
+        if Instant::now() < self.until || self.turns.len() == 0 {
+            return Ok(self.turns.next());
+        }
+        if fresh { Err(reasons::TIMEOUT.because("no time was left for any dashboard after they were listed")) } else { Ok(None) }
+    }
+}
+
 impl<W> Turns<W> {
+    /// What a Run has to look at, within the first half of its time.
+    pub(crate) fn slice(&mut self, all: &[String], budget: Budget) -> Slice {
+        Slice { turns: self.due(all).into_iter(), until: budget.start + budget.timeout() / 2, fresh: true }
+    }
+
     /// What is to be looked at now, of all there are, which are sorted. What is not among them any more is forgotten.
-    pub(crate) fn due(&mut self, all: &[String]) -> Vec<Turn> {
+    fn due(&mut self, all: &[String]) -> Vec<Turn> {
         self.wrong.retain(|uid, _| all.binary_search(uid).is_ok());
         let turn = |again: bool| move |uid: &String| Turn { uid: uid.clone(), again };
         let again = self.wrong.keys().take(AGAIN).map(turn(true));

@@ -1,21 +1,19 @@
 //! Which datasources the dashboards refer to.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tokio::time::Instant;
 
 use crate::counter::{later, number};
-use crate::net::{Budget, reasons};
+use crate::net::Budget;
 use crate::outcome::Outcome;
 
 use super::super::api::Api;
 use super::super::dashboard::{list, read, references};
 use super::super::datasources::{Datasources, Resolved};
-use super::super::turns::Turns;
+use super::super::turns::{STANDS_STILL, Turns};
 use super::settings::{LOKI, named};
 use super::{GrafanaDatasource, NOT_USED, STALE_REFERENCES, SURVEYING};
 
@@ -23,8 +21,6 @@ use super::{GrafanaDatasource, NOT_USED, STALE_REFERENCES, SURVEYING};
 const FEW: usize = 5;
 /// How much of what is said of one dashboard is kept, in characters.
 const MAX_WORDS: usize = 160;
-/// How long the first round may stand still before it counts as an unknown.
-const STANDS_STILL: Duration = Duration::from_mins(2);
 
 /// What is remembered between Runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,15 +64,8 @@ impl Survey {
         budget: Budget,
     ) -> Result<(), Outcome> {
         let all: Vec<String> = list(api, budget).await?.into_iter().map(|listed| listed.uid).collect();
-        let half = budget.start + budget.timeout() / 2;
-        for (nth, turn) in self.turns.due(&all).into_iter().enumerate() {
-            if Instant::now() >= half {
-                // What was seen in earlier rounds would stay as it was for ever.
-                if nth == 0 {
-                    return Err(reasons::TIMEOUT.because("no time was left for any dashboard after they were listed"));
-                }
-                break;
-            }
+        let mut slice = self.turns.slice(&all, budget);
+        while let Some(turn) = slice.next()? {
             let uses = uses(api, &turn.uid, check, datasources, budget).await?;
             if uses.expected > 0 {
                 self.example = Some(turn.uid.clone());

@@ -8,25 +8,22 @@ use std::time::{Duration, SystemTime};
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
 
 use crate::check::Context;
 use crate::counter::later;
-use crate::net::{Budget, reasons};
+use crate::net::Budget;
 use crate::outcome::Outcome;
 use crate::target::GrafanaTarget;
 
 use super::super::api::Api;
 use super::super::dashboard::{normalised, read};
 use super::super::datasources::Datasources;
-use super::super::turns::Turns;
+use super::super::turns::{STANDS_STILL, Turns};
 use super::files::{File, Files};
 use super::{BROKEN_FILE, DUPLICATE_UID, LOADING, NO_UID, NOT_PROVISIONED, OUTDATED};
 
 /// Dashboards that are named in one evidence.
 const FEW: usize = 5;
-/// How long the first round may stand still before it counts as an unknown.
-const STANDS_STILL: Duration = Duration::from_mins(2);
 
 /// What Grafana must serve from files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -85,15 +82,8 @@ impl Provisioned {
         let uids: BTreeSet<&String> = files.dashboards.keys().chain(&self.dashboards).collect();
         let all: Vec<String> = uids.into_iter().cloned().collect();
         let datasources = Datasources::of(&api, budget).await?;
-        let half = budget.start + budget.timeout() / 2;
-        for (nth, turn) in memory.due(&all).into_iter().enumerate() {
-            if Instant::now() >= half {
-                // What was seen in earlier rounds would stay as it was for ever.
-                if nth == 0 {
-                    return Err(reasons::TIMEOUT.because("no time was left for any dashboard after the datasources were listed"));
-                }
-                break;
-            }
+        let mut slice = memory.slice(&all, budget);
+        while let Some(turn) = slice.next()? {
             let wrong = self.compare(&api, &turn.uid, files.dashboards.get(&turn.uid), &datasources, cx.now, budget).await?;
             memory.seen(&turn, wrong);
         }
