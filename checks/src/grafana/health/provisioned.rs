@@ -106,15 +106,15 @@ impl Provisioned {
             None => (Kind::Missing, format!("{uid}{of}, is not there")),
             Some(served) if !served.meta.provisioned => (Kind::Missing, format!("{uid}{of}, is there, and not from a file")),
             Some(served) => {
-                let model = match file {
-                    Some(file) => file.model().await,
-                    None => None,
-                };
-                let same = model.is_none_or(|model| normalised(&model, datasources) == normalised(&served.model, datasources));
-                if same {
-                    return Ok(None);
+                let Some(file) = file else { return Ok(None) };
+                match file.model().await {
+                    None => {
+                        let words = format!("{uid}{of}, whose file changes just now");
+                        return Ok(Some(Wrong { kind: Kind::Young(later(now, self.within)), words }));
+                    }
+                    Some(model) if normalised(&model, datasources) == normalised(&served.model, datasources) => return Ok(None),
+                    Some(_) => (Kind::Outdated, format!("{uid}{of}, is another version than the file")),
                 }
-                (Kind::Outdated, format!("{uid}{of}, is another version than the file"))
             }
         };
         let young = file.and_then(|file| self.young_until(file.modified?)).filter(|until| *until > now);
@@ -170,6 +170,12 @@ fn judge(files: &Files, memory: &Memory, now: DateTime<Utc>) -> Outcome {
             Kind::Outdated => OUTDATED.because(evidence),
             Kind::Young(until) => LOADING.until(until, evidence),
         };
+    }
+    if memory.many_wrong() > 0 {
+        // Those that were kept are mended; others were too many to be kept, and have their turn again.
+        let evidence =
+            format!("{} further dashboards were wrong in the last round, and are looked at again", memory.many_wrong());
+        return LOADING.until(later(now, STANDS_STILL), evidence);
     }
     if !files.nameless.is_empty() {
         return NO_UID.because(named(&files.nameless));

@@ -31,7 +31,7 @@ pub(super) async fn detail(
     datasources: &Datasources,
 ) -> Result<Option<Detail>, Outcome> {
     let handle = thing.handle.as_str();
-    let of = |more: Facts| Detail { facts: thing.facts.clone().into_iter().chain(more).collect(), model: Value::Null };
+    let of = |more| Detail { facts: with(thing.facts.clone(), more), model: Value::Null };
     match section {
         Section::Dashboards => {
             let (api, budget) = side.turn().await;
@@ -52,7 +52,7 @@ pub(super) async fn detail(
         | Section::Datasources
         | Section::AlertRules
         | Section::ContactPoints
-        | Section::Annotations => Ok(Some(of(Facts::new()))),
+        | Section::Annotations => Ok(Some(of(Vec::new()))),
     }
 }
 
@@ -146,6 +146,14 @@ pub(super) fn panel_count(model: &Value) -> u64 {
     u64::try_from(panels(model).len() + elements).unwrap_or_default()
 }
 
+/// Names are clipped, so that two may be alike: none of them is left out.
+fn with(mut facts: Facts, more: Vec<(String, Fact)>) -> Facts {
+    for (aspect, fact) in more {
+        add(&mut facts, aspect, fact);
+    }
+    facts
+}
+
 /// A second one of the same name is told apart by its number.
 fn add(facts: &mut Facts, aspect: String, fact: Fact) {
     let numbered = (2..).map(|n: u32| format!("{aspect} #{n}"));
@@ -166,4 +174,15 @@ fn rows(model: &Value) -> Value {
     let is_row = |panel: &&Value| panel.get("type").and_then(Value::as_str) == Some("row");
     let all = of("panels").filter(is_row).chain(of("rows"));
     all.map(|row| row.get("title").cloned().unwrap_or_default()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_whose_clipped_names_are_alike_are_all_compared() {
+        let member = |end: &str| Member { login: format!("{}{end}", "x".repeat(80)), permission: 0 }.fact();
+        assert_eq!(with(Facts::new(), vec![member("a"), member("b")]).len(), 2);
+    }
 }

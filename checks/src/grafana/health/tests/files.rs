@@ -176,6 +176,31 @@ async fn all_are_looked_at_before_it_passes() {
 }
 
 #[tokio::test]
+async fn more_that_are_wrong_than_are_kept_are_not_forgotten_once_those_are_mended() {
+    let mut world = World::new().serving("a", kept("a", "A"));
+    let uids: Vec<String> = (0..60).map(|n| format!("d{n:02}")).collect();
+    for uid in &uids {
+        world.write(&format!("{uid}.json"), &dashboard(uid, "D").to_string());
+    }
+    let run = async |world: &World, memory: Memory| {
+        let (cx, _server) = world.start().await;
+        let report = Check::run(&world.check(&[]), &cx, memory).await;
+        (reason(&part(&report, PROVISIONING)).to_owned(), report.memory)
+    };
+    let mut memory = Memory::default();
+    for _ in 0..7 {
+        memory = run(&world, memory).await.1;
+    }
+    // All but the last are mended; it is one of those that were not kept.
+    world.served.extend(uids[..59].iter().map(|uid| (uid.clone(), kept(uid, "D"))));
+    for _ in 0..24 {
+        let (reason, next) = run(&world, memory).await;
+        assert!(reason != "pass", "one is still missing");
+        memory = next;
+    }
+}
+
+#[tokio::test]
 async fn the_control_looks_for_a_dashboard_that_nobody_has() {
     let control = async |world: World| {
         let (cx, _server) = world.start().await;
