@@ -6,6 +6,7 @@ mod api;
 mod dashboard;
 pub mod datasource;
 mod datasources;
+mod frames;
 pub mod health;
 pub mod panels;
 pub mod parity;

@@ -2,7 +2,6 @@
 
 mod compare;
 mod direct;
-mod frames;
 mod fresh;
 mod look;
 pub(crate) mod through;

@@ -8,6 +8,7 @@ use crate::net::fetch::{self, Reply};
 use crate::outcome::Outcome;
 
 use super::super::api::{message, refusal, scrubbed};
+use super::super::frames;
 use super::question::Question;
 
 /// Shorter words of a query are no secrets, and stand in errors for what they are.
@@ -76,28 +77,15 @@ fn one(results: &Value, name: &str, reply: &Reply, question: &Question) -> Resul
 
 /// Rows in which anything but the time is.
 pub(super) fn rows(answer: &Value) -> Result<Answer, String> {
-    let frames = match answer.get("frames") {
-        None | Some(Value::Null) => return Ok(Answer::NOTHING),
-        Some(Value::Array(frames)) => frames,
-        Some(_) => return Err("no list of frames".to_owned()),
-    };
     let (mut rows, mut zeros) = (0_u64, true);
-    for frame in frames {
-        let part = |pointer: &str| match frame.pointer(pointer) {
-            None | Some(Value::Null) => Ok(&[][..]),
-            Some(Value::Array(list)) => Ok(list.as_slice()),
-            Some(_) => Err(format!("{pointer} is no list")),
-        };
-        let (fields, columns) = (part("/schema/fields")?, part("/data/values")?);
-        let kind = |at: usize| fields.get(at).and_then(|field| field.get("type")?.as_str()).unwrap_or_default();
-        let only_times = (0..columns.len()).all(|at| kind(at) == "time");
-        let telling = |at: usize| only_times || kind(at) != "time";
+    for frame in frames::all(answer)? {
+        let columns = frame.columns()?;
+        let only_times = columns.iter().all(|(kind, _)| *kind == "time");
         let mut full = BTreeSet::new();
-        for (at, column) in columns.iter().enumerate().filter(|(at, _)| telling(*at)) {
-            let column = column.as_array().ok_or("a column is no list")?;
+        for (kind, column) in columns.iter().filter(|(kind, _)| only_times || *kind != "time") {
             for (row, value) in column.iter().enumerate().filter(|(_, value)| !value.is_null()) {
                 full.insert(row);
-                zeros &= kind(at) == "number" && value.as_f64() == Some(0.0);
+                zeros &= *kind == "number" && value.as_f64() == Some(0.0);
             }
         }
         rows = rows.saturating_add(u64::try_from(full.len()).unwrap_or(u64::MAX));

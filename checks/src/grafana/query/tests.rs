@@ -1,6 +1,5 @@
 mod agents;
 mod answers;
-mod frames;
 mod old;
 mod others;
 mod world;

@@ -11,7 +11,7 @@ use crate::outcome::Outcome;
 use crate::target::GrafanaTarget;
 
 use super::super::api::{Api, message, refusal, scrubbed};
-use super::frames;
+use super::super::frames;
 use super::window::{LIMIT, Lines, Window, worded};
 use super::{DATASOURCE_ERROR, NO_DATASOURCE, STALE_ANSWER, WRONG_REPLY};
 

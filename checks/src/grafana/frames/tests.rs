@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use super::super::frames::read;
+use super::read;
 
 fn recorded(recording: &str) -> Value {
     let recording: Value = serde_json::from_str(recording).unwrap();
@@ -13,14 +13,14 @@ fn frame(fields: &Value, data: Value) -> Value {
 
 #[test]
 fn recorded_lines_are_read_to_the_nanosecond() {
-    let lines = read(&recorded(include_str!("../../../../testdata/grafana/ds-query-logs-200.json"))).unwrap();
+    let lines = read(&recorded(include_str!("../../../testdata/grafana/ds-query-logs-200.json"))).unwrap();
     let text = r#"{"level":"info","service":"migration-canary","msg":"phasegate canary","node":"a","boot":"00ff","seq":4}"#;
     assert_eq!(lines, [(1_795_398_895_298_714_000, text.to_owned())]);
-    let lines = read(&recorded(include_str!("../../../../testdata/grafana/ds-query-one-of-two-fails-400.json"))).unwrap();
+    let lines = read(&recorded(include_str!("../../../testdata/grafana/ds-query-one-of-two-fails-400.json"))).unwrap();
     let times: Vec<_> = lines.iter().map(|(at, _)| *at).collect();
     assert_eq!(lines.len(), 5);
     assert_eq!(times[4], 1_795_397_531_461_481_000);
-    assert_eq!(read(&recorded(include_str!("../../../../testdata/grafana/ds-query-no-data-200.json"))), Ok(Vec::new()));
+    assert_eq!(read(&recorded(include_str!("../../../testdata/grafana/ds-query-no-data-200.json"))), Ok(Vec::new()));
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn frames_that_hold_no_log_lines_are_told_from_none() {
         frame(&json!([line, time]), json!({"values": [["x"], [i64::MAX]]})),
         frame(&json!([line, ns]), json!({"values": [["x"], ["soon"]]})),
         frame(&json!([line, time]), json!({"values": "x"})),
-        recorded(include_str!("../../../../testdata/grafana/ds-query-instant-metric-200.json")),
+        recorded(include_str!("../../../testdata/grafana/ds-query-instant-metric-200.json")),
     ] {
         assert!(read(&answer).is_err(), "{answer}");
     }

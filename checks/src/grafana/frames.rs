@@ -2,20 +2,24 @@
 
 use serde_json::Value;
 
+/// The frames of one answer. The error is a fragment for evidence.
+pub(super) fn all(answer: &Value) -> Result<Vec<Frame<'_>>, String> {
+    match answer.get("frames") {
+        None | Some(Value::Null) => Ok(Vec::new()),
+        Some(Value::Array(frames)) => frames.iter().map(Frame::of).collect(),
+        Some(_) => Err("no list of frames".to_owned()),
+    }
+}
+
 /// The lines of one answer, in nanoseconds. The error is a fragment for evidence.
 ///
 /// The Loki plugin names its columns in one of two ways: `Time`, `Line` and `tsNs` (nanoseconds as text), or, with the feature
 /// toggle `lokiLogsDataplane`, `timestamp` and `body`. A time column holds milliseconds; what is below them stands in
 /// `data.nanos`, which is left out when it is zero everywhere. Neither order nor number of the columns is fixed.
 pub(super) fn read(answer: &Value) -> Result<Vec<(i64, String)>, String> {
-    let frames = match answer.get("frames") {
-        None | Some(Value::Null) => return Ok(Vec::new()),
-        Some(Value::Array(frames)) => frames,
-        Some(_) => return Err("no list of frames".to_owned()),
-    };
     let mut lines = Vec::new();
-    for frame in frames {
-        lines.extend(Frame::of(frame)?.lines()?);
+    for frame in all(answer)? {
+        lines.extend(frame.lines()?);
     }
     Ok(lines)
 }
@@ -23,20 +27,16 @@ pub(super) fn read(answer: &Value) -> Result<Vec<(i64, String)>, String> {
 /// The number of an answer to a query for one: the first value of the first column of numbers; none if there is no value. The error is
 /// a fragment for evidence.
 pub(super) fn number(answer: &Value) -> Result<Option<f64>, String> {
-    let frames = match answer.get("frames") {
-        None | Some(Value::Null) => return Ok(None),
-        Some(Value::Array(frames)) => frames,
-        Some(_) => return Err("no list of frames".to_owned()),
-    };
-    for frame in frames {
-        if let Some(value) = Frame::of(frame)?.number()? {
+    for frame in all(answer)? {
+        if let Some(value) = frame.number()? {
             return Ok(Some(value));
         }
     }
     Ok(None)
 }
 
-struct Frame<'a> {
+/// Columns, and what each of them is.
+pub(super) struct Frame<'a> {
     fields: &'a [Value],
     values: &'a [Value],
     nanos: &'a [Value],
@@ -50,6 +50,14 @@ impl<'a> Frame<'a> {
             Some(_) => Err(format!("{pointer} is no list")),
         };
         Ok(Self { fields: list("/schema/fields")?, values: list("/data/values")?, nanos: list("/data/nanos")? })
+    }
+
+    /// Its columns, each with its type; empty if it has none.
+    pub(super) fn columns(&self) -> Result<Vec<(&'a str, &'a [Value])>, String> {
+        let kind = |at: usize| self.fields.get(at).and_then(|field| field.get("type")?.as_str()).unwrap_or_default();
+        let column = |(at, column): (usize, &'a Value)| Some((kind(at), column.as_array()?.as_slice()));
+        let columns: Option<Vec<_>> = self.values.iter().enumerate().map(column).collect();
+        columns.ok_or_else(|| "a column is no list".to_owned())
     }
 
     fn lines(&self) -> Result<Vec<(i64, String)>, String> {
@@ -104,3 +112,6 @@ impl<'a> Frame<'a> {
         Some((position, self.values.get(position)?.as_array()?))
     }
 }
+
+#[cfg(test)]
+mod tests;
