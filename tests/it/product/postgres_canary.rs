@@ -30,6 +30,23 @@ async fn number(postgres: &Postgres) -> i64 {
     session.query_one("SELECT beat FROM phasegate.canary WHERE slot = 'verifier'", &[]).await.unwrap().get(0)
 }
 
+/// What a check gets that looks at these targets, each with its connection string in a file.
+pub(super) fn context<const N: usize>(world: &World, targets: [(&str, &str); N]) -> Context {
+    let target = |(name, dsn): (&str, &str)| {
+        let file = world.write(&format!("{name}-{}.dsn", dsn.len()), dsn).unwrap();
+        (name.to_owned(), serde_json::from_value(json!({"postgres": {"dsn": {"file": file}}})).unwrap())
+    };
+    Context {
+        targets: Arc::new(targets.into_iter().map(target).collect()),
+        clients: Clients::new().unwrap(),
+        timeout: Duration::from_secs(20),
+        now: DateTime::<Utc>::UNIX_EPOCH,
+        uptime: Duration::from_hours(1),
+        beat: None,
+        by_hand: false,
+    }
+}
+
 /// The check as the verifier holds it, with its memory in the test's hands.
 struct Canary {
     world: World,
@@ -44,7 +61,7 @@ impl Canary {
     async fn bare() -> Self {
         let world = World::new().unwrap();
         let postgres = Postgres::start(&world).await.unwrap();
-        let cx = Self::context(&world, &postgres.dsn());
+        let cx = context(&world, [("new", &postgres.dsn())]);
         let check = checks::registry().get("postgresCanary").unwrap().parse;
         let check = check(json!({"postgres": "new", "holdFor": "0s"})).unwrap();
         Self { world, postgres, check, cx, memory: None }
@@ -54,20 +71,6 @@ impl Canary {
         let canary = Self::bare().await;
         sql(&canary.postgres, &setup()).await;
         canary
-    }
-
-    fn context(world: &World, dsn: &str) -> Context {
-        let file = world.write(&format!("dsn-{}", dsn.len()), dsn).unwrap();
-        let target = serde_json::from_value(json!({"postgres": {"dsn": {"file": file}}})).unwrap();
-        Context {
-            targets: Arc::new(BTreeMap::from([("new".to_owned(), target)])),
-            clients: Clients::new().unwrap(),
-            timeout: Duration::from_secs(20),
-            now: DateTime::<Utc>::UNIX_EPOCH,
-            uptime: Duration::from_hours(1),
-            beat: None,
-            by_hand: false,
-        }
     }
 
     async fn report(&mut self) -> Report<Vec<u8>> {
@@ -168,7 +171,7 @@ async fn a_table_that_came_with_a_dump_is_not_written_to() {
     }
     sql(&old, "GRANT USAGE ON SCHEMA phasegate TO server; GRANT SELECT, UPDATE ON phasegate.canary TO server").await;
 
-    let cx = Canary::context(&canary.world, &format!("{}?connect_timeout=9", old.dsn()));
+    let cx = context(&canary.world, [("new", &format!("{}?connect_timeout=9", old.dsn()))]);
     for memory in [canary.memory.clone(), None] {
         let report = canary.check.run(&cx, memory.as_deref()).await.unwrap();
         let Step::Done(parts) = report.step else { panic!("not done") };
@@ -336,7 +339,7 @@ async fn another_server_behind_the_same_name_starts_the_probe_afresh() {
     assert_eq!(canary.look().await, "pass");
     let other = Postgres::start(&canary.world).await.unwrap();
     let mut moved = canary.again(World::new().unwrap(), other);
-    moved.cx = Canary::context(&canary.world, &format!("{}?connect_timeout=20", moved.postgres.dsn()));
+    moved.cx = context(&canary.world, [("new", &format!("{}?connect_timeout=20", moved.postgres.dsn()))]);
     let report = moved.report().await;
     assert_ne!(report.identities["new"], first);
     assert_eq!(moved.look().await, "not_set_up");

@@ -1,15 +1,14 @@
 //! `postgresIdentity` against real servers: one under two names, two that are copies of each other, and one that takes another's place.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use checks::{Clients, Context, DynCheck, Outcome, PartId, Step};
-use chrono::{DateTime, TimeDelta, Utc};
+use checks::{Context, DynCheck, Outcome, PartId, Step};
+use chrono::TimeDelta;
 use serde_json::{Value, json};
 use tests::{FaultProxy, Postgres, Spec, World};
 
-use super::postgres_canary::sql;
+use super::postgres_canary::{context, sql};
 
 struct Two {
     world: World,
@@ -33,21 +32,9 @@ impl Two {
 
     /// The check with these further settings, between two logins.
     fn look_at(&self, more: Value, old: &str, new: &str) -> Look {
-        let target = |name: &str, dsn: &str| {
-            let file = self.world.write(&format!("{name}.dsn"), dsn).unwrap();
-            (name.to_owned(), serde_json::from_value(json!({"postgres": {"dsn": {"file": file}}})).unwrap())
-        };
         let mut block = json!({"old": "old", "new": "new", "holdFor": "1m"});
         block.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        let cx = Context {
-            targets: Arc::new(BTreeMap::from([target("old", old), target("new", new)])),
-            clients: Clients::new().unwrap(),
-            timeout: Duration::from_secs(20),
-            now: DateTime::<Utc>::UNIX_EPOCH,
-            uptime: Duration::from_hours(1),
-            beat: None,
-            by_hand: false,
-        };
+        let cx = context(&self.world, [("old", old), ("new", new)]);
         Look { check: (checks::registry().get("postgresIdentity").unwrap().parse)(block).unwrap(), cx, memory: None }
     }
 
@@ -117,7 +104,7 @@ async fn another_server_in_the_place_of_one_is_seen_and_so_is_one_that_can_not_b
     let two = Two::start().await;
     let (mut look, third) = (two.look(json!({})), Postgres::start(&two.world).await.unwrap());
     assert_eq!(look.parts().await, are(["pass", "pass", "pass"]));
-    two.world.write("new.dsn", &third.dsn()).unwrap();
+    look.cx.targets = context(&two.world, [("old", &two.old.dsn()), ("new", &third.dsn())]).targets;
     assert_eq!(look.parts().await, are(["pass", "pass", "swapped"]));
     look.cx.now += TimeDelta::seconds(60);
     assert_eq!(look.parts().await, are(["pass", "pass", "pass"]), "it was meant");
