@@ -19,8 +19,8 @@ use super::api::{ASKING, SAME_SERVER};
 use super::query::NOWHERE;
 use answer::{Answer, Answers};
 use judge::{Kind, Seen, Sight, judge};
+use question::About;
 use scan::Scan;
-use side::About;
 use variables::Values;
 
 mod answer;

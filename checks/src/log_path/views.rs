@@ -3,7 +3,8 @@
 use futures::future::BoxFuture;
 
 use crate::check::Context;
-use crate::grafana::query::{through, window};
+use crate::grafana::query::through::Way;
+use crate::grafana::query::window;
 use crate::net::Budget;
 use crate::outcome::Outcome;
 use crate::target::{GrafanaTarget, LokiTarget};
@@ -13,15 +14,7 @@ use super::hops::Station;
 use super::line::Boot;
 use super::trace::{InLoki, Source, Window, own};
 
-/// A Grafana's datasource.
-pub(crate) struct InGrafana<'a> {
-    pub(crate) cx: &'a Context,
-    pub(crate) grafana: &'a GrafanaTarget,
-    pub(crate) datasource: &'a str,
-    pub(crate) selector: &'a str,
-}
-
-impl Source for InGrafana<'_> {
+impl Source for Way<'_> {
     fn window<'a>(
         &'a self,
         (node, boot): (&'a str, Boot),
@@ -31,7 +24,7 @@ impl Source for InGrafana<'_> {
         Box::pin(async move {
             let query = format!("{}\n|= \"{boot}\"", self.selector);
             let span = window::Window { start, end };
-            let lines = through::ask(self.cx, self.grafana, self.datasource, &query, span, budget).await?.lines;
+            let lines = Way { selector: &query, ..*self }.lines(span, budget).await?.lines;
             let read = lines.len();
             let found: Vec<Found> = lines.iter().filter_map(|(at, text)| own(text, *at, (node, boot))).collect();
             Ok((read < window::LIMIT).then_some(Window { own: found, read }))
@@ -55,6 +48,6 @@ impl<'a> View<'a> {
 
     /// Through Grafana.
     pub(crate) fn grafana(cx: &'a Context, (grafana, datasource): (&'a GrafanaTarget, &'a str), selector: &'a str) -> Self {
-        Self { station: Station::Grafana, source: Box::new(InGrafana { cx, grafana, datasource, selector }) }
+        Self { station: Station::Grafana, source: Box::new(Way { cx, grafana, datasource, selector }) }
     }
 }

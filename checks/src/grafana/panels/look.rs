@@ -10,10 +10,11 @@ use crate::net::{Budget, fetch};
 use crate::outcome::{Outcome, Progress, Step};
 
 use super::judge::{Kind, Seen, Sight, judge};
+use super::question::About;
 use super::rules::is_uid;
 use super::scan::{Next, Place, Scan};
 use super::shape::{Board, Shape};
-use super::side::{About, Found, Side};
+use super::side::{Found, Side};
 use super::{Came, GrafanaPanels};
 
 /// What to do about an old Grafana that does not answer.

@@ -41,17 +41,23 @@ pub(super) enum Made {
     Unclear(String),
 }
 
-/// What questions of one dashboard share.
+/// What a question about a panel is about, beside the panel.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Asker<'a> {
-    pub(super) board: &'a Board,
+pub(super) struct About<'a> {
     pub(super) uid: &'a str,
+    pub(super) board: &'a Board,
     pub(super) given: &'a BTreeMap<String, Values>,
-    pub(super) datasources: &'a Datasources,
-    /// The window, in milliseconds.
+    /// In milliseconds.
     pub(super) window: (i64, i64),
     /// Asks a datasource of this uid instead: for the negative control.
     pub(super) instead: Option<&'a str>,
+}
+
+/// What makes questions of a Grafana's panels.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asker<'a> {
+    pub(super) about: About<'a>,
+    pub(super) datasources: &'a Datasources,
 }
 
 /// Where a query goes.
@@ -71,8 +77,8 @@ impl Asker<'_> {
             return Ok(Made::Nothing);
         }
         let times = self.times(&panel.model);
-        let variables =
-            Variables { list: &self.board.variables, given: self.given, dashboard: (self.uid, &self.board.title), times };
+        let About { uid, board, given, .. } = self.about;
+        let variables = Variables { list: &board.variables, given, dashboard: (uid, &board.title), times };
         let own = panel.model.get("datasource").unwrap_or(&Value::Null);
         let hidden = |target: &Value| target.get("hide").and_then(Value::as_bool) == Some(true);
         let targets = list(&panel.model, "/targets");
@@ -109,7 +115,7 @@ impl Asker<'_> {
     fn times(self, model: &Value) -> Times {
         let text = |key: &str| model.get(key).and_then(Value::as_str).and_then(duration);
         let shift = text("timeShift").unwrap_or_default();
-        let (from, to) = self.window;
+        let (from, to) = self.about.window;
         let from = text("timeFrom").map_or(from, |long| to.saturating_sub(long));
         let (from, to) = (from.saturating_sub(shift), to.saturating_sub(shift));
         let points = i64::try_from(points(model)).unwrap_or(1).max(1);
@@ -123,19 +129,19 @@ impl Asker<'_> {
             return Ok(Goes::Expression);
         }
         let resolved = match self.datasources.resolve(reference) {
-            Resolved::Variable(name) => match self.given.get(&name) {
+            Resolved::Variable(name) => match self.about.given.get(&name) {
                 Some(Values::One(set)) => self
                     .datasources
                     .by_uid_or_name(set)
                     .map_or_else(|| Resolved::Missing(set.clone()), |found| Resolved::Uid(found.uid.clone())),
-                Some(Values::Several(_)) | None => variable(&self.board.variables, &name, self.datasources),
+                Some(Values::Several(_)) | None => variable(&self.about.board.variables, &name, self.datasources),
             },
             resolved @ (Resolved::Uid(_) | Resolved::Own | Resolved::Missing(_)) => resolved,
         };
         match resolved {
             Resolved::Uid(uid) => {
                 let plugin = self.datasources.by_uid(&uid).map(|found| found.plugin.clone()).unwrap_or_default();
-                Ok(Goes::To { uid: self.instead.map_or(uid, str::to_owned), plugin })
+                Ok(Goes::To { uid: self.about.instead.map_or(uid, str::to_owned), plugin })
             }
             Resolved::Own => Ok(Goes::Nowhere),
             Resolved::Variable(name) => Err(Made::Unclear(format!("variable {name} stands for a datasource that is not known"))),

@@ -1,7 +1,5 @@
 //! One of the two Grafanas, and what it has.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
 
 use crate::check::Context;
@@ -16,9 +14,8 @@ use super::super::dashboard;
 use super::super::datasources::Datasources;
 use super::answer::{self, Trouble};
 use super::judge::Seen;
-use super::question::{Asker, Made, Question};
+use super::question::{About, Asker, Made, Question};
 use super::shape::{Board, Shape};
-use super::variables::Values;
 
 /// A Grafana that is asked.
 #[derive(Debug)]
@@ -34,16 +31,6 @@ pub(super) enum Found {
     Missing,
     /// It can not be read; why.
     Unclear(String),
-}
-
-/// What a question about a panel is about, beside the panel.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct About<'a> {
-    pub(super) uid: &'a str,
-    pub(super) board: &'a Board,
-    pub(super) given: &'a BTreeMap<String, Values>,
-    pub(super) window: (i64, i64),
-    pub(super) instead: Option<&'a str>,
 }
 
 fn is(outcome: &Outcome, reasons: &[crate::ReasonSpec]) -> bool {
@@ -117,8 +104,7 @@ impl<'a> Side<'a> {
     }
 
     fn question(&self, about: About<'_>, panel: &Shape) -> Made {
-        let About { uid, board, given, window, instead } = about;
-        Asker { board, uid, given, datasources: &self.datasources, window, instead }.made(panel)
+        Asker { about, datasources: &self.datasources }.made(panel)
     }
 
     async fn asked(&self, question: &Question, budget: Budget) -> Result<Seen, Outcome> {

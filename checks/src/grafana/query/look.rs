@@ -12,6 +12,7 @@ use crate::target::{AgentTarget, GrafanaTarget, LokiTarget};
 
 use super::compare::{After, Own};
 use super::fresh::{Heads, Judge};
+use super::through::Way;
 use super::window::{Lines, Window, named};
 use super::{
     BAD_QUERY, GATEWAY, GRAFANA, GrafanaQuery, LOKI, METRIC, NOT_COMPARED, OLD_LOKI_UNREADABLE, SAME_IN_BOTH, TOO_MANY_LINES,
@@ -130,7 +131,8 @@ impl GrafanaQuery {
         let budget = Budget::start(cx.timeout);
         let grafana = async |window: Window| {
             let window = if question.earlier { window.earlier() } else { window };
-            through::ask_both(cx, targets.grafana, question.datasource, &self.selector, window, budget.until(4)).await
+            let way = Way { cx, grafana: targets.grafana, datasource: question.datasource, selector: &self.selector };
+            way.lines_and_count(window, budget.until(4)).await
         };
         let direct = match direct::ask(cx, targets.loki, &self.selector, question.window, budget.until(2)).await {
             Ok(direct) => direct,

@@ -29,53 +29,49 @@ pub(crate) struct Answer {
     pub(super) reply: Reply,
 }
 
-/// Asks for the lines of a window.
-pub(crate) async fn ask(
-    cx: &Context,
-    grafana: &GrafanaTarget,
-    datasource: &str,
-    selector: &str,
-    window: Window,
-    budget: Budget,
-) -> Result<Answer, Outcome> {
-    let reply = post(cx, grafana, window, &[for_lines(datasource, selector)], budget).await?;
-    let lines = lines(&reply, &document(&reply)?, window)?;
-    Ok(Answer { lines, reply })
+/// The way to lines through a datasource of a Grafana.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Way<'a> {
+    pub(crate) cx: &'a Context,
+    pub(crate) grafana: &'a GrafanaTarget,
+    /// The datasource's uid.
+    pub(crate) datasource: &'a str,
+    pub(crate) selector: &'a str,
 }
 
-/// Asks for the lines of a window and, in the same call, for their number. Also says how long Grafana took, if it answered.
-pub(super) async fn ask_both(
-    cx: &Context,
-    grafana: &GrafanaTarget,
-    datasource: &str,
-    selector: &str,
-    window: Window,
-    budget: Budget,
-) -> (Result<Answer, Outcome>, Result<u64, Outcome>, Option<Duration>) {
-    let questions = [for_lines(datasource, selector), for_count(datasource, selector, window)];
-    let reply = match post(cx, grafana, window, &questions, budget).await {
-        Ok(reply) => reply,
-        Err(outcome) => return (Err(outcome.clone()), Err(outcome), None),
-    };
-    let took = Some(reply.took);
-    match document(&reply) {
-        Err(outcome) => (Err(outcome.clone()), Err(outcome), took),
-        Ok(document) => {
-            let count = count(&reply, &document);
-            (lines(&reply, &document, window).map(|lines| Answer { lines, reply }), count, took)
+impl Way<'_> {
+    /// Asks for the lines of a window.
+    pub(crate) async fn lines(self, window: Window, budget: Budget) -> Result<Answer, Outcome> {
+        let reply = self.post(window, &[for_lines(self.datasource, self.selector)], budget).await?;
+        let lines = lines(&reply, &document(&reply)?, window)?;
+        Ok(Answer { lines, reply })
+    }
+
+    /// Asks for the lines of a window and, in the same call, for their number. Also says how long Grafana took, if it answered.
+    pub(super) async fn lines_and_count(
+        self,
+        window: Window,
+        budget: Budget,
+    ) -> (Result<Answer, Outcome>, Result<u64, Outcome>, Option<Duration>) {
+        let questions = [for_lines(self.datasource, self.selector), for_count(self.datasource, self.selector, window)];
+        let reply = match self.post(window, &questions, budget).await {
+            Ok(reply) => reply,
+            Err(outcome) => return (Err(outcome.clone()), Err(outcome), None),
+        };
+        let took = Some(reply.took);
+        match document(&reply) {
+            Err(outcome) => (Err(outcome.clone()), Err(outcome), took),
+            Ok(document) => {
+                let count = count(&reply, &document);
+                (lines(&reply, &document, window).map(|lines| Answer { lines, reply }), count, took)
+            }
         }
     }
-}
 
-async fn post(
-    cx: &Context,
-    grafana: &GrafanaTarget,
-    window: Window,
-    queries: &[Value],
-    budget: Budget,
-) -> Result<Reply, Outcome> {
-    let question = json!({"from": window.start.to_string(), "to": window.end.to_string(), "queries": queries});
-    Api::open(cx, grafana).await?.ask(&["api", "ds", "query"], &question, budget).await
+    async fn post(self, window: Window, queries: &[Value], budget: Budget) -> Result<Reply, Outcome> {
+        let question = json!({"from": window.start.to_string(), "to": window.end.to_string(), "queries": queries});
+        Api::open(self.cx, self.grafana).await?.ask(&["api", "ds", "query"], &question, budget).await
+    }
 }
 
 fn for_lines(datasource: &str, selector: &str) -> Value {
