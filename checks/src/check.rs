@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::clients::Clients;
+use crate::fact::Facts;
 use crate::net::reasons;
 use crate::outcome::{Measure, Outcome, PartId, ReasonSpec, Step};
 use crate::target::{OneKind, Target, TargetUse};
@@ -78,6 +79,8 @@ pub struct Context {
     pub uptime: Duration,
     /// The newest heartbeat sent for this probe, if any.
     pub beat: Option<Beat>,
+    /// The recorded facts that the check names, all editions of each.
+    pub facts: Arc<Facts>,
     /// Whether a person looks from the command line, beside a verifier that may be looking too.
     pub by_hand: bool,
 }
@@ -125,6 +128,11 @@ pub trait Check: DeserializeOwned + Serialize + JsonSchema + Send + Sync + 'stat
 
     /// The targets it names.
     fn targets(&self) -> Vec<TargetUse> {
+        Vec::new()
+    }
+
+    /// The facts that it compares with.
+    fn facts(&self) -> Vec<String> {
         Vec::new()
     }
 
@@ -180,6 +188,10 @@ pub trait DynCheck: Send + Sync {
     fn canonical(&self) -> serde_json::Value;
     /// See [`Check::targets`].
     fn targets(&self) -> Vec<TargetUse>;
+    /// See [`Check::facts`].
+    fn facts(&self) -> Vec<String> {
+        Vec::new()
+    }
     /// See [`Check::validate`].
     fn validate(&self) -> Vec<FieldError>;
     /// See [`Check::writes`].
@@ -222,6 +234,10 @@ impl<C: Check> DynCheck for C {
 
     fn targets(&self) -> Vec<TargetUse> {
         Check::targets(self)
+    }
+
+    fn facts(&self) -> Vec<String> {
+        Check::facts(self)
     }
 
     fn validate(&self) -> Vec<FieldError> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::net::names::Names;
+use crate::postgres::own::Own;
 
 /// Largest HTTP body that a check reads, in bytes. A target that answers more is Unknown, not out of memory.
 pub const MAX_BODY: usize = 4 * 1024 * 1024;
@@ -17,6 +18,8 @@ pub struct Clients {
     pub tls: Arc<rustls::ClientConfig>,
     /// The verifier's own resolver.
     pub(crate) names: Names,
+    /// What the verifier itself leaves in the counters of `PostgreSQL` servers.
+    pub(crate) own: Own,
 }
 
 /// The clients could not be built.
@@ -46,7 +49,7 @@ impl Clients {
             .tls_backend_preconfigured(tls.clone())
             .build()
             .map_err(ClientsError::Http)?;
-        Ok(Self { http, tls: Arc::new(tls), names })
+        Ok(Self { http, tls: Arc::new(tls), names, own: Own::default() })
     }
 }
 

@@ -7,6 +7,7 @@ pub mod alloy;
 mod check;
 mod clients;
 mod counter;
+mod fact;
 pub mod grafana;
 pub mod heartbeat;
 pub mod log_path;
@@ -25,6 +26,7 @@ mod trail;
 
 pub use check::{Beat, Check, Context, DynCheck, FieldError, MemoryError, Meta, Nature, Report};
 pub use clients::{Clients, ClientsError, MAX_BODY};
+pub use fact::{Fact, Facts, edition, newest};
 pub use outcome::{
     Colour, Evidence, MAX_EVIDENCE, MAX_MEASURES, MAX_MEMORY, MAX_PARTS, Measure, Outcome, PartId, Progress, Reason, ReasonSpec,
     Step,

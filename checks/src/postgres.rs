@@ -3,8 +3,12 @@
 pub mod canary;
 pub mod identity;
 pub(crate) mod login;
+pub mod mark;
+mod observer;
+pub(crate) mod own;
 pub mod ready;
 mod server;
+pub mod tables;
 mod watched;
 
 use tokio_postgres::error::SqlState;

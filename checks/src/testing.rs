@@ -22,6 +22,7 @@ pub(crate) fn context() -> Context {
         now: chrono::DateTime::UNIX_EPOCH,
         uptime: Duration::from_hours(1),
         beat: None,
+        facts: Arc::default(),
         by_hand: false,
     }
 }

@@ -21,6 +21,7 @@ use crate::net::{Budget, dial, reasons, words};
 use crate::outcome::Outcome;
 use crate::target::PostgresTarget;
 
+use super::own::Own;
 use super::watched::{Seen, Watched};
 use super::{DSN_UNUSABLE, NOT_POSTGRES, Refusal};
 
@@ -71,12 +72,17 @@ impl Login {
 
     /// Where it leads, without the password.
     pub(crate) fn place(&self) -> String {
+        format!("{}@{}", self.config.get_user().unwrap_or_default(), self.counted_at())
+    }
+
+    /// Where the verifier's own logins are counted ([`Own`]).
+    pub(crate) fn counted_at(&self) -> String {
         let host = match &self.host {
             Host::Tcp(host) => host.clone(),
             Host::Unix(path) => path.display().to_string(),
         };
         let user = self.config.get_user().unwrap_or_default();
-        format!("{user}@{host}:{}/{}", self.port, self.config.get_dbname().unwrap_or(user))
+        format!("{host}:{}/{}", self.port, self.config.get_dbname().unwrap_or(user))
     }
 
     /// The role, as SQL names it.
@@ -143,9 +149,11 @@ impl Login {
         let (stream, seen) = Watched::new(stream);
         let mut tls = MakeRustlsConnect::new(cx.clients.tls.as_ref().clone());
         let Ok(tls) = MakeTlsConnect::<Watched<S>>::make_tls_connect(&mut tls, host);
-        let place = self.place();
-        let (client, connection) = within(self.config.connect_raw(stream, tls), &seen, &place, budget).await?;
-        Ok(Session { client, connection: connection.boxed().fuse(), seen, place })
+        let (place, address, own) = (self.place(), self.counted_at(), cx.clients.own.clone());
+        own.logs_in(&address);
+        let answer = within(self.config.connect_raw(stream, tls), &seen, &place, budget).await;
+        let (client, connection) = answer.inspect_err(|refusal| own.turned_away(&address, refusal.code.is_some()))?;
+        Ok(Session { client, connection: connection.boxed().fuse(), seen, place, address, own })
     }
 }
 
@@ -155,13 +163,16 @@ pub(crate) struct Session {
     connection: Fuse<BoxFuture<'static, Result<(), tokio_postgres::Error>>>,
     seen: Seen,
     place: String,
+    address: String,
+    own: Own,
 }
 
 impl Session {
     /// Asks. The statements are sent as one simple query.
     pub(crate) async fn ask(&mut self, sql: &str, budget: Budget) -> Result<Vec<SimpleQueryRow>, Refusal> {
         let answer = first_of(self.client.simple_query(sql), &mut self.connection);
-        let messages = within(answer, &self.seen, &self.place, budget).await?;
+        let answered = within(answer, &self.seen, &self.place, budget).await;
+        let messages = answered.inspect_err(|_| self.own.failed(&self.address))?;
         Ok(messages
             .into_iter()
             .filter_map(|message| if let SimpleQueryMessage::Row(row) = message { Some(row) } else { None })

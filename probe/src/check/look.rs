@@ -153,6 +153,7 @@ impl Looking {
             now: self.clock.now().utc,
             uptime: Duration::ZERO,
             beat: None,
+            facts: Arc::default(),
             by_hand: true,
         }
     }

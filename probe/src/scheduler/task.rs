@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use checks::{Context, DynCheck, Target};
+use checks::{Context, DynCheck, Fact, Facts, Target};
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
@@ -14,7 +14,7 @@ use super::{Shared, first_look};
 use crate::event::{Control, Run};
 use crate::now::Millis;
 use crate::plan::{NaturePlan, ProbePlan};
-use crate::state::Trust;
+use crate::state::{State, Trust};
 
 /// Whether a control is due is asked at least this often, so that trust is soon earned again also at a slow cadence.
 const CONTROL_LOOK: Duration = Duration::from_secs(30);
@@ -112,9 +112,19 @@ impl ProbeTask {
             now: now.utc,
             // What came before the phase's switch is no evidence of what it switched to.
             uptime: self.shared.started.elapsed().min(since_switch),
+            facts: Arc::new(self.facts(&state)),
             beat: self.shared.beats.get(&self.plan.name, now).filter(|beat| beat.age <= since_switch),
             by_hand: false,
         }
+    }
+
+    /// All editions of the facts that the check names.
+    fn facts(&self, state: &State) -> Facts {
+        let wanted = self.check.facts();
+        let named = |recorded: &str| wanted.iter().any(|name| checks::edition(name, recorded).is_some());
+        let fact = |fact: &crate::state::Fact| Fact { at: fact.stamp.at.utc, value: fact.value.clone() };
+        let recorded = state.durable.facts.iter().filter(|(name, _)| named(name));
+        recorded.map(|(name, recorded)| (name.clone(), fact(recorded))).collect()
     }
 
     /// A heartbeat is always due; a proof is not while a valid Pass is fresh or sealed.

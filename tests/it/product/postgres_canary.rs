@@ -43,6 +43,7 @@ pub(super) fn context<const N: usize>(world: &World, targets: [(&str, &str); N])
         now: DateTime::<Utc>::UNIX_EPOCH,
         uptime: Duration::from_hours(1),
         beat: None,
+        facts: Arc::default(),
         by_hand: false,
     }
 }
