@@ -7,7 +7,9 @@ pub mod mark;
 mod observer;
 pub(crate) mod own;
 pub mod ready;
+pub(crate) mod rows;
 mod server;
+pub mod split_brain;
 pub mod tables;
 mod watched;
 

@@ -20,6 +20,8 @@ mod page;
 mod plugin;
 mod postgres_canary;
 mod postgres_identity;
+mod postgres_ready;
+mod postgres_split_brain;
 mod real_account;
 mod real_annotations;
 mod real_canary;

@@ -8,7 +8,7 @@ use crate::check::Context;
 use crate::net::Budget;
 use crate::outcome::{Outcome, ReasonSpec};
 
-use super::observer::Observer;
+use super::observer::{Observer, Sight};
 use super::tables::Tables;
 
 /// Something was being written when the mark was to be taken.
@@ -71,6 +71,12 @@ impl Side {
             counted_since: sight.counted_since,
             tables: tables?,
         })
+    }
+
+    /// As if it had been taken before anything was written: what every row comes after.
+    pub(crate) fn of_nothing(sight: &Sight) -> Self {
+        let (identity, counted_since) = (sight.identity(), sight.counted_since.clone());
+        Self { identity, next_xid: FIRST_NORMAL, at: sight.clock, counted_since, tables: Tables::default() }
     }
 
     /// Whether it was taken of the server that answers.

@@ -22,13 +22,21 @@ pub(super) const NOT_AN_OBSERVER: ReasonSpec = ReasonSpec::unknown(
     "give the verifier a role of its own that can not write (`deploy/postgres/observer.sql`): what the application's role does could \
      not be told from what the verifier does",
 );
+/// Our own session is read-only by itself.
+pub(super) const OWN_READ_ONLY: ReasonSpec = ReasonSpec::unknown(
+    "own_read_only",
+    "take `default_transaction_read_only` from the verifier's own role and connection string (`ALTER ROLE … RESET`): with it every server \
+     looks fenced",
+);
 /// The server counts nothing.
-pub(super) const COUNTERS_OFF: ReasonSpec =
-    ReasonSpec::unknown("counters_off", "set `track_counts = on` on the server: its counters stand still without it");
+pub(super) const COUNTERS_OFF: ReasonSpec = ReasonSpec::unknown(
+    "counters_off",
+    "set `track_counts = on` on the server and for no role by itself: its counters stand still without it",
+);
 
 /// What can keep the verifier's own role from looking.
 pub(super) const OBSERVER: &[&[ReasonSpec]] =
-    &[reasons::NETWORK, LOGIN, &[OWN_LOGIN_DENIED, NOT_AN_OBSERVER, COUNTERS_OFF, IN_RECOVERY]];
+    &[reasons::NETWORK, LOGIN, &[OWN_LOGIN_DENIED, NOT_AN_OBSERVER, OWN_READ_ONLY, COUNTERS_OFF, IN_RECOVERY]];
 
 /// Pins what would change how an answer reads, or whose functions are called. It never touches `default_transaction_read_only`: what
 /// that is on the server is a thing to be seen.
@@ -41,8 +49,12 @@ const SIGHT: &str = "SELECT (SELECT system_identifier FROM pg_control_system()) 
      (SELECT oid FROM pg_database WHERE datname = current_database()) AS database, \
      EXTRACT(epoch FROM pg_postmaster_start_time()) AS boot, \
      (SELECT stats_reset FROM pg_stat_wal) AS wal_reset, d.stats_reset AS database_reset, \
-     pg_is_in_recovery() AS in_recovery, current_setting('track_counts') AS track_counts, \
+     pg_is_in_recovery() AS in_recovery, \
+     (SELECT setting = 'on' AND source NOT IN ('user', 'database user', 'client', 'session') FROM pg_settings \
+      WHERE name = 'track_counts') AND NOT EXISTS (SELECT FROM pg_db_role_setting \
+      WHERE array_to_string(setconfig, ',') ~* 'track_counts=(off|false|no|0)') AS counts, \
      current_setting('default_transaction_read_only') AS read_only, current_setting('server_version') AS version, \
+     (SELECT source FROM pg_settings WHERE name = 'default_transaction_read_only') AS read_only_by, \
      pg_snapshot_xmax(pg_current_snapshot()) AS next_xid, d.sessions, d.xact_rollback AS rollbacks, \
      (SELECT count(*) FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid()) AS open_writers, \
      (SELECT count(*) FROM pg_prepared_xacts) AS prepared, \
@@ -53,6 +65,9 @@ const SIGHT: &str = "SELECT (SELECT system_identifier FROM pg_control_system()) 
       AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'phasegate') \
       AND has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE') LIMIT 1) AS writable \
      FROM pg_stat_database d WHERE d.datname = current_database()";
+
+/// Who says what a setting is, if it is not the server.
+const OWN: [&str; 5] = ["user", "database user", "client", "interactive", "session"];
 
 /// What one look shows of a server and of the database that is logged in to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -195,12 +210,16 @@ impl Row<'_> {
         if let Some(table) = self.maybe("writable")? {
             return Ok(Err(NOT_AN_OBSERVER.because(format!("{place}: role {role} may write to {table}"))));
         }
+        if OWN.contains(&self.text("read_only_by")?) {
+            let words = format!("{place}: {role} itself says what default_transaction_read_only is");
+            return Ok(Err(OWN_READ_ONLY.because(words)));
+        }
         if !self.truth("sees_all")? {
             let words = format!("{place}: what other roles do is hidden from {role}; run GRANT pg_monitor TO {role};");
             return Ok(Err(NO_PERMISSION.because(words)));
         }
-        if !self.truth("track_counts")? {
-            return Ok(Err(COUNTERS_OFF.because(format!("{place}: track_counts is off"))));
+        if !self.truth("counts")? {
+            return Ok(Err(COUNTERS_OFF.because(format!("{place}: track_counts is off, or set for a role by itself"))));
         }
         Ok(Ok(()))
     }

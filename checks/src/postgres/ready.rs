@@ -1,17 +1,26 @@
 //! `postgresReady`: a real login reads, and the settings are safe.
 
+use std::collections::BTreeMap;
+
 use futures::future::BoxFuture;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::check::{Check, Context, Meta, Nature, Report};
-use crate::net::{Budget, reasons};
-use crate::outcome::{Measure, Outcome, PartId, Step};
+use crate::net::Budget;
+use crate::outcome::{Measure, Outcome, PartId, ReasonSpec, Step};
 use crate::target::{TargetKind, TargetUse};
 
 use super::Login;
-use super::server::{QUESTION, READ_ONLY, STANDING, Server};
+use super::observer::{OBSERVER, Observer};
+use super::rows::Table;
+use super::server::{QUESTION, READ_ONLY, Server, UNSAFE_SETTING};
 
+/// The two logins lead to two databases.
+const OTHER_DATABASE: ReasonSpec = ReasonSpec::fail(
+    "other_database",
+    "correct one of the two connection strings: what the verifier observes is not what the application writes to",
+);
 /// A database that no server has.
 const NOWHERE: &str = "phasegate_negative_control";
 
@@ -19,16 +28,22 @@ const NOWHERE: &str = "phasegate_negative_control";
 /// takes writes, and none of `fsync`, `full_page_writes`, `synchronous_commit`, `zero_damaged_pages`, `ignore_checksum_failure`
 /// is set so that data can be lost silently.
 ///
+/// With `observer` a second login is tried, that of the verifier's own role (part `observer`): it may see what others do and read every
+/// table, and it can not write; what it lacks is named with the GRANT that gives it. `deploy/postgres/observer.sql` makes such a role.
+///
 /// Fail: refused, reset, silent, not PostgreSQL, starting up or shutting down, no such database, role or password denied, no
 /// connection left, an error as answer, a standby, read-only, an unsafe setting. Unknown: the connection string is missing or
 /// unusable, our own resolver or network, TLS that does not come about, a permission that the probe lacks, an answer that can not
-/// be read. With `sslmode=require` the certificate is verified against the verifier's CA store; with `prefer`, the default, a
+/// be read; and all that keeps the verifier's own role from looking. With `sslmode=require` the certificate is verified against the verifier's CA store; with `prefer`, the default, a
 /// certificate that can not be verified means going on without TLS, as the promise of `prefer` is no stronger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PostgresReady {
-    /// Name of the target, of kind `postgres`.
+    /// Name of the target with the application's login, of kind `postgres`.
     pub postgres: String,
+    /// Name of the target with the verifier's own login to the same database, of kind `postgres`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observer: Option<String>,
 }
 
 /// What was seen, and which server it was.
@@ -54,11 +69,28 @@ async fn look(cx: &Context, login: &Login, question: &str, budget: Budget) -> Si
     Sight { outcome: server.stands().map_or_else(|flaw| flaw, |()| pass()), identity: Some(server.identity()) }
 }
 
+/// Whether the verifier's own role sees all that its checks look at, in the database that the application logs in to.
+async fn observes(cx: &Context, target: &str, identity: Option<&str>, budget: Budget) -> Result<Outcome, Outcome> {
+    let mut observer = Observer::enter(cx, target, budget).await?;
+    let tables = Table::all(&mut observer.session, &observer.place, &observer.role, budget).await;
+    let (is, Observer { session, place, .. }) = (observer.identity(), observer);
+    session.close(budget).await;
+    let tables = tables?.len();
+    match identity {
+        Some(other) if other != is => {
+            Err(OTHER_DATABASE.because(format!("{place}: this is {is}, the application logs in to {other}")))
+        }
+        Some(_) | None => {
+            Ok(Outcome::pass(format!("{place}: sees what others do and all of {tables} tables, and can not write")))
+        }
+    }
+}
+
 impl Check for PostgresReady {
     const META: Meta = Meta {
         kind: "postgresReady",
         nature: Nature::Continuous,
-        reasons: &[reasons::NETWORK, super::LOGIN, STANDING],
+        reasons: &[OBSERVER[0], OBSERVER[1], OBSERVER[2], &[READ_ONLY, UNSAFE_SETTING, OTHER_DATABASE]],
         control: READ_ONLY,
         measures: &["latency_seconds"],
         waivable: true,
@@ -66,7 +98,8 @@ impl Check for PostgresReady {
     type Memory = ();
 
     fn targets(&self) -> Vec<TargetUse> {
-        vec![TargetUse { field: "postgres", kind: Some(TargetKind::Postgres), name: self.postgres.clone() }]
+        let of = |field, name: &String| TargetUse { field, kind: Some(TargetKind::Postgres), name: name.clone() };
+        [of("postgres", &self.postgres)].into_iter().chain(self.observer.as_ref().map(|name| of("observer", name))).collect()
     }
 
     fn run<'a>(&'a self, cx: &'a Context, (): ()) -> BoxFuture<'a, Report<()>> {
@@ -76,13 +109,19 @@ impl Check for PostgresReady {
                 Ok(login) => look(cx, &login, QUESTION, budget).await,
                 Err(outcome) => outcome.into(),
             };
-            let mut report = Report::new(Step::whole(sight.outcome), ());
-            if let Some(identity) = sight.identity {
-                let (part, value) = (PartId::new(PartId::WHOLE), budget.start.elapsed().as_secs_f64());
-                report.measures.push(Measure { part, name: "latency_seconds", value });
-                report.identities.insert(self.postgres.clone(), identity);
+            let part = PartId::new(self.observer.as_ref().map_or(PartId::WHOLE, |_| "application"));
+            let mut parts = BTreeMap::from([(part.clone(), sight.outcome)]);
+            let (mut measures, mut identities) = (Vec::new(), BTreeMap::new());
+            if let Some(identity) = &sight.identity {
+                let value = budget.start.elapsed().as_secs_f64();
+                measures.push(Measure { part, name: "latency_seconds", value });
+                identities.insert(self.postgres.clone(), identity.clone());
             }
-            report
+            if let Some(observer) = &self.observer {
+                let seen = observes(cx, observer, sight.identity.as_deref(), budget).await.unwrap_or_else(|outcome| outcome);
+                parts.insert(PartId::new("observer"), seen);
+            }
+            Report { measures, identities, ..Report::new(Step::Done(parts), ()) }
         })
     }
 
