@@ -93,7 +93,7 @@ pub use http::Answer;
 pub use journal::Journal;
 pub use loki::{Line, Loki};
 pub use loki_canary::LokiCanary;
-pub use postgres::{Postgres, Session};
+pub use postgres::{Major, Postgres, Session};
 pub use process::{Output, Process, Spec, User};
 pub use promtail::Promtail;
 pub use server::Server;
