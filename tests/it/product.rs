@@ -20,6 +20,8 @@ mod page;
 mod plugin;
 mod postgres_canary;
 mod postgres_identity;
+mod postgres_roles;
+mod postgres_versions;
 mod real_account;
 mod real_annotations;
 mod real_canary;
