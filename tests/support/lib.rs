@@ -87,7 +87,7 @@ pub use clock::now;
 pub use disk::Disk;
 pub use fault::{Fault, FaultProxy};
 pub use grafana::Grafana;
-pub use homelab::{Application, Databases, LogPath, Writes};
+pub use homelab::{Application, Databases, Habit, LogPath, Pace, Reader, Writer, Writes};
 pub use hostile::Hostile;
 pub use http::Answer;
 pub use journal::Journal;

@@ -268,7 +268,7 @@ impl Deref for Session {
     }
 }
 
-async fn connect(url: &str) -> Result<Session> {
+pub(crate) async fn connect(url: &str) -> Result<Session> {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
     let mut tasks = JoinSet::new();
     tasks.spawn(connection);

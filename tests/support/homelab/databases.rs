@@ -39,7 +39,7 @@ impl Databases {
         ensure!(before == after, "{before:?} on the old side, but {after:?} on the new one");
         let written = self.application.written();
         // A row whose acknowledgement was on its way when the application stopped is in the table, and not in its tally.
-        let short = before.metrics < written.metrics || before.syncs < written.syncs;
+        let short = before.metrics < written.metrics || before.syncs < written.syncs || before.reports < written.reports;
         ensure!(!short, "the application wrote {written:?}, the old side has {before:?}");
         Ok(after)
     }
@@ -51,5 +51,9 @@ async fn rows(postgres: &Postgres) -> Result<Writes> {
         let row = session.query_one(&format!("SELECT count(*) FROM {table}"), &[]).await.context("counting rows")?;
         Ok(u64::try_from(row.try_get::<_, i64>(0)?)?)
     };
-    Ok(Writes { metrics: count("system_metrics").await?, syncs: count("reading_sync_history").await? })
+    Ok(Writes {
+        metrics: count("system_metrics").await?,
+        syncs: count("reading_sync_history").await?,
+        reports: count("daily_report").await?,
+    })
 }
