@@ -227,3 +227,26 @@ async fn canary(moved: &Moved) {
     let old = moved.old.observer_dsn();
     moved.look("postgresCanary", json!({"postgres": "old"}), [("old", &old)]).says("unknown not_set_up", &[]).await;
 }
+
+#[tokio::test]
+async fn a_server_of_each_version_has_what_tests_ask_of_it() {
+    for major in Major::ALL {
+        let world = World::new().unwrap();
+        let settings = [("shared_preload_libraries", "pg_stat_statements")];
+        let postgres = Postgres::start_with(&world, major, &settings).await.unwrap();
+        sql(&postgres, "CREATE EXTENSION pg_stat_statements; CREATE EXTENSION amcheck; SELECT count(*) FROM pg_stat_statements")
+            .await;
+        sql(&postgres, "BEGIN; CREATE TABLE mine (); PREPARE TRANSACTION 'mine'").await;
+        sql(&postgres, "ROLLBACK PREPARED 'mine'").await;
+        let session = postgres.connect_as_superuser().await.unwrap();
+        let version: String = session.query_one("SHOW server_version", &[]).await.unwrap().get(0);
+        assert!(version.starts_with(major.number()), "{version}");
+        for program in ["pg_dump", "pg_restore", "psql", "pgbench"] {
+            Postgres::program_of(major, program).await.unwrap();
+        }
+        let error = postgres.set("max_connections", "50").await.unwrap_err();
+        assert!(error.to_string().contains("needs a restart"), "{error:#}");
+        postgres.set("no_such_setting", "1").await.unwrap_err();
+        postgres.set("log_line_prefix", "it's ").await.unwrap();
+    }
+}
