@@ -191,7 +191,7 @@ async fn a_dump_of_a_side_with_these_roles_is_restored_where_they_are() {
     new.grant("observer").await.unwrap();
     let error = new.restore_from(&old).await.unwrap_err();
     assert!(format!("{error:#}").contains("role \"phasegate_operator\" does not exist"), "{error:#}");
-    sql(&new, "DROP TABLE IF EXISTS system_metrics, reading_sync_history CASCADE").await;
+    sql(&new, "DROP TABLE IF EXISTS system_metrics, reading_sync_history, daily_report CASCADE").await;
     new.run_file("operator", &[("new", "yes"), ("password", "phasegate_operator")]).await.unwrap();
     new.restore_from(&old).await.unwrap();
     new.connect_to("phasegate_operator", "homelab").await.unwrap_err();
