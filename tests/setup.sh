@@ -22,11 +22,17 @@ package_of() {
     libsystemd) echo libsystemd-dev ;;
     systemd-journald) echo systemd ;;
     kubectl) echo kubernetes-client ;;
+    pip) echo python3-pip ;;
     curl | patch | chromium | openssl | faketime) echo "$1" ;;
   esac
 }
 
 is_there() {
+  # The one that runs is python3's, whatever `pip` is on the PATH.
+  if [ "$1" = pip ]; then
+    python3 -m pip --version >/dev/null 2>&1
+    return
+  fi
   command -v "$1" >/dev/null && return
   # Not on the PATH, but in a place of their own.
   case $1 in

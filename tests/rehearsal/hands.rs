@@ -89,8 +89,8 @@ impl<S: Stack> Homelab<'_, S> {
                 self.databases.application.point_at(&old).await.and(plain("the application writes to the old side"))
             }
             "dump-and-restore" => {
-                let moved = self.databases.dump_and_restore(self.world).await?;
-                Ok(format!("pg_dump | psql: {} metrics and {} syncs are on both sides", moved.metrics, moved.syncs))
+                let moved = self.databases.dump_and_restore().await?;
+                Ok(format!("pg_dump | pg_restore: {} metrics and {} syncs are on both sides", moved.metrics, moved.syncs))
             }
             "canary-table" => {
                 let session = self.databases.new.connect_as_superuser().await?;

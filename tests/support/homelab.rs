@@ -8,6 +8,6 @@ mod application;
 mod databases;
 mod logs;
 
-pub use application::{Application, Writes};
+pub use application::{Application, Habit, Pace, Reader, Writer, Writes};
 pub use databases::Databases;
 pub use logs::LogPath;

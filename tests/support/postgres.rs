@@ -1,4 +1,8 @@
-//! PostgreSQL, the distribution's: a real cluster on a folder and a port of its own.
+//! PostgreSQL: a real cluster on a folder and a port of its own, of the distribution's version or another major one.
+
+mod moves;
+mod programs;
+mod roles;
 
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -7,78 +11,109 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use rustix::process::{Signal, geteuid};
+use rustix::process::Signal;
 use tokio::task::JoinSet;
 use tokio_postgres::{Client, NoTls};
 
 use crate::process::{Process, Spec, User};
-use crate::world::World;
+use crate::wait::wait_until;
+use crate::world::{Supervisor, World};
+
+pub use programs::Major;
 
 const INITDB: Duration = Duration::from_mins(1);
 const START: Duration = Duration::from_secs(30);
 const STOP: Duration = Duration::from_secs(30);
+const RELOAD: Duration = Duration::from_secs(30);
+
+/// Who is on each server besides the superuser: the application, and a reader of what it writes.
+const ROLES: &str = "CREATE ROLE server LOGIN PASSWORD 'server'; CREATE ROLE grafana LOGIN PASSWORD 'grafana'";
+const READER: &str = "ALTER DEFAULT PRIVILEGES FOR ROLE server GRANT SELECT ON TABLES TO grafana";
 
 /// A real cluster with a database `homelab` that belongs to the role `server`, as in the migration that phasegate is
-/// built for. Passwords are checked (SCRAM), data are synced to the disk.
+/// built for, and that the role `grafana` reads. Passwords are checked (SCRAM) and are the roles' own names, data are synced to the
+/// disk, and transactions can be prepared.
 #[derive(Debug)]
 pub struct Postgres {
     process: Arc<Process>,
     port: u16,
     data: PathBuf,
+    plan: Plan,
+    supervisor: Arc<Supervisor>,
+}
+
+/// What a server is started with.
+#[derive(Debug, Clone)]
+struct Plan {
+    /// The folder of its programs.
+    bin: PathBuf,
+    /// Settings of its own, as arguments.
+    settings: Vec<String>,
+    user: Option<User>,
 }
 
 impl Postgres {
-    /// Makes a new cluster and starts it; returns when `homelab` is there.
+    /// Makes a new cluster of the distribution's version and starts it; returns when `homelab` is there.
     ///
     /// # Errors
     /// PostgreSQL is not installed, or does not start within 30 s.
     pub async fn start(world: &World) -> Result<Self> {
-        let user = account()?;
-        let folder = world.folder("postgres")?;
-        if let Some(User { uid, gid }) = user {
-            std::os::unix::fs::chown(&folder, Some(uid), Some(gid))?;
-        }
+        Self::make(world, Plan::new(world, programs::distribution()?, &[]).await?).await
+    }
+
+    /// The same in this major version.
+    ///
+    /// # Errors
+    /// It can not be installed, or does not start within 30 s.
+    pub async fn start_version(world: &World, major: Major) -> Result<Self> {
+        Self::start_with(world, major, &[]).await
+    }
+
+    /// The same with further settings, as those that need a restart: `("shared_preload_libraries", "pg_stat_statements")`.
+    ///
+    /// # Errors
+    /// It can not be installed, or does not start within 30 s.
+    pub async fn start_with(world: &World, major: Major, settings: &[(&str, &str)]) -> Result<Self> {
+        Self::make(world, Plan::new(world, programs::folder(major).await?, settings).await?).await
+    }
+
+    async fn make(world: &World, plan: Plan) -> Result<Self> {
+        let folder = plan.folder(world)?;
         let password = folder.join("password");
         std::fs::write(&password, "postgres\n")?;
-        let data = folder.join("data").display().to_string();
-
-        let initdb = Spec::new("initdb", Self::program("initdb")?)
+        let data = folder.join("data");
+        let initdb = Spec::new("initdb", plan.bin.join("initdb"))
             .args(["--no-sync", "--username=postgres", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8"])
             .arg(format!("--pwfile={}", password.display()))
-            .arg(format!("--pgdata={data}"))
-            .user(user);
+            .arg(format!("--pgdata={}", data.display()))
+            .user(plan.user);
         let made = world.run(initdb, INITDB).await?;
         ensure!(made.code == 0, "initdb failed ({}): {}{}", made.code, made.stdout, made.stderr);
 
-        let port = world.port()?;
-        let server = Spec::new("postgres", Self::program("postgres")?)
-            .args(["-D", data.as_str(), "-p", port.to_string().as_str()])
-            .args(["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "shared_buffers=16MB"])
-            // In its folder, and not where a killed server leaves it behind.
-            .args(["-c", "dynamic_shared_memory_type=mmap"])
-            .user(user)
-            // SIGTERM would wait for the clients to leave.
-            .ends_by(Signal::INT);
-        let postgres = Self { process: world.start(server)?, port, data: data.into() };
+        let postgres = Self::launch(world, plan, data)?;
         postgres.ready("postgres").await?;
-        let postgres_database = connect(&postgres.url("postgres", "postgres", "postgres")).await?;
-        postgres_database.batch_execute("CREATE ROLE server LOGIN PASSWORD 'server'").await?;
-        postgres_database.batch_execute("CREATE DATABASE homelab OWNER server").await?;
+        let superuser = postgres.connect_to("postgres", "postgres").await?;
+        superuser.batch_execute(ROLES).await?;
+        superuser.batch_execute("CREATE DATABASE homelab OWNER server").await?;
+        postgres.connect_as_superuser().await?.batch_execute(READER).await?;
         Ok(postgres)
     }
 
-    /// Where one of PostgreSQL's programs is (`pg_dump`): in `PHASEGATE_PG_BIN`, or of the newest version that the
-    /// distribution has, or on the `PATH`.
-    ///
-    /// # Errors
-    /// It is nowhere.
-    pub fn program(name: &str) -> Result<PathBuf> {
-        let told = std::env::var_os("PHASEGATE_PG_BIN").map(PathBuf::from);
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let found = told.into_iter().chain(distribution()).chain(std::env::split_paths(&path));
-        found.map(|folder| folder.join(name)).find(|program| program.is_file()).with_context(|| {
-            format!("there is no {name}: apt-get install postgresql, or set PHASEGATE_PG_BIN; tests/run does the former")
-        })
+    /// Starts a server on data that are there.
+    fn launch(world: &World, plan: Plan, data: PathBuf) -> Result<Self> {
+        let port = world.port()?;
+        let server = Spec::new("postgres", plan.bin.join("postgres"))
+            .arg("-D")
+            .arg(data.display().to_string())
+            .args(["-p", port.to_string().as_str()])
+            .args(["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "shared_buffers=16MB"])
+            // In its folder, and not where a killed server leaves it behind.
+            .args(["-c", "dynamic_shared_memory_type=mmap", "-c", "max_prepared_transactions=4"])
+            .args(plan.settings.clone())
+            .user(plan.user)
+            // SIGTERM would wait for the clients to leave.
+            .ends_by(Signal::INT);
+        Ok(Self { process: world.start(server)?, port, data, plan, supervisor: world.supervisor() })
     }
 
     /// The application's own login: role `server`, database `homelab`.
@@ -111,7 +146,7 @@ impl Postgres {
     /// # Errors
     /// Nobody answers, or the login is refused.
     pub async fn connect(&self) -> Result<Session> {
-        connect(&self.dsn()).await
+        self.connect_to("server", "homelab").await
     }
 
     /// Logs in to `homelab` as superuser.
@@ -119,7 +154,53 @@ impl Postgres {
     /// # Errors
     /// Nobody answers, or the login is refused.
     pub async fn connect_as_superuser(&self) -> Result<Session> {
-        connect(&self.superuser_dsn()).await
+        self.connect_to("postgres", "homelab").await
+    }
+
+    /// Logs in as any role to any database.
+    ///
+    /// # Errors
+    /// Nobody answers, or the login is refused.
+    pub async fn connect_to(&self, role: &str, database: &str) -> Result<Session> {
+        connect(&self.url(role, role, database)).await
+    }
+
+    /// Sets something for the whole server (`ALTER SYSTEM`); returns when it holds for whoever logs in. Sessions that are open hear
+    /// of it a moment later.
+    ///
+    /// # Errors
+    /// There is no such setting or value, it needs a restart, or it does not come to hold within 30 s.
+    pub async fn set(&self, name: &str, value: &str) -> Result<()> {
+        self.alter(name, &format!("ALTER SYSTEM SET {name} = '{}'", value.replace('\'', "''"))).await
+    }
+
+    /// Takes back what [`Postgres::set`] did.
+    ///
+    /// # Errors
+    /// As for [`Postgres::set`].
+    pub async fn reset(&self, name: &str) -> Result<()> {
+        self.alter(name, &format!("ALTER SYSTEM RESET {name}")).await
+    }
+
+    async fn alter(&self, name: &str, statement: &str) -> Result<()> {
+        // A new session has the settings that the postmaster has, and the moment when that read them.
+        let loaded = async || -> Result<String> {
+            let session = self.connect_to("postgres", "postgres").await?;
+            Ok(session.query_one("SELECT pg_conf_load_time()::text", &[]).await?.try_get(0)?)
+        };
+        let session = self.connect_to("postgres", "postgres").await?;
+        session.batch_execute(statement).await.with_context(|| statement.to_owned())?;
+        let before = loaded().await?;
+        session.batch_execute("SELECT pg_reload_conf()").await?;
+        wait_until(RELOAD, &format!("{statement} holds"), async || {
+            ensure!(loaded().await? != before, "the server has not read its settings again");
+            Ok(())
+        })
+        .await?;
+        let fresh = self.connect_to("postgres", "postgres").await?;
+        let row = fresh.query_one("SELECT pending_restart FROM pg_settings WHERE name = $1", &[&name]).await?;
+        ensure!(!row.try_get::<_, bool>(0)?, "{name} needs a restart: start_with sets it");
+        Ok(())
     }
 
     /// The process, for its logs and its id.
@@ -187,32 +268,9 @@ impl Deref for Session {
     }
 }
 
-async fn connect(url: &str) -> Result<Session> {
+pub(crate) async fn connect(url: &str) -> Result<Session> {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
     let mut tasks = JoinSet::new();
     tasks.spawn(connection);
     Ok(Session { client, _connection: tasks })
-}
-
-/// Whom to run as: PostgreSQL refuses root, and a user id that has no account.
-fn account() -> Result<Option<User>> {
-    if !geteuid().is_root() {
-        return Ok(None);
-    }
-    let accounts = std::fs::read_to_string("/etc/passwd").context("reading /etc/passwd")?;
-    let find = |name: &str| {
-        let line = accounts.lines().find(|line| line.split(':').next() == Some(name))?;
-        let mut fields = line.split(':').skip(2);
-        Some(User { uid: fields.next()?.parse().ok()?, gid: fields.next()?.parse().ok()? })
-    };
-    let user = find("postgres").or_else(|| find("nobody"));
-    Ok(Some(user.context("PostgreSQL does not run as root, and there is neither `postgres` nor `nobody`")?))
-}
-
-/// The folders of all versions that Debian has installed, newest first.
-fn distribution() -> Vec<PathBuf> {
-    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let mut numbers: Vec<u32> = versions.filter_map(|version| version.file_name().to_str()?.parse().ok()).collect();
-    numbers.sort_unstable();
-    numbers.into_iter().rev().map(|version| PathBuf::from(format!("/usr/lib/postgresql/{version}/bin"))).collect()
 }

@@ -1,4 +1,4 @@
-//! Real servers that are built from source, once (`tests/stack/build`).
+//! Real servers that are built from source (`tests/stack/build`) or installed (`tests/stack/postgres`), once.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,15 +16,16 @@ const MARK: &str = "real_";
 /// # Errors
 /// It can not be built; or a test asks whose name does not say that it does.
 pub(crate) async fn binary(server: &'static str) -> Result<PathBuf> {
-    static BUILT: Mutex<BTreeMap<&str, PathBuf>> = Mutex::const_new(BTreeMap::new());
     marked()?;
-    let mut built = BUILT.lock().await;
-    if let Some(binary) = built.get(server) {
-        return Ok(binary.clone());
-    }
-    let binary = build(server).await?;
-    built.insert(server, binary.clone());
-    Ok(binary)
+    once("build", server).await
+}
+
+/// The folder of the programs of a major version of PostgreSQL. The first one to ask installs it, if no earlier run did.
+///
+/// # Errors
+/// It can not be installed.
+pub(crate) async fn postgres(major: &'static str) -> Result<PathBuf> {
+    once("postgres", major).await
 }
 
 /// A test's thread is called like the test; other threads have no path as their name.
@@ -38,13 +39,25 @@ fn marked() -> Result<()> {
     Ok(())
 }
 
-async fn build(server: &str) -> Result<PathBuf> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("stack/build");
+/// What a script has made of something, and the path that it printed.
+async fn once(script: &'static str, what: &'static str) -> Result<PathBuf> {
+    static MADE: Mutex<BTreeMap<&str, PathBuf>> = Mutex::const_new(BTreeMap::new());
+    let mut made = MADE.lock().await;
+    if let Some(path) = made.get(what) {
+        return Ok(path.clone());
+    }
+    let path = run(script, what).await?;
+    made.insert(what, path.clone());
+    Ok(path)
+}
+
+async fn run(script: &str, what: &str) -> Result<PathBuf> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("stack").join(script);
     let mut command = Command::new(&script);
-    command.args(["--quiet", server]).stdin(Stdio::null()).stderr(Stdio::inherit()).kill_on_drop(true);
+    command.args(["--quiet", what]).stdin(Stdio::null()).stderr(Stdio::inherit()).kill_on_drop(true);
     let output = command.output().await.with_context(|| format!("running {}", script.display()))?;
-    ensure!(output.status.success(), "{} {server} failed ({}), see above", script.display(), output.status);
+    ensure!(output.status.success(), "{} {what} failed ({}), see above", script.display(), output.status);
     let stdout = String::from_utf8(output.stdout)?;
-    let binary = stdout.lines().last().with_context(|| format!("{} printed no path", script.display()))?;
-    Ok(PathBuf::from(binary))
+    let path = stdout.lines().last().with_context(|| format!("{} printed no path", script.display()))?;
+    Ok(PathBuf::from(path))
 }

@@ -1,15 +1,10 @@
 //! The relational core: two PostgreSQL servers, and the application that moves from one to the other.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
 
 use super::application::{Application, Writes};
 use crate::postgres::Postgres;
-use crate::process::Spec;
 use crate::world::World;
-
-const DUMP: Duration = Duration::from_mins(1);
 
 /// Two PostgreSQL servers, and an application that writes to the old one at first.
 #[derive(Debug)]
@@ -37,23 +32,14 @@ impl Databases {
     ///
     /// # Errors
     /// The dump or the restore fails, or rows are missing afterwards.
-    pub async fn dump_and_restore(&mut self, world: &World) -> Result<Writes> {
+    pub async fn dump_and_restore(&mut self) -> Result<Writes> {
         self.application.stop().await;
-        let (dump, restore) = (Postgres::program("pg_dump")?, Postgres::program("psql")?);
-        let line = "set -o pipefail; \"$0\" --dbname=\"$2\" \
-             | \"$1\" --quiet --no-psqlrc --set=ON_ERROR_STOP=1 --dbname=\"$3\" >&2";
-        let programs = [dump, restore].map(|program| program.display().to_string());
-        let spec = Spec::new("dump-and-restore", "bash")
-            .args(["-c", line])
-            .args(programs)
-            .args([self.old.superuser_dsn(), self.new.superuser_dsn()]);
-        let moved = world.run(spec, DUMP).await?;
-        ensure!(moved.code == 0, "pg_dump | psql ended with {}: {}", moved.code, moved.stderr);
+        self.new.restore_from(&self.old).await?;
         let (before, after) = (rows(&self.old).await?, rows(&self.new).await?);
         ensure!(before == after, "{before:?} on the old side, but {after:?} on the new one");
         let written = self.application.written();
         // A row whose acknowledgement was on its way when the application stopped is in the table, and not in its tally.
-        let short = before.metrics < written.metrics || before.syncs < written.syncs;
+        let short = before.metrics < written.metrics || before.syncs < written.syncs || before.reports < written.reports;
         ensure!(!short, "the application wrote {written:?}, the old side has {before:?}");
         Ok(after)
     }
@@ -65,5 +51,9 @@ async fn rows(postgres: &Postgres) -> Result<Writes> {
         let row = session.query_one(&format!("SELECT count(*) FROM {table}"), &[]).await.context("counting rows")?;
         Ok(u64::try_from(row.try_get::<_, i64>(0)?)?)
     };
-    Ok(Writes { metrics: count("system_metrics").await?, syncs: count("reading_sync_history").await? })
+    Ok(Writes {
+        metrics: count("system_metrics").await?,
+        syncs: count("reading_sync_history").await?,
+        reports: count("daily_report").await?,
+    })
 }
