@@ -121,6 +121,55 @@ async fn numbers_are_committed_and_read_back_and_the_table_does_not_grow() {
     assert_eq!(rows, 2);
 }
 
+/// Rows that are nobody's beat, so that the table is as large as if its vacuum had been held back for long.
+async fn grow(canary: &Canary, rows: u32) {
+    let fill = "INSERT INTO phasegate.canary SELECT 'x' || n, 0, '', now(), repeat('x', 200)";
+    sql(&canary.postgres, &format!("{fill} FROM generate_series(1, {rows}) AS n ON CONFLICT DO NOTHING")).await;
+}
+
+#[tokio::test]
+async fn who_holds_back_the_vacuum_of_its_table_is_named_and_at_a_limit_nothing_more_is_written() {
+    let mut canary = Canary::set_up().await;
+    assert_eq!(canary.look().await, "pass");
+    let holder = canary.postgres.connect().await.unwrap();
+    let held = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM phasegate.canary";
+    holder.batch_execute(held).await.unwrap();
+    grow(&canary, 2_000).await;
+    let outcome = canary.outcome().await;
+    let words = outcome.evidence().as_str();
+    assert!(matches!(outcome, Outcome::Pass { .. }), "{outcome:?}");
+    assert!(words.contains("KiB; its vacuum is held back by session ") && words.contains("of role server, "), "{words}");
+    grow(&canary, 20_000).await;
+    let number_before = number(&canary.postgres).await;
+    let outcome = canary.outcome().await;
+    assert_eq!(outcome.reason().unwrap().to_string(), "table_grown");
+    assert!(outcome.evidence().as_str().contains("of role server, "), "{outcome:?}");
+    assert_eq!(number(&canary.postgres).await, number_before, "nothing was written");
+    holder.batch_execute("COMMIT").await.unwrap();
+    sql(&canary.postgres, "DELETE FROM phasegate.canary WHERE slot LIKE 'x%'").await;
+    sql(&canary.postgres, "VACUUM FULL phasegate.canary").await;
+    assert_eq!(canary.look().await, "pass");
+    assert_eq!(number(&canary.postgres).await, number_before + 1);
+}
+
+#[tokio::test]
+async fn commits_that_take_long_are_red_although_they_arrive() {
+    let mut canary = Canary::set_up().await;
+    let block = json!({"postgres": "new", "holdFor": "0s", "slowAfter": "50ms"});
+    canary.check = (checks::registry().get("postgresCanary").unwrap().parse)(block).unwrap();
+    sql(
+        &canary.postgres,
+        "CREATE FUNCTION public.wait() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.2); RETURN NULL; END'; \
+         CREATE CONSTRAINT TRIGGER slow AFTER UPDATE ON phasegate.canary DEFERRABLE INITIALLY DEFERRED \
+         FOR EACH ROW EXECUTE FUNCTION public.wait()",
+    )
+    .await;
+    assert_eq!(canary.look().await, "pass", "one proves nothing");
+    let outcome = canary.outcome().await;
+    assert_eq!(outcome.reason().unwrap().to_string(), "slow_commits", "{outcome:?}");
+    assert_eq!(number(&canary.postgres).await, 2, "they are committed all the same");
+}
+
 #[tokio::test]
 async fn the_control_writes_takes_back_and_must_not_find_it() {
     let mut canary = Canary::set_up().await;

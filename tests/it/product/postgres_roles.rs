@@ -73,11 +73,11 @@ async fn an_observer_that_leaks_sessions_leaves_the_application_its_own() {
     let postgres = Postgres::start(&world).await.unwrap();
     postgres.grant("observer").await.unwrap();
     let mut sessions = Vec::new();
-    for _ in 0..8 {
+    for _ in 0..16 {
         sessions.push(postgres.connect_to("phasegate", "homelab").await.unwrap());
     }
-    let ninth = postgres.connect_to("phasegate", "homelab").await.unwrap_err();
-    assert!(format!("{ninth:#}").contains("too many connections for role"), "{ninth:#}");
+    let one_more = postgres.connect_to("phasegate", "homelab").await.unwrap_err();
+    assert!(format!("{one_more:#}").contains("too many connections for role"), "{one_more:#}");
     postgres.connect().await.unwrap();
 }
 

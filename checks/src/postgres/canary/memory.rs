@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::outcome::{Outcome, ReasonSpec};
 
+use super::burden::Latencies;
 use super::{ANOTHER_WRITER, COMMIT_LOST, NOT_COMPARABLE, ROW_LOST};
 
 /// A lost commit is told for at least so many looks, whatever the wall clock does meanwhile.
@@ -32,6 +33,9 @@ pub struct Memory {
     ahead: bool,
     /// Damage that is told for a while after it was seen.
     held: Option<Held>,
+    /// What the last commits took.
+    #[serde(default)]
+    pub(super) latencies: Latencies,
 }
 
 /// Damage that was seen.
