@@ -9,6 +9,7 @@ pub(crate) mod own;
 pub mod ready;
 mod server;
 pub mod tables;
+pub mod traffic;
 mod watched;
 
 use tokio_postgres::error::SqlState;
