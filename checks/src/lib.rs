@@ -124,6 +124,7 @@ pub fn registry() -> Registry {
         Entry::of::<postgres::identity::PostgresIdentity>(),
         Entry::of::<postgres::ready::PostgresReady>(),
         Entry::of::<postgres::split_brain::PostgresSplitBrain>(),
+        Entry::of::<postgres::traffic::PostgresTraffic>(),
         Entry::of::<prometheus::promql::Promql>(),
         Entry::of::<loki::handover::ShipperHandover>(),
         Entry::of::<loki::freshness::StreamFreshness>(),

@@ -11,6 +11,7 @@ pub(crate) mod rows;
 mod server;
 pub mod split_brain;
 pub mod tables;
+pub mod traffic;
 mod watched;
 
 use tokio_postgres::error::SqlState;

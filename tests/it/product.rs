@@ -23,6 +23,7 @@ mod postgres_identity;
 mod postgres_ready;
 mod postgres_roles;
 mod postgres_split_brain;
+mod postgres_traffic;
 mod postgres_versions;
 mod real_account;
 mod real_annotations;
