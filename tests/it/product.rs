@@ -20,6 +20,7 @@ mod page;
 mod plugin;
 mod postgres_canary;
 mod postgres_identity;
+mod postgres_quiet;
 mod real_account;
 mod real_annotations;
 mod real_canary;
