@@ -122,6 +122,7 @@ pub fn registry() -> Registry {
         Entry::of::<loki::ready::LokiReady>(),
         Entry::of::<postgres::canary::PostgresCanary>(),
         Entry::of::<postgres::identity::PostgresIdentity>(),
+        Entry::of::<postgres::quiet::PostgresQuiet>(),
         Entry::of::<postgres::ready::PostgresReady>(),
         Entry::of::<postgres::split_brain::PostgresSplitBrain>(),
         Entry::of::<postgres::traffic::PostgresTraffic>(),

@@ -6,6 +6,7 @@ pub(crate) mod login;
 pub mod mark;
 mod observer;
 pub(crate) mod own;
+pub mod quiet;
 pub mod ready;
 pub(crate) mod rows;
 mod server;

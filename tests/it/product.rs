@@ -20,6 +20,7 @@ mod page;
 mod plugin;
 mod postgres_canary;
 mod postgres_identity;
+mod postgres_quiet;
 mod postgres_ready;
 mod postgres_roles;
 mod postgres_split_brain;

@@ -21,12 +21,15 @@ use crate::net::{Budget, dial, reasons, words};
 use crate::outcome::Outcome;
 use crate::target::PostgresTarget;
 
-use super::own::Own;
+use super::own::{Deeds, End, Visit};
 use super::watched::{Seen, Watched};
 use super::{DSN_UNUSABLE, NOT_POSTGRES, Refusal};
 
 /// How long a finished connection may take to say good-bye.
 const FAREWELL: Duration = Duration::from_millis(100);
+
+/// How our sessions name themselves.
+pub(super) const APPLICATION: &str = "phasegate";
 
 /// A target's connection string, resolved, and where it leads.
 #[derive(Clone)]
@@ -55,7 +58,7 @@ impl Login {
         if matches!(host, Host::Unix(_)) {
             config.ssl_mode(SslMode::Disable);
         }
-        config.application_name("phasegate");
+        config.application_name(APPLICATION);
         Ok(Self { config, host, port })
     }
 
@@ -83,6 +86,16 @@ impl Login {
         };
         let user = self.config.get_user().unwrap_or_default();
         format!("{host}:{}/{}", self.port, self.config.get_dbname().unwrap_or(user))
+    }
+
+    /// The database.
+    pub(crate) fn database(&self) -> &str {
+        self.config.get_dbname().unwrap_or(self.user())
+    }
+
+    /// The role.
+    pub(crate) fn user(&self) -> &str {
+        self.config.get_user().unwrap_or_default()
     }
 
     /// The role, as SQL names it.
@@ -149,11 +162,11 @@ impl Login {
         let (stream, seen) = Watched::new(stream);
         let mut tls = MakeRustlsConnect::new(cx.clients.tls.as_ref().clone());
         let Ok(tls) = MakeTlsConnect::<Watched<S>>::make_tls_connect(&mut tls, host);
-        let (place, address, own) = (self.place(), self.counted_at(), cx.clients.own.clone());
-        own.logs_in(&address);
+        let (place, visit) = (self.place(), cx.clients.own.logs_in(&self.counted_at(), self.user()));
         let answer = within(self.config.connect_raw(stream, tls), &seen, &place, budget).await;
-        let (client, connection) = answer.inspect_err(|refusal| own.turned_away(&address, refusal.code.is_some()))?;
-        Ok(Session { client, connection: connection.boxed().fuse(), seen, place, address, own })
+        let (client, connection) = answer.inspect_err(|refusal| visit.turned_away(end_of(refusal)))?;
+        visit.inside();
+        Ok(Session { client, connection: connection.boxed().fuse(), seen, place, visit })
     }
 }
 
@@ -163,8 +176,7 @@ pub(crate) struct Session {
     connection: Fuse<BoxFuture<'static, Result<(), tokio_postgres::Error>>>,
     seen: Seen,
     place: String,
-    address: String,
-    own: Own,
+    visit: Visit,
 }
 
 impl Session {
@@ -172,21 +184,41 @@ impl Session {
     pub(crate) async fn ask(&mut self, sql: &str, budget: Budget) -> Result<Vec<SimpleQueryRow>, Refusal> {
         let answer = first_of(self.client.simple_query(sql), &mut self.connection);
         let answered = within(answer, &self.seen, &self.place, budget).await;
-        let messages = answered.inspect_err(|_| self.own.failed(&self.address))?;
+        let messages = answered.inspect_err(|refusal| self.visit.failed(end_of(refusal)))?;
         Ok(messages
             .into_iter()
             .filter_map(|message| if let SimpleQueryMessage::Row(row) = message { Some(row) } else { None })
             .collect())
     }
 
+    /// Whether the server has surely counted all that other sessions of ours did at the same address.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.visit.is_alone()
+    }
+
+    /// What this process has done at this address so far.
+    pub(crate) fn deeds(&self) -> Deeds {
+        self.visit.deeds()
+    }
+
+    /// How many sessions of ours the server may show for this role.
+    pub(crate) fn sessions_of(&self, role: &str) -> u64 {
+        self.visit.sessions_of(role)
+    }
+
     /// Logs out. What was answered counts, whether or not the good-bye reaches the server.
     pub(crate) async fn close(self, budget: Budget) {
-        let Self { client, connection, .. } = self;
+        let Self { client, connection, visit, .. } = self;
         drop(client);
         if !connection.is_terminated() {
             drop(timeout_at(budget.end.min(Instant::now() + FAREWELL), connection).await);
         }
+        drop(visit);
     }
+}
+
+fn end_of(refusal: &Refusal) -> End<'_> {
+    refusal.code.as_ref().map_or(End::BrokenOff, End::Told)
 }
 
 /// What the server says within the time that is left.

@@ -116,7 +116,11 @@ pub(crate) struct Observer {
 impl Observer {
     /// Logs in to the target of this name, as the role that observes, and looks.
     pub(crate) async fn enter(cx: &Context, target: &str, budget: Budget) -> Result<Self, Outcome> {
-        let login = Login::of(cx, target).await?;
+        Self::enter_by(cx, Login::of(cx, target).await?, budget).await
+    }
+
+    /// The same by a login that leads to another database than the target says.
+    pub(crate) async fn enter_by(cx: &Context, login: Login, budget: Budget) -> Result<Self, Outcome> {
         let mut session = login.open(cx, budget).await.map_err(own_refusal)?;
         let seen = Self::look(&mut session, &login, budget).await;
         match seen {
