@@ -7,7 +7,6 @@ use crate::check::Context;
 use crate::net::{Budget, reasons};
 use crate::outcome::{Outcome, ReasonSpec};
 
-use super::own::Deeds;
 use super::server::IN_RECOVERY;
 use super::{DENIED, LOGIN, Login, NO_PERMISSION, Session, UNREADABLE};
 
@@ -109,8 +108,6 @@ pub(crate) struct Observer {
     pub(crate) role: String,
     /// What the server showed.
     pub(crate) sight: Sight,
-    /// What this process had done there once that was shown.
-    pub(crate) own: Deeds,
 }
 
 impl Observer {
@@ -124,10 +121,7 @@ impl Observer {
         let mut session = login.open(cx, budget).await.map_err(own_refusal)?;
         let seen = Self::look(&mut session, &login, budget).await;
         match seen {
-            Ok(sight) => {
-                let own = cx.clients.own.at(&login.counted_at());
-                Ok(Self { session, place: login.place(), role: login.role(), sight, own })
-            }
+            Ok(sight) => Ok(Self { session, place: login.place(), role: login.role(), sight }),
             Err(outcome) => {
                 session.close(budget).await;
                 Err(outcome)

@@ -31,7 +31,7 @@ fn a_writer_that_makes_no_sense_is_refused() {
         (json!({"complete": "  "}), "complete"),
         (json!({"complete": "SELECT 1; SELECT 2"}), "complete"),
     ] {
-        assert!(flaw(bad.clone()).contains(word), "{bad}: {}", flaw(bad));
+        assert!(flaw(bad.clone()).contains(word), "{bad}: {}", flaw(bad.clone()));
     }
     let none = |more| traffic(json!([{"name": "w", "role": "r", "table": "t", "time": "at", "schedule": more}])).validate();
     assert_eq!(none("0 0,12 * * *"), []);
