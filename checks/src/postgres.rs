@@ -1,5 +1,6 @@
 //! Looking at PostgreSQL: each look is a real login on a fresh connection.
 
+pub mod by_hand;
 pub mod canary;
 pub mod identity;
 pub(crate) mod login;

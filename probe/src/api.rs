@@ -91,6 +91,7 @@ pub fn app(state: AppState) -> (Router, OpenApi) {
         .routes(routes!(targets::recommission))
         .routes(routes!(records::overrides, records::create_override))
         .routes(routes!(records::revoke_override))
+        .routes(routes!(records::facts))
         .routes(routes!(records::fact, records::record_fact))
         .routes(routes!(records::audit))
         .routes(routes!(report::report))

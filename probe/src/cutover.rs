@@ -24,6 +24,7 @@ mod own;
 mod phases;
 mod plan;
 mod plugin;
+mod postgres;
 mod probes;
 mod render;
 mod report;
@@ -144,7 +145,7 @@ pub fn main(aids: Aids) -> Exit {
     };
     let exit = runtime.block_on(async {
         let stop = Stop::listen();
-        if cli.verb.runs_steps() {
+        if cli.verb.sees_to_its_end() {
             return Some(run(cli, &around, stop, &mut io).await);
         }
         let mut asked = stop.clone();
@@ -239,6 +240,7 @@ async fn dispatch(cli: Cli, around: &Around, stop: Stop, io: &mut Io<'_>) -> Ans
         Verb::Probes(verb) => probes::run(cx, verb).await,
         Verb::Override(verb) => overrides::run(cx, verb).await,
         Verb::Audit(verb) => audit::run(cx, verb).await,
+        Verb::Postgres(verb) => postgres::run(cx, verb).await,
         Verb::Doctor => doctor::run(cx, denied).await,
         Verb::Version => version::version(cx).await,
         Verb::Completion { .. } => Ok(Exit::OPEN),

@@ -19,6 +19,7 @@ mod metrics;
 mod page;
 mod plugin;
 mod postgres_canary;
+mod postgres_cutover;
 mod postgres_identity;
 mod postgres_quiet;
 mod postgres_ready;

@@ -157,7 +157,7 @@ fn key(cx: &Context) -> (i32, i32) {
 }
 
 /// Whether a lock that is taken in one session is seen in the other.
-async fn share_a_lock(cx: &Context, one: &mut Session, other: &mut Session, budget: Budget) -> Result<bool, Outcome> {
+pub(super) async fn share_a_lock(cx: &Context, one: &mut Session, other: &mut Session, budget: Budget) -> Result<bool, Outcome> {
     let (class, object) = key(cx);
     let take = format!("SELECT pg_catalog.pg_try_advisory_lock({class}, {object}) AS taken");
     let look = format!(

@@ -90,7 +90,7 @@ impl Side {
 
     /// The condition on a row that it was written after the mark: by a transaction that is no older. Right across the wrap of the 32
     /// bits of `xmin`, as long as less than 2^31 transactions went by.
-    pub(crate) fn is_after(&self) -> String {
+    pub fn is_after(&self) -> String {
         is_from(self.next_xid)
     }
 }

@@ -12,7 +12,7 @@ use super::extract::{Asked, In, Operator, Said};
 use super::problem::Problem;
 use super::render::stamp;
 use super::shared::Shared;
-use super::types::{ErrorBody, FactBody, OverrideRequest, OverridesBody, Receipt};
+use super::types::{ErrorBody, FactBody, FactNameBody, FactsBody, OverrideRequest, OverridesBody, Receipt};
 use crate::audit::AuditPage;
 use crate::event::{Event, Terms, Wish};
 
@@ -57,6 +57,16 @@ pub(super) async fn revoke_override(
 ) -> Result<Json<Receipt>, Problem> {
     shared.command(by, Wish::Revoke(id), Terms::default()).await?;
     Ok(Json(Receipt { message: format!("override {id} is ended"), phase: None, id: Some(id) }))
+}
+
+/// The recorded facts, without their contents
+#[utoipa::path(get, path = "/v1/facts", tag = "facts", responses((status = 200, body = FactsBody), (status = 503, body = ErrorBody)))]
+pub(super) async fn facts(State(shared): State<Shared>) -> Result<Json<FactsBody>, Problem> {
+    let reading = shared.reading()?;
+    let facts = reading.snapshot.state.durable.facts.iter();
+    Ok(Json(FactsBody {
+        facts: facts.map(|(name, fact)| FactNameBody { name: name.clone(), stamp: stamp(&fact.stamp) }).collect(),
+    }))
 }
 
 /// A recorded fact

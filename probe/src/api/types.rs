@@ -23,7 +23,7 @@ pub use past::{
     CompletionBody, CriterionBody, EndedBody, ExceptionBody, GapBody, LatchedBody, PastBlockerBody, PastBody, PastLockBody,
     PastOverrideBody, PastProbeBody, ReportBody, ReportPhaseBody, SightBody,
 };
-pub use records::{FactBody, OverrideBody, OverrideRequest, OverridesBody, RemovalBody};
+pub use records::{FactBody, FactNameBody, FactsBody, OverrideBody, OverrideRequest, OverridesBody, RemovalBody};
 pub use steps::{
     ApprovalRequest, LockAnswer, LockBody, LockRequest, PlanBody, RehearsalRequest, ReleaseRequest, StepBody, StepEndRequest,
     StepStartRequest, StepWorkedRequest, TermsRequest,

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use super::render::Format;
-use super::{advance, audit, gate, history, lock, overrides, phases, plan, probes, report, run, status, targets};
+use super::{advance, audit, gate, history, lock, overrides, phases, plan, postgres, probes, report, run, status, targets};
 use crate::exit::Exit;
 
 const ABOUT: &str =
@@ -152,6 +152,9 @@ Examples:
     /// Show and verify the audit trail
     #[command(subcommand)]
     Audit(audit::AuditVerb),
+    /// Move a database: record a baseline, put up a fence on the old server, see whether it stands, take it off
+    #[command(subcommand)]
+    Postgres(postgres::PostgresVerb),
     /// Look at everything a run needs before one begins: document, programs, secrets, verifier, token, clocks, lock, probes
     #[command(
         after_help = "Changes nothing. Exits with 0 while nothing is a problem, else with the code of the first problem: 2 this \
@@ -205,8 +208,9 @@ pub(super) fn positive(text: &str) -> Result<Duration, String> {
 }
 
 impl Verb {
-    /// Whether an interruption ends it after the step in flight, and not at once.
-    pub(super) const fn runs_steps(&self) -> bool {
-        matches!(self, Self::Advance(_) | Self::Begin(_) | Self::Resume(_) | Self::Abort(_) | Self::Rollback(_))
+    /// Whether it sees to an interruption itself, and does not end at once.
+    pub(super) const fn sees_to_its_end(&self) -> bool {
+        let steps = matches!(self, Self::Advance(_) | Self::Begin(_) | Self::Resume(_) | Self::Abort(_) | Self::Rollback(_));
+        steps || matches!(self, Self::Postgres(_))
     }
 }

@@ -95,6 +95,11 @@ impl Client {
         self.command(self.request(Method::POST, path).json(body)).await
     }
 
+    /// Puts something under a name of its own.
+    pub(crate) async fn put<B: Serialize + Sync>(&self, path: &[&str], body: &B) -> Result<Receipt, Trouble> {
+        self.command(self.request(Method::PUT, path).json(body)).await
+    }
+
     /// Takes something away.
     pub(crate) async fn delete(&self, path: &[&str]) -> Result<Receipt, Trouble> {
         self.command(self.request(Method::DELETE, path)).await

@@ -22,7 +22,7 @@ mod story;
 mod tests;
 
 pub(crate) use error::JournalError;
-pub(crate) use place::{Place, root, try_out};
+pub(crate) use place::{Place, keep, root, try_out};
 pub(crate) use story::{Local, Story};
 
 /// What this version reads and writes.

@@ -177,6 +177,9 @@ async fn facts_are_immutable() {
     assert_eq!(put(json!({"rows": 8})).await.code(), 409);
     let fact = world.get("/v1/facts/baseline").await.json();
     assert_eq!((&fact["value"]["rows"], &fact["stamp"]["by"]), (&7.into(), &"ann".into()));
+    let listed = world.get("/v1/facts").await.json();
+    assert_eq!((&listed["facts"][0]["name"], &listed["facts"][0]["stamp"]["by"]), (&"baseline".into(), &"ann".into()));
+    assert_eq!((listed["facts"].as_array().unwrap().len(), listed["facts"][0].get("value")), (1, None));
 }
 
 #[tokio::test(start_paused = true)]

@@ -62,6 +62,24 @@ pub struct FactBody {
     pub value: serde_json::Value,
 }
 
+/// A recorded fact by its name, without its content.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FactNameBody {
+    /// Its name.
+    pub name: String,
+    /// When, by whom.
+    pub stamp: StampBody,
+}
+
+/// The recorded facts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FactsBody {
+    /// By name.
+    pub facts: Vec<FactNameBody>,
+}
+
 /// An old side that was removed for good.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

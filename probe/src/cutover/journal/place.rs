@@ -24,6 +24,21 @@ pub(crate) fn root(variable: impl Fn(&str) -> Option<OsString>) -> Result<PathBu
     state.map(|state| state.join("phasegate/runs")).ok_or(JournalError::NoHome)
 }
 
+/// Keeps a file of this machine in a folder beside that of all journals: whole or not at all, and so that it outlives a crash.
+pub(crate) fn keep(path: &Path, bytes: &[u8]) -> Result<(), JournalError> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    create(folder)?;
+    let write = || {
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        Ok(())
+    };
+    write().map_err(JournalError::io("write", path))?;
+    sync(folder)
+}
+
 /// Whether journals can be kept below this folder: writes as much as an entry takes there, or in the nearest folder above it that
 /// exists, and removes it again.
 pub(crate) fn try_out(root: &Path) -> Result<(), JournalError> {
