@@ -49,7 +49,7 @@ use problem::Problem;
 use shared::{Ask, Shared};
 
 /// The largest body of a request, in bytes.
-const MAX_BODY: usize = 64 * 1024;
+const MAX_BODY: usize = 256 * 1024;
 /// A request that takes longer, its body included, is given up.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -18,7 +18,7 @@ const MAX_REASON: usize = 500;
 /// Longest override.
 pub const MAX_OVERRIDE: Duration = Duration::from_hours(7 * 24);
 /// Largest fact, in bytes of JSON.
-const MAX_FACT: usize = 64 * 1024;
+const MAX_FACT: usize = 192 * 1024;
 /// Most facts and most overrides.
 const MAX_RECORDS: usize = 1000;
 

@@ -44,7 +44,7 @@ impl From<Outcome> for Refused {
     fn from(outcome: Outcome) -> Self {
         let reason = outcome.reason().cloned().unwrap_or_else(|| UNREADABLE.into());
         let known = |spec: &&ReasonSpec| Reason::from(**spec) == reason;
-        let mut specs = LOGIN.iter().chain(reasons::NETWORK).chain(OBSERVER.iter().copied().flatten()).chain([&NOT_STILL]);
+        let mut specs = LOGIN.iter().chain(reasons::NETWORK).chain(OBSERVER).chain([&NOT_STILL]);
         let next = specs.find(known).map_or("look at the server's log", |spec| spec.next);
         Self { reason, next, words: outcome.evidence().to_string(), code: None }
     }

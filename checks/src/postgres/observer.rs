@@ -4,11 +4,11 @@ use chrono::{DateTime, Utc};
 use tokio_postgres::SimpleQueryRow;
 
 use crate::check::Context;
-use crate::net::{Budget, reasons};
+use crate::net::Budget;
 use crate::outcome::{Outcome, ReasonSpec};
 
 use super::server::IN_RECOVERY;
-use super::{DENIED, LOGIN, Login, NO_PERMISSION, Session, UNREADABLE};
+use super::{DENIED, Login, NO_PERMISSION, Session, UNREADABLE};
 
 /// Our own login is refused: that says nothing about the application's.
 pub(super) const OWN_LOGIN_DENIED: ReasonSpec = ReasonSpec::unknown(
@@ -33,9 +33,8 @@ pub(super) const COUNTERS_OFF: ReasonSpec = ReasonSpec::unknown(
     "set `track_counts = on` on the server and for no role by itself: its counters stand still without it",
 );
 
-/// What can keep the verifier's own role from looking.
-pub(super) const OBSERVER: &[&[ReasonSpec]] =
-    &[reasons::NETWORK, LOGIN, &[OWN_LOGIN_DENIED, NOT_AN_OBSERVER, OWN_READ_ONLY, COUNTERS_OFF, IN_RECOVERY]];
+/// What can keep the verifier's own role from looking, besides what can happen on the way into any database.
+pub(super) const OBSERVER: &[ReasonSpec] = &[OWN_LOGIN_DENIED, NOT_AN_OBSERVER, OWN_READ_ONLY, COUNTERS_OFF, IN_RECOVERY];
 
 /// Pins what would change how an answer reads, or whose functions are called. It never touches `default_transaction_read_only`: what
 /// that is on the server is a thing to be seen.

@@ -16,8 +16,7 @@ use crate::net::{Budget, reasons};
 use crate::outcome::{Measure, Outcome, PartId, ReasonSpec, Step};
 use crate::target::{TargetKind, TargetUse};
 
-use super::observer::{COUNTERS_OFF, NOT_AN_OBSERVER, OWN_LOGIN_DENIED};
-use super::server::IN_RECOVERY;
+use super::observer::OBSERVER;
 use super::{LOGIN, UNREADABLE};
 
 use memory::Memory;
@@ -153,10 +152,6 @@ const ANSWERS: &[ReasonSpec] = &[
     super::TOO_MANY_CONNECTIONS,
     super::QUERY_FAILED,
     super::NO_PERMISSION,
-    OWN_LOGIN_DENIED,
-    NOT_AN_OBSERVER,
-    COUNTERS_OFF,
-    IN_RECOVERY,
     UNREADABLE,
 ];
 
@@ -167,7 +162,7 @@ impl PostgresQuiet {
         if self.may_be_stopped && is(&reasons::REFUSED) {
             return memory.refused(outcome.evidence().as_str(), cx.now);
         }
-        if self.may_be_stopped && ANSWERS.iter().any(is) { memory.answers(outcome, cx.now) } else { outcome }
+        if self.may_be_stopped && ANSWERS.iter().chain(OBSERVER).any(is) { memory.answers(outcome, cx.now) } else { outcome }
     }
 }
 
@@ -191,7 +186,7 @@ impl Check for PostgresQuiet {
         reasons: &[
             reasons::NETWORK,
             LOGIN,
-            &[OWN_LOGIN_DENIED, NOT_AN_OBSERVER, COUNTERS_OFF, IN_RECOVERY],
+            OBSERVER,
             &[WRITTEN, UNEXPLAINED, VISITED, REFUSED_ATTEMPTS, WENT_BACK, SWAPPED, CAME_BACK],
             &[OPEN_TRANSACTION, PREPARED_TRANSACTION, SESSIONS_LEFT, OBSERVING, SETTLING, NEVER_SEEN],
         ],

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::check::{Check, Context, Meta, Nature, Report};
-use crate::net::Budget;
+use crate::net::{Budget, reasons};
 use crate::outcome::{Measure, Outcome, PartId, ReasonSpec, Step};
 use crate::target::{TargetKind, TargetUse};
 
@@ -90,7 +90,7 @@ impl Check for PostgresReady {
     const META: Meta = Meta {
         kind: "postgresReady",
         nature: Nature::Continuous,
-        reasons: &[OBSERVER[0], OBSERVER[1], OBSERVER[2], &[READ_ONLY, UNSAFE_SETTING, OTHER_DATABASE]],
+        reasons: &[reasons::NETWORK, super::LOGIN, OBSERVER, &[READ_ONLY, UNSAFE_SETTING, OTHER_DATABASE]],
         control: READ_ONLY,
         measures: &["latency_seconds"],
         waivable: true,

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::check::{Check, Context, FieldError, Meta, Nature, Report};
 use crate::fact::FACT;
-use crate::net::Budget;
+use crate::net::{Budget, reasons};
 use crate::outcome::{Measure, Outcome, PartId, ReasonSpec, Step};
 use crate::target::{TargetKind, TargetUse};
 
@@ -108,7 +108,7 @@ impl Check for PostgresSplitBrain {
     const META: Meta = Meta {
         kind: "postgresSplitBrain",
         nature: Nature::Continuous,
-        reasons: &[OBSERVER[0], OBSERVER[1], OBSERVER[2], FACT, &[OTHER_MARK, DRIFT, SPLIT_BRAIN, WENT_BACK, OLD_AWAY]],
+        reasons: &[reasons::NETWORK, super::LOGIN, OBSERVER, FACT, &[OTHER_MARK, DRIFT, SPLIT_BRAIN, WENT_BACK, OLD_AWAY]],
         control: DRIFT,
         measures: &["drift_rows", "rows_at_risk", "reversible"],
         waivable: false,

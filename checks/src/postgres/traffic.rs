@@ -20,8 +20,7 @@ use crate::outcome::{Outcome, PartId, ReasonSpec, Step};
 use crate::target::{TargetKind, TargetUse};
 
 use super::mark::{Mark, OTHER_MARK};
-use super::observer::{COUNTERS_OFF, NOT_AN_OBSERVER, OWN_LOGIN_DENIED, Observer};
-use super::server::IN_RECOVERY;
+use super::observer::{OBSERVER, Observer};
 
 use look::{Look, Memory, Seen};
 pub use writer::Writer;
@@ -179,7 +178,7 @@ impl Check for PostgresTraffic {
         reasons: &[
             reasons::NETWORK,
             super::LOGIN,
-            &[OWN_LOGIN_DENIED, NOT_AN_OBSERVER, COUNTERS_OFF, IN_RECOVERY],
+            OBSERVER,
             FACT,
             &[OTHER_MARK, SILENT, MISSED_RUN, PARTIAL, AHEAD, OTHER_ROLE, NO_TABLE, NO_ROLE, UNKNOWN_WRITER],
             &[NO_TIME_COLUMN, COMPLETE_UNUSABLE, WRITER_UNUSABLE, FIRST_BEATS, NOT_DUE, COMPLETING],

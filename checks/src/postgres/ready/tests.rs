@@ -4,7 +4,6 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
-use crate::net::reasons;
 use crate::net::tcp::closed_port;
 use crate::testing::{Manner, Server, check, context, context_with, hasty, part, report_of, silent_address};
 
