@@ -2,6 +2,7 @@
 
 pub mod by_hand;
 pub mod canary;
+pub mod fence;
 pub mod identity;
 pub(crate) mod login;
 pub mod mark;

@@ -9,6 +9,7 @@ mod gate;
 mod history;
 mod hops;
 mod parity;
+mod postgres;
 mod scale;
 mod usage;
 
@@ -70,6 +71,15 @@ enum What {
         #[arg(long, default_value_t = 20)]
         panels: u32,
     },
+    /// All checks of PostgreSQL on two servers: statements, time for a look, and pgbench with and without them; default settings.
+    Postgres {
+        /// For how many seconds each run of pgbench.
+        #[arg(long, default_value_t = 20)]
+        seconds: u64,
+        /// How often with and without.
+        #[arg(long, default_value_t = 3)]
+        rounds: u32,
+    },
     /// Many scripted probes in one verifier under load: gate reads, scheduler lag, processor, memory.
     Scale {
         /// How many probes.
@@ -95,6 +105,7 @@ fn main() -> ExitCode {
                 What::History { lines, visible_within } => history::measure(lines, &visible_within).await,
                 What::Hops { rounds } => hops::measure(rounds).await,
                 What::Parity { dashboards, panels } => parity::measure(dashboards, panels).await,
+                What::Postgres { seconds, rounds } => postgres::measure(seconds, rounds).await,
                 What::Scale { probes, rate, seconds } => scale::measure(probes, rate, Duration::from_secs(seconds)).await,
             }
         })

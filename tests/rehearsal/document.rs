@@ -3,12 +3,12 @@
 use crate::homelab::Pace;
 use crate::stack::Addresses;
 
-/// `hands` is how a command of a step begins: the program, and where it asks.
+/// `hands` and `cutover` are how the commands of steps begin: the program, and where it asks.
 pub(crate) fn migration(
     at: &Addresses,
-    old_postgres: u16,
-    Pace { soak, budget, every, late, within, .. }: Pace,
+    Pace { soak, budget, every, late, within, quiet, .. }: Pace,
     hands: &str,
+    cutover: &str,
     counts: bool,
 ) -> String {
     let more = if counts { More::of(at, within) } else { More::default() };
@@ -26,7 +26,10 @@ spec:
     k3s-grafana: {{grafana: {{url: "{grafana}", token: {{env: GRAFANA_TOKEN}}}}}}
     docker-grafana: {{grafana: {{url: "{old_grafana}", token: {{env: GRAFANA_TOKEN}}}}}}
     docker-pg: {{postgres: {{dsn: {{env: PG_OLD_DSN}}}}}}
+    docker-pg-app: {{postgres: {{dsn: {{env: PG_OLD_APP_DSN}}}}}}
     k3s-pg: {{postgres: {{dsn: {{env: PG_NEW_DSN}}}}}}
+    k3s-pg-app: {{postgres: {{dsn: {{env: PG_NEW_APP_DSN}}}}}}
+    k3s-pg-canary: {{postgres: {{dsn: {{env: PG_CANARY_DSN}}}}}}
   phases:
   - name: alloy
     gate: {{soak: {soak}, minSamples: 3, unknownBudget: {budget}}}
@@ -93,29 +96,52 @@ spec:
   - name: postgres
     gate: {{soak: {soak}, minSamples: 3, unknownBudget: {budget}}}
     probes:
-    - {{name: docker-pg-ready, use: [preflight], check: {{postgresReady: {{postgres: docker-pg}}}}}}
+    - {{name: docker-pg-ready, use: [preflight], check: {{postgresReady: {{postgres: docker-pg-app, observer: docker-pg}}}}}}
     - {{name: two-databases, use: [preflight, beforePonr], check: {{postgresIdentity: {{old: docker-pg, new: k3s-pg}}}}}}
-    - {{name: k3s-pg-ready, use: [preflight, gate], check: {{postgresReady: {{postgres: k3s-pg}}}}}}
-    - {{name: k3s-pg-commits, check: {{postgresCanary: {{postgres: k3s-pg}}}}}}
-    - {{name: docker-pg-gone, failAfter: 1, check: {{tcp: {{address: "127.0.0.1:{old_postgres}", expect: refused}}}}}}
+    - {{name: k3s-pg-ready, use: [preflight, gate], check: {{postgresReady: {{postgres: k3s-pg-app, observer: k3s-pg}}}}}}
+    - {{name: k3s-pg-commits, check: {{postgresCanary: {{postgres: k3s-pg-canary}}}}}}
+    - name: application-on-k3s
+      check:
+        postgresTraffic:
+          postgres: k3s-pg
+          writers:
+          - name: system-metrics
+            role: server
+            table: system_metrics
+            time: time
+            every: 2s
+            complete: SELECT count(DISTINCT metric_type) = 4 FROM system_metrics WHERE time > now() - interval '5 seconds'
+          - {{name: reading-sync, role: server, table: reading_sync_history, time: at, every: 3s}}
+          - {{name: daily-report, role: server, table: daily_report, time: at, schedule: "* * * * *", jitter: 30s}}
+    - name: docker-pg-fenced
+      use: [verify, beforePonr, gate]
+      check: {{postgresFence: {{postgres: docker-pg, roles: [server], attempt: docker-pg-app}}}}
+    - {{name: docker-pg-quiet, check: {{postgresQuiet: {{postgres: docker-pg, window: {quiet}, readers: [grafana]}}}}}}
+    - {{name: one-side-only, use: [verify, gate], check: {{postgresSplitBrain: {{old: docker-pg, new: k3s-pg}}}}}}
     steps:
     - name: stop-application
       do: [{hands}, stop-application]
       undo: [{hands}, start-application]
       timeout: 1m
+    - name: fence-old
+      do: [{cutover}, postgres, fence, --old, "env:PG_OLD_OPERATOR", --role, server]
+      verify: [docker-pg-fenced]
+      undo: [{cutover}, postgres, unfence, --old, "env:PG_OLD_OPERATOR", --new, "env:PG_NEW_DSN", --no-mark]
+      timeout: 2m
     - name: dump-and-restore
       do: [{hands}, dump-and-restore]
       timeout: 5m
     - name: canary-table
       do: [{hands}, canary-table]
       timeout: 1m
+    - name: baseline
+      do: [{cutover}, postgres, baseline, --old, "env:PG_OLD_DSN", --new, "env:PG_NEW_DSN", --again]
+      verify: [one-side-only]
+      timeout: 2m
     - name: go-over
       switch: true
       ponr: true
       do: [{hands}, go-over]
-      timeout: 1m
-    - name: stop-old
-      do: [{hands}, compose-stop-postgres]
       timeout: 1m
 "#,
         agent = at.agent,

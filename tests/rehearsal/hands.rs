@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result, bail, ensure};
+use tests::Databases;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::homelab::{Homelab, canary_table};
+use crate::homelab::Homelab;
 use crate::stack::Stack;
 
 /// Where the commands of steps ask.
@@ -93,22 +94,24 @@ impl<S: Stack> Homelab<'_, S> {
                 Ok(format!("pg_dump | pg_restore: {} metrics and {} syncs are on both sides", moved.metrics, moved.syncs))
             }
             "canary-table" => {
-                let session = self.databases.new.connect_as_superuser().await?;
-                session.batch_execute(&canary_table("server")?).await?;
-                plain("the table for our own numbers is made on the new side")
+                self.databases.new.grant("canary").await?;
+                plain("the role and the table for our own numbers are made on the new side: deploy/postgres/canary.sql")
             }
             "go-over" => {
                 let new = self.databases.new.dsn();
                 self.databases.application.point_at(&new).await.and(plain("the application writes to the new side"))
             }
-            "compose-stop-postgres" => self.databases.old.stop().await.map(|_| "container postgres stopped".to_owned()),
             other => bail!("nobody knows how to {other}"),
         }
     }
 
     /// Runs `cutover` to its end, and does meanwhile what its steps ask for.
     pub(crate) async fn runs(&mut self, words: &[&str]) -> Result<tests::Output> {
+        let Databases { old, new, .. } = &self.databases;
+        let credentials =
+            [("PG_OLD_OPERATOR", old.operator_dsn()), ("PG_OLD_DSN", old.observer_dsn()), ("PG_NEW_DSN", new.observer_dsn())];
         let spec = self.verifier.cutover_spec(tests::Role::Operate, words)?;
+        let spec = credentials.into_iter().fold(spec, |spec, (name, dsn)| spec.env(name, dsn));
         let process = self.world.start(spec)?;
         loop {
             let asked = tokio::select! {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use tests::{Databases, Role, Verifier, World, binary};
 
 use crate::document;
@@ -21,6 +21,8 @@ pub(crate) struct Pace {
     pub(crate) late: &'static str,
     /// How old the newest line may be.
     pub(crate) within: &'static str,
+    /// For how long nothing may write to the old database.
+    pub(crate) quiet: &'static str,
     /// How long any level may take to be reached, on a slow machine.
     pub(crate) patience: Duration,
 }
@@ -28,7 +30,7 @@ pub(crate) struct Pace {
 impl Pace {
     /// Long enough to watch.
     pub(crate) fn watchable() -> Self {
-        Self { soak: "15s", budget: "3s", every: "1s", late: "2s", within: "5s", patience: Duration::from_mins(2) }
+        Self { soak: "15s", budget: "3s", every: "1s", late: "2s", within: "5s", quiet: "5s", patience: Duration::from_mins(2) }
     }
 
     /// For CI.
@@ -39,7 +41,7 @@ impl Pace {
     /// For real servers, a dozen of which share the machine: one late answer of theirs is no reason to stop, and several of
     /// them are flapping, which is over after ten minutes.
     pub(crate) fn patient(self) -> Self {
-        Self { budget: "6s", every: "3s", late: "10s", within: "20s", patience: Duration::from_mins(14), ..self }
+        Self { budget: "6s", every: "3s", late: "10s", within: "20s", quiet: "15s", patience: Duration::from_mins(14), ..self }
     }
 }
 
@@ -60,21 +62,25 @@ impl<'w, S: Stack> Homelab<'w, S> {
         Screen::say(S::PARTS);
         Screen::say("starting all of it …");
         let (databases, logs) = tokio::try_join!(Databases::start(world), logs)?;
+        roles(&databases).await?;
         let addresses = logs.addresses();
         let hands = Hands::start().await?;
         let program = binary("hands")?;
         let document = document::migration(
             &addresses,
-            databases.old.port(),
             pace,
             &format!("{}, \"{}\"", program.display(), hands.address()),
+            &binary("cutover")?.display().to_string(),
             S::COUNTS,
         );
         let file = world.write("migration.yaml", &document)?;
         Screen::say(&format!("the Migration document, {} lines: {}", document.lines().count(), file.display()));
         let secrets = [
-            ("PG_OLD_DSN", databases.old.dsn()),
-            ("PG_NEW_DSN", databases.new.dsn()),
+            ("PG_OLD_DSN", databases.old.observer_dsn()),
+            ("PG_NEW_DSN", databases.new.observer_dsn()),
+            ("PG_OLD_APP_DSN", databases.old.dsn()),
+            ("PG_NEW_APP_DSN", databases.new.dsn()),
+            ("PG_CANARY_DSN", databases.new.canary_dsn()),
             ("GRAFANA_TOKEN", addresses.token),
             ("GRAFANA_EDITOR", addresses.editor),
         ];
@@ -110,11 +116,14 @@ impl<'w, S: Stack> Homelab<'w, S> {
     }
 }
 
-/// The SQL that the check itself tells to run once on the new side, for this role.
-pub(crate) fn canary_table(role: &str) -> Result<String> {
-    let registry = checks::registry();
-    let reason = registry.get("postgresCanary").and_then(|entry| entry.meta.reasons().find(|reason| reason.name == "not_set_up"));
-    let next = reason.context("postgresCanary does not say how it is set up")?.next;
-    let (_, sql) = next.split_once("CREATE SCHEMA").context("the reason not_set_up holds no SQL")?;
-    Ok(format!("CREATE SCHEMA{sql}").replace("ROLE", role))
+/// The roles of `deploy/postgres`, each on its side, before anything moves.
+async fn roles(Databases { old, new, .. }: &Databases) -> Result<()> {
+    Screen::say(
+        "roles from deploy/postgres: phasegate on both sides, phasegate_operator on the old one, phasegate_canary on the new one",
+    );
+    old.grant("observer").await?;
+    old.grant("operator").await?;
+    // The dump brings their grants along.
+    new.grant("observer").await?;
+    new.run_file("operator", &[("new", "yes")]).await
 }

@@ -35,7 +35,7 @@ impl Watch {
     }
 
     /// One look, some seconds later.
-    async fn after(&mut self, seconds: i64) -> Outcome {
+    pub(super) async fn after(&mut self, seconds: i64) -> Outcome {
         self.cx.now += TimeDelta::seconds(seconds);
         let report = self.check.run(&self.cx, self.memory.as_deref()).await.unwrap();
         self.memory = Some(report.memory);
@@ -48,7 +48,7 @@ impl Watch {
     }
 
     /// Looks as often as a quiet server needs to pass.
-    async fn passes(&mut self) {
+    pub(super) async fn passes(&mut self) {
         let mut seen = Vec::new();
         for _ in 0..12 {
             let outcome = self.after(5).await;
