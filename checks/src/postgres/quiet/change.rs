@@ -17,6 +17,8 @@ pub(super) struct Change {
     pub(super) databases: Vec<String>,
     /// Runs of vacuum and analyze.
     pub(super) tended: u64,
+    /// Nobody was in any other database, so that what was written there is autovacuum's.
+    pub(super) nobody_elsewhere: bool,
 }
 
 impl Change {
@@ -47,6 +49,7 @@ impl Change {
             named,
             databases: rises(&before.databases, &now.databases).unwrap_or_default(),
             tended: now.tended.saturating_sub(before.tended),
+            nobody_elsewhere: look.strangers == 0 && before.elsewhere == now.elsewhere,
         }
     }
 }

@@ -235,6 +235,7 @@ impl Memory {
                 self.window = None;
             }
         }
+        let alone = self.is_alone(check, look);
         self.visits(check, look, now);
         let late = xids == 0 && self.window.is_none() && self.debt.is_none() && !self.has_settled(now);
         if !change.named.is_empty() && !late {
@@ -244,7 +245,18 @@ impl Memory {
             self.happened(Kind::Written, text, now);
             return;
         }
+        // Transactions are of sessions, or of workers: with no session anywhere they are autovacuum's, in whatever database.
+        if change.nobody_elsewhere && (alone || !change.databases.is_empty()) {
+            self.debt = None;
+            return;
+        }
         self.account(xids, &change, look, &between, now);
+    }
+
+    /// Whether nobody is in this database who could write, and nobody came since the look before.
+    fn is_alone(&self, check: &PostgresQuiet, look: &Look) -> bool {
+        let none_came = self.others.is_some_and(|base| base.compares(&look.others) && base.sessions == look.others.sessions);
+        look.exact && none_came && look.sessions.iter().all(|present| check.readers.contains(&present.name))
     }
 
     /// Whether autovacuum accounts for what moved the number of transactions.

@@ -35,7 +35,10 @@ fn totals() -> String {
          UNION ALL (SELECT 'database', datname, tup_inserted + tup_updated + tup_deleted FROM pg_stat_database \
          WHERE datname <> current_database() ORDER BY datid LIMIT {DATABASES}) \
          UNION ALL SELECT 'tended', '', coalesce(sum(vacuum_count + autovacuum_count + analyze_count + autoanalyze_count), 0) \
-         FROM pg_stat_all_tables"
+         FROM pg_stat_all_tables \
+         UNION ALL SELECT 'elsewhere', '', coalesce(sum(sessions), 0) FROM pg_stat_database WHERE datname <> current_database() \
+         UNION ALL SELECT 'strangers', '', count(*) FROM pg_stat_activity WHERE datname <> current_database() \
+         AND backend_type <> 'autovacuum worker'"
     )
 }
 
@@ -98,6 +101,9 @@ pub(super) struct Reading {
     pub(super) sequences: BTreeMap<u32, i64>,
     /// How often tables were vacuumed or analyzed.
     pub(super) tended: u64,
+    /// Sessions that ever were in other databases.
+    #[serde(default)]
+    pub(super) elsewhere: u64,
 }
 
 /// Somebody who is there.
@@ -122,6 +128,8 @@ pub(super) struct Look {
     pub(super) sessions: Vec<Present>,
     pub(super) writers: Vec<Present>,
     pub(super) prepared: Vec<Present>,
+    /// Who is in other databases, workers of autovacuum aside.
+    pub(super) strangers: u64,
     /// Sequences by their number.
     pub(super) names: BTreeMap<u32, String>,
     /// Relations that are new or changed since the look before.
@@ -208,6 +216,8 @@ impl Look {
             "catalog" => drop(self.reading.catalogs.insert(name, value)),
             "database" => drop(self.reading.databases.insert(name, value)),
             "tended" => self.reading.tended = value,
+            "elsewhere" => self.reading.elsewhere = value,
+            "strangers" => self.strangers = value,
             _ => return Err("kind"),
         }
         Ok(())

@@ -21,7 +21,7 @@ impl Told {
     fn new(more: serde_json::Value) -> Self {
         let mut block = json!({"postgres": "old", "window": "15s", "holdFor": "1m"});
         block.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        let mut look = Look { place: "me@old".to_owned(), exact: true, ..Look::default() };
+        let mut look = Look { place: "me@old".to_owned(), exact: true, strangers: 1, ..Look::default() };
         look.reading.identity = "1/2".to_owned();
         look.reading.next_xid = 1000;
         Self { check: check(block), memory: Memory::default(), look, now: DateTime::UNIX_EPOCH }
@@ -139,6 +139,31 @@ fn autovacuum_accounts_for_as_many_transactions_as_it_had_runs() {
     told.look.reading.next_xid += 3;
     told.look.reading.tended += 2;
     assert_eq!(told.after(11), "unexplained");
+}
+
+#[test]
+fn without_any_session_what_moves_is_autovacuums() {
+    let mut told = Told::quiet(json!({"readers": ["grafana"]}));
+    told.look.strangers = 0;
+    let (name, since, what) = ("grafana".to_owned(), "then".to_owned(), "idle".to_owned());
+    told.look.sessions.push(Present { name, value: 1, since, what, named: 0 });
+    told.look.reading.next_xid += 11;
+    assert_eq!(told.after(1), "pass");
+    told.look.reading.elsewhere += 1;
+    told.look.reading.next_xid += 1;
+    assert_eq!(told.after(1), "settling", "somebody was in another database");
+    told.reaches("pass", 60);
+    told.look.others.sessions += 1;
+    told.look.reading.next_xid += 1;
+    assert_eq!(told.after(1), "settling", "somebody was in this one");
+    told.reaches("pass", 60);
+    told.look.reading.databases.insert("template1".to_owned(), 40);
+    told.look.others.sessions += 1;
+    told.look.reading.next_xid += 1;
+    assert_eq!(told.after(1), "pass", "rows in another database are not of whoever was in this one");
+    told.count("public.a", 7);
+    told.look.reading.next_xid += 1;
+    assert_eq!(told.after(1), "written", "whoever it was");
 }
 
 #[test]
