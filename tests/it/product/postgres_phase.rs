@@ -155,12 +155,25 @@ async fn a_writer_that_stays_behind_is_refused_and_told() {
     assert!(job.contains("job"), "{job}");
     phase.application.point(Writer::Job, &phase.new.dsn()).await.unwrap();
     reaches(&phase.verifier, "open").await;
-    // One that leaves a part of its work out, and says nothing.
+}
+
+/// It leaves a part of its work out, and says nothing.
+#[tokio::test]
+async fn a_job_that_is_cut_short_is_told() {
+    let mut phase = Phase::before((Major::Fifteen, Major::Fifteen), &[TRAFFIC, FENCE, QUIET, SPLIT]).await;
+    phase.moves(true).await;
+    opened(&phase.verifier).await;
     phase.application.set(Writer::Job, Habit::Partial).await.unwrap();
     looks(&phase.verifier, "traffic", "red", "partial").await;
     phase.application.set(Writer::Job, Habit::Commits).await.unwrap();
     reaches(&phase.verifier, "open").await;
-    // Unfenced by somebody: the way back is open, and the rows of the new side would be lost.
+}
+
+#[tokio::test]
+async fn past_the_first_row_on_the_new_server_nobody_unfences_the_old_one_unnoticed() {
+    let mut phase = Phase::before((Major::Fifteen, Major::Fifteen), &[TRAFFIC, FENCE, QUIET, SPLIT]).await;
+    phase.moves(true).await;
+    opened(&phase.verifier).await;
     phase.sql_work(&["unfence", "--old", "env:OPERATOR", "--new", "env:NEW"], 1).await;
     phase.old.reset("default_transaction_read_only").await.unwrap();
     looks(&phase.verifier, "fence", "red", "not_fenced").await;
