@@ -97,6 +97,14 @@ pub(crate) struct Sight {
     pub(crate) clock: DateTime<Utc>,
 }
 
+impl Sight {
+    /// Up to which transaction all have ended, if that can be said: an open one may have a lower number than one that has ended, and
+    /// moves nothing when it commits.
+    pub(crate) fn all_ended_before(&self) -> Option<u64> {
+        (self.open_writers == 0 && self.prepared == 0).then_some(self.next_xid)
+    }
+}
+
 /// A session of the verifier's own role.
 pub(crate) struct Observer {
     /// Further questions go here; names without a schema are those of `pg_catalog`.

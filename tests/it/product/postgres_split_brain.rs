@@ -176,6 +176,24 @@ async fn drift_on_the_old_server_is_named_and_stays_until_there_is_a_new_mark() 
     assert_eq!(look.reasons().await, ["pass", "pass"]);
 }
 
+/// The number of a transaction says when it began; one that began later may have ended before.
+#[tokio::test]
+async fn a_transaction_that_ends_after_a_later_one_is_not_missed() {
+    let two = Two::start().await;
+    let mut look = two.look(json!({})).await;
+    for (name, postgres) in [("old", &two.old), ("new", &two.new)] {
+        let (slow, quick) = (postgres.connect().await.unwrap(), postgres.connect().await.unwrap());
+        slow.batch_execute(&format!("BEGIN; {READING}")).await.unwrap();
+        quick.batch_execute(&format!("BEGIN; {METRIC}; ROLLBACK")).await.unwrap();
+        assert_eq!(look.reasons().await, ["pass", "pass"], "{name}: nothing is committed");
+        slow.batch_execute("COMMIT").await.unwrap();
+        let [old, new] = look.parts().await;
+        let words = if name == "old" { old } else { new };
+        says(&words, &["1 row in public.history, id 101"]);
+        look.knows("postgres-mark.2", &two.mark().await);
+    }
+}
+
 #[tokio::test]
 async fn what_is_deleted_truncated_or_altered_on_the_old_server_is_drift_too() {
     for (change, words) in [

@@ -246,11 +246,9 @@ impl Memory {
             return;
         }
         // Transactions are of sessions, or of workers: with no session anywhere they are autovacuum's, in whatever database.
-        if change.nobody_elsewhere && (alone || !change.databases.is_empty()) {
-            self.debt = None;
-            return;
-        }
-        self.account(xids, &change, look, &between, now);
+        // What moved before is still owed.
+        let autovacuums = change.nobody_elsewhere && (alone || !change.databases.is_empty());
+        self.account(if autovacuums { 0 } else { xids }, &change, look, &between, now);
     }
 
     /// Whether nobody is in this database who could write, and nobody came since the look before.

@@ -152,10 +152,12 @@ fn without_any_session_what_moves_is_autovacuums() {
     told.look.reading.elsewhere += 1;
     told.look.reading.next_xid += 1;
     assert_eq!(told.after(1), "settling", "somebody was in another database");
+    told.reaches("unexplained", 12);
     told.reaches("pass", 60);
     told.look.others.sessions += 1;
     told.look.reading.next_xid += 1;
     assert_eq!(told.after(1), "settling", "somebody was in this one");
+    told.reaches("unexplained", 12);
     told.reaches("pass", 60);
     told.look.reading.databases.insert("template1".to_owned(), 40);
     told.look.others.sessions += 1;

@@ -49,8 +49,8 @@ pub(super) struct Old {
     seen: Option<DateTime<Utc>>,
     /// Whether it was read-only then.
     fenced: bool,
-    /// Up to which transaction it was searched.
-    searched: u64,
+    /// Up to which transaction it was searched, if all of those had ended.
+    searched: Option<u64>,
     /// What was found.
     drift: Option<Found>,
 }
@@ -111,7 +111,7 @@ impl Old {
             return Err(WENT_BACK.because(words));
         }
         let tables = Table::all(&mut observer.session, &place, &observer.role, budget).await?;
-        if next == side.next_xid || next == self.searched {
+        if next == side.next_xid || self.searched == Some(next) {
             return Ok(());
         }
         let rows = Rows::count(&mut observer.session, &tables, &side.is_after(), &place, budget).await?;
@@ -119,7 +119,7 @@ impl Old {
         words.extend((!rows.is_none()).then(|| rows.in_words()));
         words.extend(deleted(observer, side, budget).await?);
         words.extend(changed(observer, side, budget).await?);
-        self.searched = next;
+        self.searched = observer.sight.all_ended_before();
         if !words.is_empty() {
             let since = self.drift.as_ref().map_or(now, |found| found.at);
             self.drift = Some(Found { rows: rows.count, words: words.join("; "), at: since });

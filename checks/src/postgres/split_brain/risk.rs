@@ -28,8 +28,8 @@ pub(super) struct New {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Counted {
     at: DateTime<Utc>,
-    /// The next transaction then.
-    next_xid: u64,
+    /// The next transaction then, if all before it had ended.
+    next_xid: Option<u64>,
     rows: Rows,
     change: Change,
 }
@@ -88,7 +88,7 @@ impl New {
         }
         let rows = Rows::count(&mut observer.session, &tables, &side.is_after(), &place, budget).await?;
         let change = change(observer, side, budget).await?;
-        self.counted = Some(Counted { at: now, next_xid: observer.sight.next_xid, rows, change });
+        self.counted = Some(Counted { at: now, next_xid: observer.sight.all_ended_before(), rows, change });
         Ok(())
     }
 }
@@ -97,7 +97,7 @@ impl Counted {
     /// No transaction since, or there are rows already and they were counted a moment ago.
     fn still_holds(&self, next_xid: u64, now: DateTime<Utc>) -> bool {
         let fresh = age(now, self.at).is_some_and(|age| age < RECOUNT);
-        self.next_xid == next_xid || !self.rows.is_none() && fresh
+        self.next_xid == Some(next_xid) || !self.rows.is_none() && fresh
     }
 
     fn in_words(&self) -> String {
