@@ -150,9 +150,7 @@ impl Hand {
             let words = format!("{}: what other roles do is hidden from {role}; run GRANT pg_monitor TO {role};", self.place);
             return Err(NO_PERMISSION.because(words).into());
         }
-        let reset = |name| Ok::<_, &'static str>(row.maybe(name)?.unwrap_or("never").to_owned());
-        let since = || Ok(format!("{}/{}/{}", row.text("boot")?, reset("wal_reset")?, reset("database_reset")?));
-        let counted_since = since().map_err(unreadable)?;
+        let counted_since = row.counted_since().map_err(unreadable)?;
         let number = |name| row.number::<u64>(name).map_err(unreadable);
         let (open_writers, prepared, restless) = (number("open_writers")?, number("prepared")?, number("restless")?);
         let tables = Tables::read(&mut self.session, &self.place, budget).await?;

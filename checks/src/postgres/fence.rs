@@ -17,6 +17,7 @@ use crate::target::{TargetKind, TargetUse};
 
 use super::observer::OBSERVER;
 
+pub use attempt::UNHEARD;
 use settings::{Fences, System};
 
 /// Nothing stops the application.

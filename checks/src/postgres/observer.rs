@@ -203,6 +203,12 @@ impl Row<'_> {
         DateTime::from_timestamp_micros(micros).ok_or(name)
     }
 
+    /// Since when the counters count, of the columns `boot`, `wal_reset` and `database_reset`: another text means that they began anew.
+    pub(super) fn counted_since(&self) -> Result<String, &'static str> {
+        let reset = |name| Ok::<_, &'static str>(self.maybe(name)?.unwrap_or("never"));
+        Ok(format!("{}/{}/{}", self.text("boot")?, reset("wal_reset")?, reset("database_reset")?))
+    }
+
     /// Whether what the role sees is all there is, and what others do is not what it does itself.
     fn stands(&self, login: &Login) -> Result<Result<(), Outcome>, &'static str> {
         let (place, role) = (login.place(), login.role());
@@ -230,13 +236,11 @@ impl Row<'_> {
     }
 
     fn sight(&self) -> Result<Sight, &'static str> {
-        let boot = self.text("boot")?.to_owned();
-        let reset = |name| Ok::<_, &'static str>(self.maybe(name)?.unwrap_or("never").to_owned());
         Ok(Sight {
             system: self.number("system")?,
             database: self.number("database")?,
-            counted_since: format!("{boot}/{}/{}", reset("wal_reset")?, reset("database_reset")?),
-            boot,
+            counted_since: self.counted_since()?,
+            boot: self.text("boot")?.to_owned(),
             read_only: self.truth("read_only")?,
             version: self.text("version")?.to_owned(),
             next_xid: self.number("next_xid")?,

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::observer::Row;
+use super::tables::OF_ROWS;
 use super::{NO_PERMISSION, Session, UNREADABLE};
 use crate::net::Budget;
 use crate::outcome::Outcome;
@@ -12,9 +13,10 @@ const AT_ONCE: usize = 100;
 /// Tables that are remembered by name.
 const SHOWN: usize = 5;
 
-/// All tables that hold rows themselves, with their key and their first column that is a time. A partitioned table's rows are in its
-/// partitions, which are listed each by itself.
-const TABLES: &str = "SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS name, \
+/// All tables that hold rows themselves, with their key and their first column that is a time.
+fn question() -> String {
+    format!(
+        "SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS name, \
      quote_ident(n.nspname) AS schema, \
      has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT') AS readable, \
      (SELECT quote_ident(a.attname) FROM pg_index i JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[0] \
@@ -22,8 +24,9 @@ const TABLES: &str = "SELECT quote_ident(n.nspname) || '.' || quote_ident(c.reln
       AND a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)) AS key, \
      (SELECT quote_ident(a.attname) FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
       AND a.atttypid IN ('timestamptz'::regtype, 'timestamp'::regtype) ORDER BY a.attnum LIMIT 1) AS time \
-     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r' AND c.relpersistence <> 't' \
-     AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'phasegate') AND n.nspname NOT LIKE 'pg\\_%' ORDER BY c.oid";
+     FROM {OF_ROWS} ORDER BY c.oid"
+    )
+}
 
 /// A table whose rows can be counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +63,7 @@ impl Table {
     /// The tables of the database. All of them must be readable: rows of one that is not would be missed.
     pub(crate) async fn all(session: &mut Session, place: &str, role: &str, budget: Budget) -> Result<Vec<Self>, Outcome> {
         let mut tables = Vec::new();
-        for row in &session.ask(TABLES, budget).await? {
+        for row in &session.ask(&question(), budget).await? {
             let row = Row(row);
             let unreadable = |field: &'static str| UNREADABLE.because(format!("{place}: no readable {field} of a table"));
             let (name, schema) = (row.text("name").map_err(unreadable)?, row.text("schema").map_err(unreadable)?);

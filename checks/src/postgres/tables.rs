@@ -14,6 +14,10 @@ use super::{Session, UNREADABLE};
 /// Tables that are kept by name, by their age; what is counted for all others is summed up.
 const NAMED: usize = 400;
 
+/// Tables `c` of schema `n` that rows of an application are in, each by itself: of a partitioned one, its partitions.
+pub const OF_ROWS: &str = "pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r' AND c.relpersistence <> 't' \
+     AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'phasegate')";
+
 fn question() -> String {
     format!(
         "SELECT name, sum(i) AS inserted, sum(u) AS updated, sum(d) AS deleted FROM \

@@ -11,14 +11,22 @@ use crate::postgres::{DENIED, Login, NO_PERMISSION, Session, TOO_MANY_CONNECTION
 use super::settings::{Fences, Role, System, says};
 use super::{ATTEMPT_UNCLEAR, NOTHING_TO_ATTEMPT, WRITE_ACCEPTED};
 
-/// Where the session is, and a table that can be tried: of the role's own rights, and nothing else happens there.
-const WHERE: &str = "SET search_path = pg_catalog; SET lock_timeout = '2s'; SELECT (SELECT system_identifier FROM pg_control_system()) || '/' || \
-     (SELECT oid FROM pg_database WHERE datname = current_database()) AS identity, EXTRACT(epoch FROM pg_postmaster_start_time()) AS boot, \
-     (SELECT c.oid::regclass FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r' \
+/// A table on which the deletion of no row does nothing, of those that the role may delete from: no trigger, rule or policy hears of it.
+/// A trigger for statements fires even when there is no row.
+pub const UNHEARD: &str = "SELECT c.oid::regclass FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r' \
      AND c.relpersistence = 'p' AND NOT c.relhasrules AND NOT c.relrowsecurity \
      AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'phasegate') \
      AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'DELETE') \
-     AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal) ORDER BY c.oid LIMIT 1) AS name";
+     AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal) ORDER BY c.oid LIMIT 1";
+
+/// Where the session is, and a table that can be tried.
+fn place_and_table() -> String {
+    format!(
+        "SET search_path = pg_catalog; SET lock_timeout = '2s'; SELECT (SELECT system_identifier FROM pg_control_system()) || '/' || \
+         (SELECT oid FROM pg_database WHERE datname = current_database()) AS identity, \
+         EXTRACT(epoch FROM pg_postmaster_start_time()) AS boot, ({UNHEARD}) AS name"
+    )
+}
 
 /// Logs in as the application and tries.
 pub(super) async fn make(cx: &Context, (old, target): (&str, &str), seen: Option<&System>, budget: Budget) -> Outcome {
@@ -70,7 +78,7 @@ fn is_fence(outcome: &Outcome, fences: &Fences, role: &Role) -> bool {
 /// Deletes no rows, and takes that back. A savepoint is rolled back instead of the transaction, which the server would count as a
 /// rollback of somebody.
 async fn write(session: &mut Session, place: &str, seen: Option<&System>, budget: Budget) -> Result<Outcome, Outcome> {
-    let rows = session.ask(WHERE, budget).await?;
+    let rows = session.ask(&place_and_table(), budget).await?;
     let row = rows.first().map(Row).ok_or_else(|| UNREADABLE.because(format!("{place}: no row")))?;
     let unreadable = |field: &'static str| UNREADABLE.because(format!("{place}: no readable {field} in the answer"));
     let (identity, boot) = (row.text("identity").map_err(unreadable)?, row.text("boot").map_err(unreadable)?);

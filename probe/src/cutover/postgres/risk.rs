@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use checks::postgres::by_hand::Hand;
 use checks::postgres::mark::Side;
-use checks::postgres::tables::Counts;
+use checks::postgres::tables::{Counts, OF_ROWS};
 use tokio::time::{Instant, sleep};
 
 use super::super::Context;
@@ -18,11 +18,6 @@ use crate::exit::Exit;
 const PACE: Duration = Duration::from_millis(200);
 /// By then the counters of sessions that have gone idle show all that they did.
 const SETTLED: Duration = Duration::from_secs(11);
-
-/// All tables that rows of an application can be in, each by itself: of a partitioned one, its partitions.
-const TABLES: &str = "SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS name \
-     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r' AND c.relpersistence <> 't' \
-     AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'phasegate') ORDER BY 1";
 
 /// A table with rows that are nowhere else, or that lack rows that are elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -176,7 +171,8 @@ async fn scan(cx: &mut Context<'_, '_>, new: &mut Hand, mark: &Side, patience: P
     let comparable = written.counted_since == mark.counted_since;
     let since = comparable.then(|| written.tables.since(&mark.tables)).flatten();
     let counted = Counted { since, named: written.tables.named.into_keys().collect() };
-    let names = new.ask(TABLES, limit).await.map_err(told)?;
+    let tables = format!("SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS name FROM {OF_ROWS} ORDER BY 1");
+    let names = new.ask(&tables, limit).await.map_err(told)?;
     let mut risk = Risk { tables: Vec::new(), after: mark.is_after() };
     let (mut talk, began) = (Talk::default(), Instant::now());
     for (at, row) in names.iter().enumerate() {

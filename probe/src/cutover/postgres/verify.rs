@@ -1,6 +1,7 @@
 //! `cutover postgres verify-fence`: whether the fence stands, and if asked for, an attempt to write as the application.
 
 use checks::postgres::by_hand::Hand;
+use checks::postgres::fence::UNHEARD;
 use clap::Args;
 
 use super::super::doctor::{Finding, exit};
@@ -12,12 +13,6 @@ use crate::exit::Exit;
 
 /// What a server says to a write in a transaction that may only read.
 const READ_ONLY: &str = "25006";
-/// A table that the role may delete from.
-const TABLE: &str = "SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS name, quote_ident(current_user) AS role \
-     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-     WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'phasegate') \
-     AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'DELETE') ORDER BY c.oid LIMIT 1";
-
 /// `cutover postgres verify-fence`
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
@@ -57,10 +52,14 @@ pub(crate) async fn run(cx: &mut Context<'_, '_>, args: VerifyArgs) -> Answer {
 async fn attempt(cx: &Context<'_, '_>, application: &mut Hand) -> Result<Finding, Trouble> {
     let limit = cx.request_timeout;
     let place = application.place().to_owned();
-    let rows = application.ask(TABLE, limit).await.map_err(|refused| trouble(&refused))?;
+    let tried = format!("SELECT ({UNHEARD}) AS name, quote_ident(current_user) AS role");
+    let rows = application.ask(&tried, limit).await.map_err(|refused| trouble(&refused))?;
     let Some((table, role)) = rows.first().and_then(|row| Some((row.text("name")?, row.text("role")?))) else {
-        return Err(Trouble::new(Exit::UNKNOWN, format!("{place}: the role may delete from no table, so nothing can be tried"))
-            .hint("name the login that the application itself uses with --attempt"));
+        return Err(Trouble::new(
+            Exit::UNKNOWN,
+            format!("{place}: the role may delete from no table without triggers, so nothing can be tried"),
+        )
+        .hint("name the login that the application itself uses with --attempt"));
     };
     match application.ask(&format!("DELETE FROM ONLY {table} WHERE false"), limit).await {
         Ok(_) => {
