@@ -78,7 +78,7 @@ impl Login {
         format!("{}@{}", self.config.get_user().unwrap_or_default(), self.counted_at())
     }
 
-    /// Where the verifier's own logins are counted ([`Own`]).
+    /// Where the verifier's own logins are counted (`own.rs`).
     pub(crate) fn counted_at(&self) -> String {
         let host = match &self.host {
             Host::Tcp(host) => host.clone(),
