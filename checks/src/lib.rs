@@ -125,6 +125,7 @@ pub fn registry() -> Registry {
         Entry::of::<postgres::identity::PostgresIdentity>(),
         Entry::of::<postgres::quiet::PostgresQuiet>(),
         Entry::of::<postgres::ready::PostgresReady>(),
+        Entry::of::<postgres::rows::PostgresRows>(),
         Entry::of::<postgres::split_brain::PostgresSplitBrain>(),
         Entry::of::<postgres::traffic::PostgresTraffic>(),
         Entry::of::<prometheus::promql::Promql>(),

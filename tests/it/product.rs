@@ -26,6 +26,7 @@ mod postgres_phase;
 mod postgres_quiet;
 mod postgres_ready;
 mod postgres_roles;
+mod postgres_rows;
 mod postgres_split_brain;
 mod postgres_traffic;
 mod postgres_versions;

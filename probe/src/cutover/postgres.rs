@@ -18,10 +18,13 @@ use super::{Answer, Context};
 use crate::exit::Exit;
 
 mod baseline;
+mod editions;
 mod fence;
 mod judge;
+mod manifest;
 mod marks;
 mod risk;
+mod stopped;
 mod unfence;
 mod verify;
 
@@ -39,6 +42,19 @@ Examples:
   cutover postgres baseline --old env:PG_OLD_OBSERVER --new env:PG_NEW_OBSERVER --again   # after the data came over anew"
     )]
     Baseline(baseline::BaselineArgs),
+    /// Record what the old server's tables hold, in the very snapshot that a dump is made of
+    #[command(
+        after_help = "Logs in as the verifier's own role, holds a snapshot open while the command runs, and counts and hashes every table in it. \
+In the command {snapshot} stands for its name; parallel dumps are fine. Nothing is recorded unless the command succeeds and the snapshot \
+outlives it. With --data the tables are counted first, then the command stops the server, and its files tell where it stood.
+
+Examples:
+  cutover postgres manifest --old env:PG_OLD_OBSERVER -- pg_dump --snapshot={snapshot} -Fc -f homelab.dump homelab
+  cutover postgres manifest --old env:PG_OLD_OBSERVER -- pg_dump --snapshot={snapshot} -Fd -j 4 -f dump/ homelab
+  cutover postgres manifest --old env:PG_OLD_OBSERVER --data /srv/postgres/data -- docker compose stop postgres
+  cutover postgres manifest --old env:PG_OLD_OBSERVER --check                             # exit 0: it is recorded"
+    )]
+    Manifest(manifest::ManifestArgs),
     /// Make the old server refuse writes, and end the sessions of the application's roles there
     #[command(
         after_help = "Logs in as a superuser, or as a role with pg_monitor, pg_signal_backend, ALTER SYSTEM on the parameter \
@@ -74,12 +90,15 @@ Examples:
     Unfence(unfence::UnfenceArgs),
 }
 
-/// Runs a verb of `cutover postgres`. An interruption ends it at once, and says what to do about what stands.
+/// Runs a verb of `cutover postgres`. An interruption ends it at once, and says what to do about what stands; but a verb that runs a
+/// command ends that first.
 pub(crate) async fn run(cx: &mut Context<'_, '_>, verb: PostgresVerb) -> Answer {
+    let ends_by_itself = matches!(verb, PostgresVerb::Manifest(_));
     let mut stop = cx.stop.clone();
     let work = async {
         match verb {
             PostgresVerb::Baseline(args) => Box::pin(baseline::run(cx, args)).await,
+            PostgresVerb::Manifest(args) => Box::pin(manifest::run(cx, args)).await,
             PostgresVerb::Fence(args) => Box::pin(fence::run(cx, args)).await,
             PostgresVerb::VerifyFence(args) => Box::pin(verify::run(cx, args)).await,
             PostgresVerb::Unfence(args) => Box::pin(unfence::run(cx, args)).await,
@@ -87,7 +106,7 @@ pub(crate) async fn run(cx: &mut Context<'_, '_>, verb: PostgresVerb) -> Answer 
     };
     tokio::select! {
         answer = work => answer,
-        () = stop.once() => Err(Trouble::new(Exit::INTERRUPTED, "interrupted")
+        () = stop.once(), if !ends_by_itself => Err(Trouble::new(Exit::INTERRUPTED, "interrupted")
             .hint("`cutover postgres verify-fence` shows what stands; the same command again goes on from there")),
     }
 }

@@ -1,6 +1,7 @@
 //! `cutover postgres` with two real servers, a real verifier, and the roles that an operator has.
 
 mod fence;
+mod manifest;
 mod marks;
 mod steps;
 mod unfence;

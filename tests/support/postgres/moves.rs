@@ -32,12 +32,25 @@ impl Postgres {
     /// # Errors
     /// One of the programs says that something is wrong.
     pub async fn restore_from(&self, old: &Self) -> Result<()> {
-        let line = "set -o pipefail; \"$0\" --format=custom --dbname=\"$2\" | \"$1\" --exit-on-error --dbname=\"$3\" >&2";
+        self.restore(old, "").await
+    }
+
+    /// The same, of what is visible in a snapshot.
+    ///
+    /// # Errors
+    /// One of the programs says that something is wrong.
+    pub async fn restore_snapshot(&self, old: &Self, snapshot: &str) -> Result<()> {
+        self.restore(old, &format!("--snapshot={snapshot}")).await
+    }
+
+    async fn restore(&self, old: &Self, option: &str) -> Result<()> {
+        let line = "set -o pipefail; \"$0\" --format=custom --dbname=\"$2\" $4 | \"$1\" --exit-on-error --dbname=\"$3\" >&2";
         let programs = ["pg_dump", "pg_restore"].map(|name| self.own_program(name).display().to_string());
-        let spec = Spec::new("dump-and-restore", "bash")
-            .args(["-c", line])
-            .args(programs)
-            .args([old.superuser_dsn(), self.superuser_dsn()]);
+        let spec = Spec::new("dump-and-restore", "bash").args(["-c", line]).args(programs).args([
+            old.superuser_dsn(),
+            self.superuser_dsn(),
+            option.to_owned(),
+        ]);
         let moved = self.supervisor.adopt(spec).run(MOVE).await?;
         ensure!(moved.code == 0, "pg_dump | pg_restore ended with {}: {}", moved.code, moved.stderr);
         Ok(())

@@ -14,7 +14,7 @@ use super::super::render::{Found, moment};
 use super::super::trouble::Trouble;
 use super::super::{Answer, Context, name, positive};
 use super::marks::{self, Known};
-use super::{Dsn, Patience, Talk, dsn, enter, patiently, servers, trouble};
+use super::{Dsn, Patience, Talk, dsn, editions, enter, patiently, servers, trouble};
 use crate::exit::Exit;
 
 /// How often to look again.
@@ -67,7 +67,7 @@ pub(crate) async fn run(cx: &mut Context<'_, '_>, args: BaselineArgs) -> Answer 
             .hint("`cutover postgres baseline` without --check records one"));
     }
     let mark = take(cx, &servers, Patience::new(args.timeout)).await?;
-    let fact = marks::next(&args.fact, recorded.as_ref());
+    let fact = editions::next(&args.fact, recorded.as_ref().map(|known| known.fact.as_str()));
     let known = Known { fact, mark };
     // Kept here first: what the ledger has, an undo without the ledger has, too.
     marks::keep(&args.fact, &known)?;

@@ -5,14 +5,13 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use checks::postgres::mark::Mark;
-use checks::{edition, newest};
 use serde::{Deserialize, Serialize};
 
 use super::super::client::Client;
 use super::super::journal::{JournalError, keep as keep_file, root};
 use super::super::run::journal_trouble;
 use super::super::trouble::Trouble;
-use crate::api::types::{FactBody, FactsBody};
+use super::editions;
 use crate::exit::Exit;
 
 /// A mark, and the name of the fact that it is.
@@ -29,20 +28,8 @@ pub(super) fn system(identity: &str) -> &str {
 
 /// The newest edition in the ledger.
 pub(super) async fn recorded(client: &Client, name: &str) -> Result<Option<Known>, Trouble> {
-    let facts: FactsBody = client.get(&["facts"]).await?;
-    let Some(fact) = newest(name, facts.facts.iter().map(|fact| fact.name.as_str())) else { return Ok(None) };
-    let body: FactBody = client.get(&["facts", fact]).await?;
-    let mark = Mark::deserialize(&body.value).map_err(|error| {
-        Trouble::new(Exit::USAGE, format!("fact {fact} is no mark of two servers: {error}"))
-            .hint("name another fact with --fact; one that is recorded never changes")
-    })?;
-    Ok(Some(Known { fact: fact.to_owned(), mark }))
-}
-
-/// What the edition after this one is called.
-pub(super) fn next(name: &str, known: Option<&Known>) -> String {
-    let number = known.and_then(|known| edition(name, &known.fact));
-    number.map_or_else(|| name.to_owned(), |number| format!("{name}.{}", number.saturating_add(1)))
+    let newest = editions::newest_of(client, name, "mark of two servers").await?;
+    Ok(newest.map(|(fact, mark)| Known { fact, mark }))
 }
 
 fn path(system: &str, name: &str) -> Result<PathBuf, JournalError> {
