@@ -31,6 +31,9 @@ pub struct Fact {
 /// Recorded facts, by name.
 pub type Facts = BTreeMap<String, Fact>;
 
+/// What the name of a fact is known by among the identities that a proof has read: another edition of it makes the proof void.
+pub const FACT_READ: &str = "fact ";
+
 /// Which edition of the fact `name` goes by the name `recorded`: the first is `name` itself, later ones are `name.2`, `name.3`. A
 /// fact never changes, so that what was measured anew is an edition of its own, and the newest counts.
 pub fn edition(name: &str, recorded: &str) -> Option<u32> {

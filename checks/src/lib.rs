@@ -26,7 +26,7 @@ mod trail;
 
 pub use check::{Beat, Check, Context, DynCheck, FieldError, MemoryError, Meta, Nature, Report};
 pub use clients::{Clients, ClientsError, MAX_BODY};
-pub use fact::{Fact, Facts, edition, newest};
+pub use fact::{FACT_READ, Fact, Facts, edition, newest};
 pub use outcome::{
     Colour, Evidence, MAX_EVIDENCE, MAX_MEASURES, MAX_MEMORY, MAX_PARTS, Measure, Outcome, PartId, Progress, Reason, ReasonSpec,
     Step,

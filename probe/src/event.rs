@@ -157,13 +157,13 @@ pub enum Event {
         /// Identities that its slices read, by target.
         identities: BTreeMap<String, String>,
     },
-    /// Another server stands where a probe looked: it starts afresh, and a proof is void.
+    /// Another server stands where a probe looked, or a fact that it read has a newer edition: it starts afresh, and a proof is void.
     AnotherServer {
         /// Which.
         probe: ProbeName,
         /// When.
         at: Now,
-        /// Which target.
+        /// Which target, or which fact ([`checks::FACT_READ`]).
         target: String,
         /// What it was bound to.
         was: String,

@@ -69,7 +69,7 @@ pub fn emit(metrics: &Metrics, state: &State, event: &Event) {
                 target.name = target,
                 was,
                 is,
-                "another server stands there: the probe starts afresh"
+                "another server, or another edition of a fact, is there: the probe starts afresh"
             );
         }
         Event::AnotherBoot { .. } => {

@@ -11,14 +11,13 @@ use crate::plan::{NaturePlan, PhaseName, PhasePlan, Plan, SealAt};
 use crate::state::{PhaseState, ProbeState, Stamp, State};
 use crate::steps;
 
+mod facts;
 mod removal;
 
 /// Longest text of a reason given by a person, in characters.
 const MAX_REASON: usize = 500;
 /// Longest override.
 pub const MAX_OVERRIDE: Duration = Duration::from_hours(7 * 24);
-/// Largest fact, in bytes of JSON.
-const MAX_FACT: usize = 192 * 1024;
 /// Most facts and most overrides.
 const MAX_RECORDS: usize = 1000;
 
@@ -82,7 +81,7 @@ impl<'a> Desk<'a> {
             Wish::Acknowledge(phase, reason) => self.acknowledge(phase, reason),
             Wish::Override { probe, reason, ticket, ttl } => self.exempt(probe, reason, ticket.as_deref(), *ttl),
             Wish::Revoke(id) => self.revoke(*id),
-            Wish::Record(name, value) => return self.record(name, value),
+            Wish::Record(name, value) => return facts::record(self, name, value),
             Wish::Forget(probe, part) => self.forget(probe, part),
             Wish::Lock { phase, place, ttl, own } => steps::lock(self, phase, place, *ttl, *own),
             Wish::Renew(id) => steps::renew(self, *id),
@@ -270,22 +269,6 @@ impl<'a> Desk<'a> {
             return Err(Refusal::new(RefusalKind::NotFound, format!("no active override {id}")));
         }
         Ok(Event::OverrideEnded { id, stamp: self.stamp.clone() })
-    }
-
-    fn record(&self, name: &str, value: &serde_json::Value) -> Result<Vec<Event>, Refusal> {
-        let named = !name.is_empty() && name.len() <= 63 && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
-        if !named {
-            return Err(invalid("a fact's name is 1 to 63 letters, digits, `-`, `_` or `.`"));
-        }
-        if value.to_string().len() > MAX_FACT {
-            return Err(invalid(format!("a fact is at most {MAX_FACT} bytes of JSON")));
-        }
-        match self.state.durable.facts.get(name) {
-            Some(fact) if fact.value == *value => Ok(Vec::new()),
-            Some(_) => Err(conflict(format!("fact `{name}` is recorded with another content, and facts are immutable"))),
-            None if self.state.durable.facts.len() >= MAX_RECORDS => Err(conflict("too many facts are recorded")),
-            None => Ok(vec![Event::FactRecorded { name: name.to_owned(), stamp: self.stamp.clone(), value: value.clone() }]),
-        }
     }
 
     fn forget(&self, name: &str, part: &checks::PartId) -> Result<Event, Refusal> {

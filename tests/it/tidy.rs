@@ -17,6 +17,7 @@ const PURE: &[&str] = &[
     "steps.rs",
     "state/record.rs",
     "state/removal.rs",
+    "phase/facts.rs",
     "phase/removal.rs",
     "state/steps.rs",
     "event.rs",

@@ -118,6 +118,7 @@ spec:
       check: {{postgresFence: {{postgres: docker-pg, roles: [server], attempt: docker-pg-app}}}}
     - {{name: docker-pg-quiet, check: {{postgresQuiet: {{postgres: docker-pg, window: {quiet}, readers: [grafana]}}}}}}
     - {{name: one-side-only, use: [verify, gate], check: {{postgresSplitBrain: {{old: docker-pg, new: k3s-pg}}}}}}
+    - {{name: every-row, use: [verify, gate], sealAt: switch, check: {{postgresRows: {{old: docker-pg, new: k3s-pg, manifest: postgres-manifest, loadPercent: 100}}}}}}
     steps:
     - name: stop-application
       do: [{hands}, stop-application]
@@ -129,14 +130,14 @@ spec:
       undo: [{cutover}, postgres, unfence, --old, "env:PG_OLD_OPERATOR", --new, "env:PG_NEW_DSN", --no-mark]
       timeout: 2m
     - name: dump-and-restore
-      do: [{hands}, dump-and-restore]
+      do: [{cutover}, postgres, manifest, --old, "env:PG_OLD_DSN", --again, --, {hands}, "dump-and-restore:{{snapshot}}"]
       timeout: 5m
     - name: canary-table
       do: [{hands}, canary-table]
       timeout: 1m
     - name: baseline
       do: [{cutover}, postgres, baseline, --old, "env:PG_OLD_DSN", --new, "env:PG_NEW_DSN", --again]
-      verify: [one-side-only]
+      verify: [one-side-only, every-row]
       timeout: 2m
     - name: go-over
       switch: true

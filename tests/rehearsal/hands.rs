@@ -67,6 +67,7 @@ impl<S: Stack> Homelab<'_, S> {
             bail!("permission denied");
         }
         let plain = |words: &str| Ok(words.to_owned());
+        let (deed, of) = deed.split_once(':').unwrap_or((deed, ""));
         match deed {
             "kubectl-apply-alloy" => self.logs.deploy_alloy().await.and(plain("daemonset alloy and the agent run")),
             "kubectl-delete-alloy" => self.logs.remove_alloy().await.and(plain("daemonset alloy and the agent are gone")),
@@ -90,8 +91,11 @@ impl<S: Stack> Homelab<'_, S> {
                 self.databases.application.point_at(&old).await.and(plain("the application writes to the old side"))
             }
             "dump-and-restore" => {
-                let moved = self.databases.dump_and_restore().await?;
-                Ok(format!("pg_dump | pg_restore: {} metrics and {} syncs are on both sides", moved.metrics, moved.syncs))
+                let moved = self.databases.dump_and_restore(Some(of)).await?;
+                Ok(format!(
+                    "pg_dump --snapshot={of} | pg_restore: {} metrics and {} syncs are on both sides",
+                    moved.metrics, moved.syncs
+                ))
             }
             "canary-table" => {
                 self.databases.new.grant("canary").await?;

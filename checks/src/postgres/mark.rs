@@ -9,6 +9,7 @@ use crate::net::Budget;
 use crate::outcome::{Outcome, ReasonSpec};
 
 use super::observer::{Observer, Sight};
+use super::pair::Reader;
 use super::tables::Tables;
 
 /// Something was being written when the mark was to be taken.
@@ -71,6 +72,26 @@ impl Side {
             counted_since: sight.counted_since,
             tables: tables?,
         })
+    }
+
+    /// As it is now, for a comparison by hand: nothing is asked of the role but to read, and nothing of what others do.
+    pub async fn now(cx: &Context, target: &str) -> Result<Self, Outcome> {
+        let budget = Budget::start(cx.timeout);
+        let mut reader = Reader::enter(cx, target, budget).await?;
+        let seen = async {
+            let counted_since = reader.counted_since(budget).await?;
+            let tables = Tables::read(&mut reader.session, &reader.place, budget).await?;
+            Ok(Self {
+                identity: reader.identity.clone(),
+                next_xid: reader.next_xid(budget).await?,
+                at: cx.now,
+                counted_since,
+                tables,
+            })
+        };
+        let seen = seen.await;
+        reader.leave(budget).await;
+        seen
     }
 
     /// As if it had been taken before anything was written: what every row comes after.

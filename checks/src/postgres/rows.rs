@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::check::{Check, Context, FieldError, Meta, Nature, Report};
 use crate::counter::number;
-use crate::fact::FACT;
+use crate::fact::{FACT, FACT_READ};
 use crate::net::{Budget, reasons};
 use crate::outcome::{Measure, Outcome, PartId, Progress, ReasonSpec, Step};
 use crate::proof::Rest;
@@ -166,9 +166,9 @@ impl Bound {
 
     /// What a proof is bound to besides servers: another edition of a fact makes it void.
     fn editions(&self, check: &PostgresRows) -> BTreeMap<String, String> {
-        let mut editions = BTreeMap::from([(format!("fact {}", check.mark), self.mark.0.clone())]);
+        let mut editions = BTreeMap::from([(format!("{FACT_READ}{}", check.mark), self.mark.0.clone())]);
         if let Some((name, (edition, _))) = check.manifest.as_ref().zip(self.manifest.as_ref()) {
-            editions.insert(format!("fact {name}"), edition.clone());
+            editions.insert(format!("{FACT_READ}{name}"), edition.clone());
         }
         editions
     }

@@ -18,6 +18,7 @@ use super::{Answer, Context};
 use crate::exit::Exit;
 
 mod baseline;
+mod compare;
 mod editions;
 mod fence;
 mod judge;
@@ -55,6 +56,18 @@ Examples:
   cutover postgres manifest --old env:PG_OLD_OBSERVER --check                             # exit 0: it is recorded"
     )]
     Manifest(manifest::ManifestArgs),
+    /// Compare two servers by hand: the proofs of phase 4, for any two connection strings
+    #[command(
+        after_help = "Needs no verifier, no document and no phase, only a role that can read everything on both servers. With --mark, and \
+--manifest, rows are compared as of what was recorded, so that writers on both sides do not matter; without, as they are now. Exits with 0 \
+if all is equal, 1 if something differs, 3 if something could not be compared.
+
+Examples:
+  cutover postgres compare --old env:PG_OLD --new env:PG_NEW
+  cutover postgres compare --old env:PG_OLD --new env:PG_NEW --only rows --except public.cache -o json
+  cutover postgres compare --old env:PG_OLD --new env:PG_NEW --mark postgres-mark --manifest postgres-manifest"
+    )]
+    Compare(compare::CompareArgs),
     /// Make the old server refuse writes, and end the sessions of the application's roles there
     #[command(
         after_help = "Logs in as a superuser, or as a role with pg_monitor, pg_signal_backend, ALTER SYSTEM on the parameter \
@@ -99,6 +112,7 @@ pub(crate) async fn run(cx: &mut Context<'_, '_>, verb: PostgresVerb) -> Answer 
         match verb {
             PostgresVerb::Baseline(args) => Box::pin(baseline::run(cx, args)).await,
             PostgresVerb::Manifest(args) => Box::pin(manifest::run(cx, args)).await,
+            PostgresVerb::Compare(args) => Box::pin(compare::run(cx, args)).await,
             PostgresVerb::Fence(args) => Box::pin(fence::run(cx, args)).await,
             PostgresVerb::VerifyFence(args) => Box::pin(verify::run(cx, args)).await,
             PostgresVerb::Unfence(args) => Box::pin(unfence::run(cx, args)).await,

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use checks::{Outcome, ReasonSpec, Step};
+use checks::{Outcome, Progress, ReasonSpec, Step};
 use serde_json::json;
 
 use super::*;
@@ -91,21 +91,15 @@ fn reload(state: &mut State, plan: Plan) -> Result<Vec<Event>, Refusal> {
 }
 
 fn pass(state: &mut State, probe: &str, at: u64) {
+    read(state, probe, at, Step::whole(Outcome::pass("seen")), BTreeMap::new());
+}
+
+fn read(state: &mut State, probe: &str, at: u64, step: Step, identities: BTreeMap<String, String>) {
     let generation = state.live.probes[probe].generation;
     let (started, finished) = (now(at), now(at));
     let outcome = OWN.because("as it should");
     take(state, &Input::Control(Control { probe: probe.into(), generation, started, finished, outcome }), now(at)).unwrap();
-    let step = Step::whole(Outcome::pass("seen"));
-    let run = Run {
-        probe: probe.into(),
-        generation,
-        started,
-        finished,
-        step,
-        memory: None,
-        identities: BTreeMap::new(),
-        trails: BTreeMap::new(),
-    };
+    let run = Run { probe: probe.into(), generation, started, finished, step, memory: None, identities, trails: BTreeMap::new() };
     take(state, &Input::Run(run), now(at)).unwrap();
 }
 
@@ -203,6 +197,39 @@ fn facts_are_immutable() {
     assert_eq!(say(&mut state, Wish::Record("baseline".into(), json!(1))), Ok(vec![]));
     assert_eq!(refused(&mut state, Wish::Record("baseline".into(), json!(2))), RefusalKind::Conflict);
     assert_eq!(refused(&mut state, Wish::Record("a name".into(), json!(2))), RefusalKind::Invalid);
+}
+
+/// From the moment on that a newer edition is recorded, and not only with the proof's next Run.
+#[test]
+fn a_newer_edition_of_a_fact_voids_what_was_proven_with_an_older_one() {
+    let proof = |name, seal_at| probe(name, NaturePlan::Proof { valid_for: s(1_000), seal_at });
+    let mut plan = document(&["a"]);
+    plan.phases[0].probes.extend([
+        proof("done", SealAt::Complete),
+        proof("begun", SealAt::Complete),
+        proof("other", SealAt::Complete),
+        proof("sealed", SealAt::Switch),
+    ]);
+    let mut state = ledger(plan);
+    say(&mut state, Wish::Begin("a".into())).unwrap();
+    let with = |fact: &str, edition: &str| BTreeMap::from([(format!("fact {fact}"), edition.to_owned())]);
+    let passed = || Step::whole(Outcome::pass("seen"));
+    let slice = Step::More(Progress { done: 1, total: 2, note: "half".into() });
+    read(&mut state, "done", 10, passed(), with("sums", "sums.2"));
+    read(&mut state, "begun", 10, slice, with("sums", "sums.2"));
+    read(&mut state, "other", 10, passed(), with("sum", "sum"));
+    read(&mut state, "sealed", 10, passed(), with("sums", "sums.2"));
+    say(&mut state, Wish::Switch("a".into())).unwrap();
+    assert!(state.durable.proofs["sealed"].sealed);
+
+    for older in ["sums", "sums.1", "other", "sums.x"] {
+        say(&mut state, Wish::Record(older.into(), json!(older))).unwrap();
+        assert_eq!(state.durable.proofs.len(), 3, "{older}");
+        assert!(state.soft.reading.contains_key("begun"), "{older}");
+    }
+    say(&mut state, Wish::Record("sums.3".into(), json!(3))).unwrap();
+    assert_eq!(state.durable.proofs.keys().map(|name| &**name).collect::<Vec<_>>(), ["other", "sealed"]);
+    assert!(!state.soft.reading.contains_key("begun"));
 }
 
 #[test]

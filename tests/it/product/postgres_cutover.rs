@@ -1,5 +1,6 @@
 //! `cutover postgres` with two real servers, a real verifier, and the roles that an operator has.
 
+mod compare;
 mod fence;
 mod manifest;
 mod marks;

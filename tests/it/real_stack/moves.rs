@@ -87,7 +87,7 @@ async fn the_database_moves_with_all_that_was_written_and_the_writers_go_on() {
         wait_until(SOON, "the application writes", look).await.unwrap();
     };
     writes(&databases, 8).await;
-    let moved = databases.dump_and_restore().await.unwrap();
+    let moved = databases.dump_and_restore(None).await.unwrap();
     assert!(moved.metrics >= 8 && moved.syncs >= 1, "{moved:?}");
     databases.application.point_at(&databases.new.dsn()).await.unwrap();
     databases.old.stop().await.unwrap();

@@ -28,13 +28,17 @@ impl Databases {
         Ok(Self { old, new, application })
     }
 
-    /// Stops the application and moves all data by dump and restore. Returns what was written, all of which has arrived.
+    /// Stops the application and moves all data by dump and restore, as of a snapshot if there is one. Returns what was written, all of
+    /// which has arrived.
     ///
     /// # Errors
     /// The dump or the restore fails, or rows are missing afterwards.
-    pub async fn dump_and_restore(&mut self) -> Result<Writes> {
+    pub async fn dump_and_restore(&mut self, snapshot: Option<&str>) -> Result<Writes> {
         self.application.stop().await;
-        self.new.restore_from(&self.old).await?;
+        match snapshot {
+            Some(snapshot) => self.new.restore_snapshot(&self.old, snapshot).await?,
+            None => self.new.restore_from(&self.old).await?,
+        }
         let (before, after) = (rows(&self.old).await?, rows(&self.new).await?);
         ensure!(before == after, "{before:?} on the old side, but {after:?} on the new one");
         let written = self.application.written();

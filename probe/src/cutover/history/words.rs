@@ -62,9 +62,10 @@ pub(super) fn tell(event: &Event) -> Told {
             let end = failed.as_ref().map_or_else(|| "passed".to_owned(), |reason| format!("failed: {reason}"));
             own(format!("proof {probe} {end}: {evidence}"))
         }
-        Event::AnotherServer { probe, target, was, is, .. } => {
-            own(format!("another server stands at {target}, {is} and not {was}: probe {probe} starts afresh"))
-        }
+        Event::AnotherServer { probe, target, was, is, .. } => own(match target.strip_prefix(checks::FACT_READ) {
+            Some(fact) => format!("fact {fact} has a newer edition, {is} and not {was}: probe {probe} starts afresh"),
+            None => format!("another server stands at {target}, {is} and not {was}: probe {probe} starts afresh"),
+        }),
         Event::AnotherBoot { .. } => own("the machine was booted anew: soaks start afresh, overrides end".to_owned()),
         Event::VerifierStarted { at, last, version } => {
             let down = last.map_or_else(
