@@ -206,3 +206,6 @@ impl Check for PostgresFence {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

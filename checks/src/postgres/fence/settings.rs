@@ -111,7 +111,10 @@ impl System {
             seen.take(&Row(row), &observer.session)
                 .map_err(|field| UNREADABLE.because(format!("{place}: no readable {field} in the answer")))?;
         }
-        Ok(seen)
+        match roles.iter().find(|role| seen.fences.roles.iter().all(|seen| seen.name != **role)) {
+            Some(role) => Err(UNREADABLE.because(format!("{place}: nothing about role {role} in the answer"))),
+            None => Ok(seen),
+        }
     }
 
     fn take(&mut self, row: &Row<'_>, session: &Session) -> Result<(), &'static str> {
