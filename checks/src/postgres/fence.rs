@@ -18,6 +18,7 @@ use crate::target::{TargetKind, TargetUse};
 use super::observer::OBSERVER;
 
 pub use attempt::UNHEARD;
+pub use settings::NOT_STOPPED;
 use settings::{Fences, System};
 
 /// Nothing stops the application.
