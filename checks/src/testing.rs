@@ -1,5 +1,7 @@
 //! What the unit tests of the checks share: a context, and servers that misbehave.
 
+pub(crate) mod postgres;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -113,6 +115,8 @@ pub(crate) enum Manner {
     Hold(Vec<u8>),
     /// Reads and writes in turns, then keeps the connection open in silence.
     Turns(Vec<Vec<u8>>),
+    /// Reads and writes in turns, then closes the connection.
+    Leave(Vec<Vec<u8>>),
     /// Cuts the connection with a reset.
     Reset,
 }
@@ -168,13 +172,24 @@ async fn treat(mut stream: TcpStream, manner: Manner) {
             std::future::pending::<()>().await;
         }
         Manner::Turns(turns) => {
-            for text in turns {
-                let _sent = stream.write_all(&text).await;
-                let _read = stream.read(&mut request).await;
-            }
+            speak(&mut stream, turns).await;
             std::future::pending::<()>().await;
         }
+        Manner::Leave(turns) => {
+            speak(&mut stream, turns).await;
+            let _closed = stream.shutdown().await;
+        }
         Manner::Reset => {}
+    }
+}
+
+async fn speak(stream: &mut TcpStream, turns: Vec<Vec<u8>>) {
+    let mut request = vec![0; 4096];
+    for (turn, text) in turns.into_iter().enumerate() {
+        if turn > 0 {
+            let _read = stream.read(&mut request).await;
+        }
+        let _sent = stream.write_all(&text).await;
     }
 }
 

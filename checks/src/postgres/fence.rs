@@ -18,6 +18,7 @@ use crate::target::{TargetKind, TargetUse};
 use super::observer::OBSERVER;
 
 pub use attempt::UNHEARD;
+pub use settings::NOT_STOPPED;
 use settings::{Fences, System};
 
 /// Nothing stops the application.
@@ -47,6 +48,11 @@ const NOTHING_TO_ATTEMPT: ReasonSpec = ReasonSpec::unknown(
     "nothing_to_attempt",
     "leave `attempt` out: the application's role may delete from no table without triggers and rules, so that nothing can be tried",
 );
+/// Somebody stands before the attempt.
+const TABLE_LOCKED: ReasonSpec = ReasonSpec::unknown(
+    "table_locked",
+    "wait until the table in the evidence is unlocked, or end who holds it (`pg_locks`): behind a lock nothing can be tried",
+);
 /// The attempt proves nothing.
 const ATTEMPT_UNCLEAR: ReasonSpec = ReasonSpec::unknown(
     "attempt_unclear",
@@ -72,7 +78,7 @@ const NEVER_SEEN: ReasonSpec = ReasonSpec::unknown(
 ///
 /// Fail: no fence for one of the roles, or sessions left behind it; a superuser; a prepared transaction; the attempt was carried out.
 /// Refused (without `mayBeStopped`), reset, silent, no PostgreSQL, a standby. Unknown: a role that does not exist; an attempt that is
-/// refused for another reason, like a wrong password, or has no table to be made on; stopped, and never seen fenced; our own role may
+/// refused for another reason, like a wrong password, or has no table to be made on, or a locked one; stopped, and never seen fenced; our own role may
 /// not look, may write, or is not let in; our own resolver or network; an answer that can not be read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -131,6 +137,7 @@ impl Check for PostgresFence {
                 WRITE_ACCEPTED,
                 NO_SUCH_ROLE,
                 NOTHING_TO_ATTEMPT,
+                TABLE_LOCKED,
                 ATTEMPT_UNCLEAR,
                 NEVER_SEEN,
             ],
@@ -200,3 +207,6 @@ impl Check for PostgresFence {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -57,21 +57,16 @@ impl Side {
     /// Looks at one server. A transaction that is open, or prepared, began before the mark and commits after it, so there must be none.
     pub async fn take(cx: &Context, target: &str) -> Result<Self, Outcome> {
         let budget = Budget::start(cx.timeout);
-        let mut observer = Observer::enter(cx, target, budget).await?;
-        let tables = Tables::read(&mut observer.session, &observer.place, budget).await;
-        let Observer { session, place, sight, .. } = observer;
-        session.close(budget).await;
-        if sight.open_writers > 0 || sight.prepared > 0 {
-            let words = format!("{} open transactions that write, {} prepared ones", sight.open_writers, sight.prepared);
-            return Err(NOT_STILL.because(format!("{place}: {words}")));
-        }
-        Ok(Self {
-            identity: sight.identity(),
-            next_xid: sight.next_xid,
-            at: sight.clock,
-            counted_since: sight.counted_since,
-            tables: tables?,
-        })
+        let look = async |Observer { session, place, sight, .. }: &mut Observer| {
+            if sight.open_writers > 0 || sight.prepared > 0 {
+                let words = format!("{} open transactions that write, {} prepared ones", sight.open_writers, sight.prepared);
+                return Err(NOT_STILL.because(format!("{place}: {words}")));
+            }
+            let tables = Tables::read(session, place, budget).await?;
+            Ok((sight.next_xid, sight.clock, sight.counted_since.clone(), tables))
+        };
+        let (identity, (next_xid, at, counted_since, tables)) = Observer::visit(cx, target, budget, look).await?;
+        Ok(Self { identity, next_xid, at, counted_since, tables })
     }
 
     /// As it is now, for a comparison by hand: nothing is asked of the role but to read, and nothing of what others do.

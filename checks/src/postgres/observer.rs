@@ -136,6 +136,19 @@ impl Observer {
         }
     }
 
+    /// Logs in to the target of this name, looks on as `more` says, and logs out. Also says which database that was.
+    pub(crate) async fn visit<T>(
+        cx: &Context,
+        target: &str,
+        budget: Budget,
+        more: impl AsyncFnOnce(&mut Self) -> Result<T, Outcome>,
+    ) -> Result<(String, T), Outcome> {
+        let mut observer = Self::enter(cx, target, budget).await?;
+        let (identity, seen) = (observer.identity(), more(&mut observer).await);
+        observer.session.close(budget).await;
+        Ok((identity, seen?))
+    }
+
     async fn look(session: &mut Session, login: &Login, budget: Budget) -> Result<Sight, Outcome> {
         let place = login.place();
         let limit = budget.timeout().as_millis();

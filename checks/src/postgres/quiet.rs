@@ -97,13 +97,14 @@ const LONGEST: Duration = Duration::from_hours(7 * 24);
 
 /// Nothing was written on the server that was left, for a whole `window` (3 m by default; take three times the cadence of the fastest
 /// writer): no transaction was given a number, by the server's own count over all of its databases; no row, no schema and no readable
-/// sequence changed; nobody else is or was logged in, none tried and was refused; no transaction is open or prepared.
+/// sequence changed; nobody else is or was logged in, none tried and was refused; no transaction is open or prepared. A dump counts
+/// as `refused_attempts` for a window (`pg_dump` ends with a rollback), a look by hand (`psql`) as `visited`.
 ///
 /// Look from the switch on, with a role of the verifier's own that can not write (`deploy/postgres/observer.sql`). The count of
 /// transactions can not be reset and survives restarts and crashes, so that it is compared across them; all other counters begin anew
 /// then. Transactions of vacuum and analyze are no writes: one for each table that was analyzed, and one for each that was truncated
 /// by vacuum, as far as their own counts rose. What else moved the count is `unexplained` 11 s later, since counters lag; so are
-/// writes in other databases, and their autovacuum. A rollback of others counts whoever they are (`pg_dump` ends with one). Logins of this verifier are not counted against it, as long as all targets name the server's host
+/// writes in other databases, and their autovacuum. A rollback of others counts whoever they are. Logins of this verifier are not counted against it, as long as all targets name the server's host
 /// alike. Sessions of `readers` are left alone; `visitors: true` lets anybody log in for less than a look. With `mayBeStopped` a
 /// server that was seen quiet may be stopped: nobody listens, actively refused. One that answers again is red for `holdFor` (10 m).
 /// It can not see what a job does once a day unless the window has that job in it: fence the server too (`postgresFence`).

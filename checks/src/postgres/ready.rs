@@ -71,11 +71,11 @@ async fn look(cx: &Context, login: &Login, question: &str, budget: Budget) -> Si
 
 /// Whether the verifier's own role sees all that its checks look at, in the database that the application logs in to.
 async fn observes(cx: &Context, target: &str, identity: Option<&str>, budget: Budget) -> Result<Outcome, Outcome> {
-    let mut observer = Observer::enter(cx, target, budget).await?;
-    let tables = Table::all(&mut observer.session, &observer.place, &observer.role, budget).await;
-    let (is, Observer { session, place, .. }) = (observer.identity(), observer);
-    session.close(budget).await;
-    let tables = tables?.len();
+    let look = async |Observer { session, place, role, .. }: &mut Observer| {
+        let tables = Table::all(session, place, role, budget).await?.len();
+        Ok((place.clone(), tables))
+    };
+    let (is, (place, tables)) = Observer::visit(cx, target, budget, look).await?;
     match identity {
         Some(other) if other != is => {
             Err(OTHER_DATABASE.because(format!("{place}: this is {is}, the application logs in to {other}")))

@@ -83,8 +83,10 @@ impl PostgresSplitBrain {
         memory: &mut Memory,
         budget: Budget,
     ) -> (Outcome, Outcome, BTreeMap<String, String>) {
-        let old = memory.old.look(cx, &self.old, &mark.old, budget);
-        let new = memory.new.look(cx, &self.new, &mark.new, budget);
+        let (old, new) = (&mut memory.old, &mut memory.new);
+        let old = async |at: &mut Observer| old.look(at, &mark.old, cx.now, budget).await;
+        let new = async |at: &mut Observer| new.look(at, &mark.new, cx.now, budget).await;
+        let (old, new) = (Observer::visit(cx, &self.old, budget, old), Observer::visit(cx, &self.new, budget, new));
         let (old, new) = join(Box::pin(old), Box::pin(new)).await;
         let mut identities = BTreeMap::new();
         for (name, seen) in [(&self.old, &old), (&self.new, &new)] {
@@ -164,12 +166,12 @@ impl Check for PostgresSplitBrain {
 impl PostgresSplitBrain {
     async fn before_everything(&self, cx: &Context) -> Result<Outcome, Outcome> {
         let budget = Budget::start(cx.timeout);
-        let Observer { mut session, place, sight, .. } = Observer::enter(cx, &self.new, budget).await?;
-        let first = Side::of_nothing(&sight).is_after();
-        let rows = Rows::count(&mut session, &[Table::of_the_catalog()], &first, &place, budget).await;
-        session.close(budget).await;
-        let rows = rows?;
-        let found = || DRIFT.because(format!("{place}, since before there was anything: {}", rows.in_words()));
-        Ok(if rows.is_none() { Outcome::pass(format!("{place}: no row is there")) } else { found() })
+        let look = async |Observer { session, place, sight, .. }: &mut Observer| {
+            let first = Side::of_nothing(sight).is_after();
+            let rows = Rows::count(session, &[Table::of_the_catalog()], &first, place, budget).await?;
+            let found = || DRIFT.because(format!("{place}, since before there was anything: {}", rows.in_words()));
+            Ok(if rows.is_none() { Outcome::pass(format!("{place}: no row is there")) } else { found() })
+        };
+        Ok(Observer::visit(cx, &self.new, budget, look).await?.1)
     }
 }

@@ -148,26 +148,21 @@ impl PostgresTraffic {
     async fn see(&self, cx: &Context, memory: &mut Memory, identity: &mut Option<String>) -> Result<Seen, Outcome> {
         let (edition, mark) = cx.fact::<Mark>(&self.mark)?;
         let budget = Budget::start(cx.timeout);
-        let mut at = Observer::enter(cx, &self.postgres, budget).await?;
-        let is = identity.insert(at.identity());
-        *memory = std::mem::take(memory).about(&format!("{edition} {is}"), &at.sight.counted_since);
-        let look = Look { check: self, cx, mark: &mark.new, budget };
-        let seen = match mark.new.is_of(&at) {
-            Ok(()) => look.all(&mut at, memory).await,
-            Err(outcome) => Err(outcome),
+        let look = async |at: &mut Observer| {
+            let is = identity.insert(at.identity());
+            *memory = std::mem::take(memory).about(&format!("{edition} {is}"), &at.sight.counted_since);
+            mark.new.is_of(at)?;
+            Look { check: self, cx, mark: &mark.new, budget }.all(at, memory).await
         };
-        at.session.close(budget).await;
-        seen
+        Ok(Observer::visit(cx, &self.postgres, budget, look).await?.1)
     }
 
     async fn see_nothing(&self, cx: &Context) -> Result<Outcome, Outcome> {
         let (_, mark) = cx.fact::<Mark>(&self.mark)?;
         let budget = Budget::start(cx.timeout);
-        let mut at = Observer::enter(cx, &self.postgres, budget).await?;
         let look = Look { check: self, cx, mark: &mark.new, budget };
-        let seen = look.beyond(&mut at).await;
-        at.session.close(budget).await;
-        seen
+        let look = async |at: &mut Observer| look.beyond(at).await;
+        Ok(Observer::visit(cx, &self.postgres, budget, look).await?.1)
     }
 }
 

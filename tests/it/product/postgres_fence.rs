@@ -1,5 +1,7 @@
 //! `postgresFence` against a real PostgreSQL: each fence, what it leaves open, and what is no fence.
 
+use std::time::Duration;
+
 use checks::{Context, Outcome, PartId, Step};
 use chrono::TimeDelta;
 use serde_json::{Value, json};
@@ -222,4 +224,20 @@ async fn a_fence_may_stop_and_its_attempts_are_no_event_on_a_quiet_server() {
     assert_eq!(name(&fence.check.control(&fence.cx, fence.memory.as_deref()).await), "not_fenced");
     assert_eq!(look(&mut old.watch(json!({"mayBeStopped": true}))).await.each_ref().map(name), ["never_seen", "never_seen"]);
     assert_eq!(look(&mut old.watch(json!({}))).await.each_ref().map(name), ["refused", "refused"]);
+}
+
+#[tokio::test]
+async fn an_attempt_behind_a_lock_says_so_and_leaves_nothing_on_the_server() {
+    let old = Old::start().await;
+    let holder = old.postgres.connect_as_superuser().await.unwrap();
+    holder.batch_execute("BEGIN; LOCK TABLE readings, emptied, dropped").await.unwrap();
+    let mut watch = old.watch(json!({}));
+    watch.cx.timeout = Duration::from_millis(1500);
+    let parts = look(&mut watch).await;
+    assert_eq!(parts.each_ref().map(name), ["not_fenced", "table_locked"], "{parts:?}");
+    assert!(parts[1].evidence().as_str().contains("public.readings: "), "{parts:?}");
+    let left = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'server' AND state = 'active'";
+    assert_eq!(holder.query_one(left, &[]).await.unwrap().get::<_, i64>(0), 0);
+    holder.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(look(&mut watch).await.each_ref().map(name), ["not_fenced", "write_accepted"]);
 }

@@ -1,6 +1,8 @@
 //! Every check of PostgreSQL over pairs of major versions and both ways of moving: green after an honest move, red for a planted fault,
 //! and as documented when the network between breaks. Another check is one more line in `CASES`.
 
+mod after_the_mark;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +38,10 @@ const CASES: &[(&str, Case)] = &[
     ("postgresIdentity", |moved| Box::pin(identity(moved))),
     ("postgresReady", |moved| Box::pin(ready(moved))),
     ("postgresCanary", |moved| Box::pin(canary(moved))),
+    ("postgresQuiet", |moved| Box::pin(after_the_mark::quiet(moved))),
+    ("postgresFence", |moved| Box::pin(after_the_mark::fence(moved))),
+    ("postgresTraffic", |moved| Box::pin(after_the_mark::traffic(moved))),
+    ("postgresSplitBrain", |moved| Box::pin(after_the_mark::split_brain(moved))),
 ];
 
 #[tokio::test]
@@ -119,12 +125,14 @@ pub(super) struct Look {
     check: Arc<dyn DynCheck>,
     pub(super) cx: Context,
     memory: Option<Vec<u8>>,
+    /// What the last look said.
+    evidence: String,
 }
 
 impl Look {
     pub(super) fn at<const N: usize>(world: &World, kind: &str, block: Value, targets: [(&str, &str); N]) -> Self {
         let check = (checks::registry().get(kind).unwrap().parse)(block).unwrap();
-        Self { check, cx: context(world, targets), memory: None }
+        Self { check, cx: context(world, targets), memory: None, evidence: String::new() }
     }
 
     /// One look, some seconds later, a proof to its end: for each part its outcome and reason.
@@ -138,6 +146,7 @@ impl Look {
                     Some(reason) => format!("{} {reason}", outcome.label()),
                     None => outcome.label().to_owned(),
                 };
+                self.evidence = parts.values().map(|outcome| outcome.evidence().as_str()).collect::<Vec<_>>().join("; ");
                 return parts.iter().map(|(part, outcome)| (part.to_string(), word(outcome))).collect();
             }
         }
@@ -157,18 +166,47 @@ impl Look {
     /// What the check makes of a network that resets, falls silent and is slow on the way to the server behind `proxy`; `whole` are the
     /// parts that do not need that server.
     pub(super) async fn through(&mut self, proxy: &FaultProxy, whole: &[(&str, &str)]) {
+        self.through_as(proxy, ["fail reset", "fail timeout"], whole).await;
+    }
+
+    /// The same, where the two have other names.
+    async fn through_as(&mut self, proxy: &FaultProxy, [reset, timeout]: [&str; 2], whole: &[(&str, &str)]) {
         self.says("pass", &[]).await;
         proxy.set(Fault::Reset).await.unwrap();
-        self.says("fail reset", whole).await;
-        proxy.set(Fault::BlackHole).await.unwrap();
-        let patience = std::mem::replace(&mut self.cx.timeout, Duration::from_secs(2));
-        self.says("fail timeout", whole).await;
-        self.cx.timeout = patience;
+        self.says(reset, whole).await;
+        assert!(self.evidence.contains("reset"), "{}", self.evidence);
+        self.silent(proxy, timeout, whole).await;
         // Each answer of the server, of which a login has several, comes later; the whole look stays well below the timeout.
         proxy.set(Fault::Delay(Duration::from_millis(50))).await.unwrap();
         self.says("pass", &[]).await;
         proxy.clear().await.unwrap();
         self.says("pass", &[]).await;
+    }
+
+    /// What the check says while nothing comes through any more, and it stays like that.
+    async fn silent(&mut self, proxy: &FaultProxy, timeout: &str, whole: &[(&str, &str)]) {
+        proxy.set(Fault::BlackHole).await.unwrap();
+        let patience = std::mem::replace(&mut self.cx.timeout, Duration::from_secs(2));
+        self.says(timeout, whole).await;
+        assert!(self.evidence.contains("no answer within"), "{}", self.evidence);
+        self.cx.timeout = patience;
+    }
+
+    /// Wherever the server's words are cut off, none of these parts passes; when enough came through they say the truth, and they
+    /// still do when all is well again.
+    async fn cut_off(&mut self, proxy: &FaultProxy, truth: &[(&str, &str)]) {
+        for step in 0..200 {
+            proxy.set(Fault::Truncate(step * 100)).await.unwrap();
+            let parts = self.parts().await;
+            let said: Vec<_> = truth.iter().map(|(part, _)| (*part, parts[*part].as_str())).collect();
+            assert!(said.iter().all(|(_, said)| *said != "pass"), "after {} bytes: {parts:?}", step * 100);
+            if said == truth {
+                assert!(step > 10, "this soon? {parts:?}");
+                proxy.clear().await.unwrap();
+                return self.says("pass", truth).await;
+            }
+        }
+        panic!("the truth does not come out: {}", self.evidence);
     }
 }
 

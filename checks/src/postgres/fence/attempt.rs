@@ -1,5 +1,8 @@
 //! Trying to write as the application.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
 use tokio_postgres::error::SqlState;
 
 use crate::check::Context;
@@ -9,7 +12,10 @@ use crate::postgres::observer::Row;
 use crate::postgres::{DENIED, Login, NO_PERMISSION, Session, TOO_MANY_CONNECTIONS, UNREADABLE};
 
 use super::settings::{Fences, Role, System, says};
-use super::{ATTEMPT_UNCLEAR, NOTHING_TO_ATTEMPT, WRITE_ACCEPTED};
+use super::{ATTEMPT_UNCLEAR, NOTHING_TO_ATTEMPT, TABLE_LOCKED, WRITE_ACCEPTED};
+
+/// The longest that the attempt stands in a queue for its table, where the application would stand behind it.
+const QUEUE: Duration = Duration::from_secs(2);
 
 /// A table on which the deletion of no row does nothing, of those that the role may delete from: no trigger, rule or policy hears of it.
 /// A trigger for statements fires even when there is no row.
@@ -19,10 +25,17 @@ pub const UNHEARD: &str = "SELECT c.oid::regclass FROM pg_class c JOIN pg_namesp
      AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'DELETE') \
      AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal) ORDER BY c.oid LIMIT 1";
 
+/// The server gives up no later than we do, and tells of a lock before that. Zero would mean for ever.
+fn limits(budget: Budget) -> String {
+    let left = budget.end.saturating_duration_since(Instant::now());
+    let queue = QUEUE.min(left / 2);
+    format!("SET statement_timeout = {}; SET lock_timeout = {}", left.as_millis().max(1), queue.as_millis().max(1))
+}
+
 /// Where the session is, and a table that can be tried.
-fn place_and_table() -> String {
+fn place_and_table(limits: &str) -> String {
     format!(
-        "SET search_path = pg_catalog; SET lock_timeout = '2s'; SELECT (SELECT system_identifier FROM pg_control_system()) || '/' || \
+        "SET search_path = pg_catalog; {limits}; SELECT (SELECT system_identifier FROM pg_control_system()) || '/' || \
          (SELECT oid FROM pg_database WHERE datname = current_database()) AS identity, \
          EXTRACT(epoch FROM pg_postmaster_start_time()) AS boot, ({UNHEARD}) AS name"
     )
@@ -78,7 +91,7 @@ fn is_fence(outcome: &Outcome, fences: &Fences, role: &Role) -> bool {
 /// Deletes no rows, and takes that back. A savepoint is rolled back instead of the transaction, which the server would count as a
 /// rollback of somebody.
 async fn write(session: &mut Session, place: &str, seen: Option<&System>, budget: Budget) -> Result<Outcome, Outcome> {
-    let rows = session.ask(&place_and_table(), budget).await?;
+    let rows = session.ask(&place_and_table(&limits(budget)), budget).await?;
     let row = rows.first().map(Row).ok_or_else(|| UNREADABLE.because(format!("{place}: no row")))?;
     let unreadable = |field: &'static str| UNREADABLE.because(format!("{place}: no readable {field} in the answer"));
     let (identity, boot) = (row.text("identity").map_err(unreadable)?, row.text("boot").map_err(unreadable)?);
@@ -89,8 +102,8 @@ async fn write(session: &mut Session, place: &str, seen: Option<&System>, budget
     let Some(table) = row.maybe("name").map_err(unreadable)? else {
         return Err(NOTHING_TO_ATTEMPT.because(format!("{place}: the role may delete from no plain table without triggers")));
     };
-    let sql = format!("BEGIN; SAVEPOINT attempt; DELETE FROM {table} WHERE false; ROLLBACK TO SAVEPOINT attempt; COMMIT");
-    match session.ask(&sql, budget).await {
+    let delete = format!("BEGIN; SAVEPOINT attempt; DELETE FROM ONLY {table} WHERE false; ROLLBACK TO SAVEPOINT attempt; COMMIT");
+    match session.ask(&format!("{}; {delete}", limits(budget)), budget).await {
         Ok(_) => Err(WRITE_ACCEPTED.because(format!("{place}: a DELETE of no rows of {table} was carried out"))),
         Err(refusal) if refusal.code == Some(SqlState::READ_ONLY_SQL_TRANSACTION) => {
             if seen.is_none() {
@@ -100,7 +113,11 @@ async fn write(session: &mut Session, place: &str, seen: Option<&System>, budget
             }
             Ok(Outcome::pass(format!("refused on {table}: {}", refusal.words)))
         }
-        Err(refusal) if refusal.reason == reasons::TIMEOUT => Err(refusal.into()),
+        Err(refusal) if refusal.code == Some(SqlState::LOCK_NOT_AVAILABLE) => {
+            Err(TABLE_LOCKED.because(format!("{table}: {}", refusal.words)))
+        }
+        // What broke off, or took too long, was no refusal.
+        Err(refusal) if refusal.code.is_none() || refusal.reason == reasons::TIMEOUT => Err(refusal.into()),
         Err(refusal) => Err(ATTEMPT_UNCLEAR.because(refusal.words)),
     }
 }

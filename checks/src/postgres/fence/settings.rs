@@ -18,6 +18,10 @@ const ELSEWHERE: &str = "postgres";
 const SHUT_OUT: [SqlState; 3] =
     [SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, SqlState::TOO_MANY_CONNECTIONS, SqlState::INSUFFICIENT_PRIVILEGE];
 
+/// What no fence of this kind stops, for whoever hears that it stands.
+pub const NOT_STOPPED: &str = "it does not stop superusers, a session that says itself that its transactions write, nor COMMIT PREPARED \
+     of a transaction that is prepared later";
+
 /// What binds one role.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Role {
@@ -111,7 +115,10 @@ impl System {
             seen.take(&Row(row), &observer.session)
                 .map_err(|field| UNREADABLE.because(format!("{place}: no readable {field} in the answer")))?;
         }
-        Ok(seen)
+        match roles.iter().find(|role| seen.fences.roles.iter().all(|seen| seen.name != **role)) {
+            Some(role) => Err(UNREADABLE.because(format!("{place}: nothing about role {role} in the answer"))),
+            None => Ok(seen),
+        }
     }
 
     fn take(&mut self, row: &Row<'_>, session: &Session) -> Result<(), &'static str> {
@@ -212,7 +219,6 @@ impl Fences {
             }
             stand.push(format!("{name}: {}", fences.join(", ")));
         }
-        let not = "it does not stop a superuser, nor a session that sets default_transaction_read_only = off itself";
-        Outcome::pass(format!("{place}: {}; {not}", stand.join("; ")))
+        Outcome::pass(format!("{place}: {}; {NOT_STOPPED}", stand.join("; ")))
     }
 }

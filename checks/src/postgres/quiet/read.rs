@@ -139,11 +139,11 @@ pub(super) struct Look {
 impl Look {
     /// Looks. Relations are named that changed since `before`.
     pub(super) async fn take(cx: &Context, target: &str, before: Option<&Reading>, budget: Budget) -> Result<Self, Outcome> {
-        let mut observer = Observer::enter(cx, target, budget).await?;
-        let mut look = Self { place: observer.place.clone(), ..Self::default() };
-        let taken = look.fill(&mut observer, before, budget).await;
-        observer.session.close(budget).await;
-        taken.map(|()| look)
+        let look = async |observer: &mut Observer| {
+            let mut look = Self { place: observer.place.clone(), ..Self::default() };
+            look.fill(observer, before, budget).await.map(|()| look)
+        };
+        Ok(Observer::visit(cx, target, budget, look).await?.1)
     }
 
     async fn fill(&mut self, observer: &mut Observer, before: Option<&Reading>, budget: Budget) -> Result<(), Outcome> {

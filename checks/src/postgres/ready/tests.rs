@@ -1,34 +1,11 @@
-use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::json;
 
 use super::*;
 use crate::net::tcp::closed_port;
-use crate::testing::{Manner, Server, check, context, context_with, hasty, part, report_of, silent_address};
-
-/// A connection string in a file of its own, removed with it.
-struct Dsn(PathBuf);
-
-impl Dsn {
-    fn new(text: &str) -> Self {
-        static NEXT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
-        let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("phasegate-dsn-{}-{number}", std::process::id()));
-        std::fs::write(&path, text).unwrap();
-        Self(path)
-    }
-
-    fn context(&self) -> Context {
-        context_with(serde_json::from_value(json!({"postgres": {"dsn": {"file": self.0}}})).unwrap())
-    }
-}
-
-impl Drop for Dsn {
-    fn drop(&mut self) {
-        let _removed = std::fs::remove_file(&self.0);
-    }
-}
+use crate::testing::postgres::{Dsn, answer, dsn, error, message, welcome};
+use crate::testing::{Manner, Server, check, context, hasty, part, report_of, silent_address};
 
 fn ready() -> PostgresReady {
     check(json!({"postgres": "target"}))
@@ -42,39 +19,9 @@ async fn reason(dsn: &str) -> String {
     outcome(dsn).await.reason().map_or_else(|| "pass".to_owned(), ToString::to_string)
 }
 
-fn dsn(address: impl ToString, mode: &str) -> String {
-    format!("postgres://me:hunter2@{}/app?sslmode={mode}", address.to_string())
-}
-
-/// One message of the protocol.
-fn message(tag: u8, body: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(body.len() + 4).unwrap().to_be_bytes();
-    [&[tag], length.as_slice(), body].concat()
-}
-
-fn error(code: &str) -> Vec<u8> {
-    message(b'E', format!("SFATAL\0VFATAL\0C{code}\0Mno, \"me\"\0\0").as_bytes())
-}
-
-/// A login that succeeds.
-fn welcome() -> Vec<u8> {
-    [message(b'R', &[0; 4]), message(b'Z', b"I")].concat()
-}
-
 /// A server that lets everyone in and gives this answer.
 async fn answering(columns: &[(&str, &str)]) -> Server {
     Server::start(Manner::Turns(vec![welcome(), answer(columns)])).await
-}
-
-fn answer(columns: &[(&str, &str)]) -> Vec<u8> {
-    let count = u16::try_from(columns.len()).unwrap().to_be_bytes();
-    let (mut description, mut row) = (count.to_vec(), count.to_vec());
-    for (name, value) in columns {
-        description.extend([name.as_bytes(), &[0], &[0; 6], &25_u32.to_be_bytes(), &[0; 8]].concat());
-        row.extend([u32::try_from(value.len()).unwrap().to_be_bytes().as_slice(), value.as_bytes()].concat());
-    }
-    let rows = [message(b'T', &description), message(b'D', &row), message(b'C', b"SELECT 1\0")];
-    [rows.concat(), message(b'Z', b"I")].concat()
 }
 
 const GOOD: [(&str, &str); 12] = [

@@ -3,7 +3,6 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::check::Context;
 use crate::net::{Budget, reasons};
 use crate::outcome::{Outcome, ReasonSpec};
 use crate::postgres::UNREADABLE;
@@ -67,18 +66,15 @@ impl Old {
     /// Looks at the old server.
     pub(super) async fn look(
         &mut self,
-        cx: &Context,
-        target: &str,
+        observer: &mut Observer,
         side: &Side,
+        now: DateTime<Utc>,
         budget: Budget,
-    ) -> Result<(String, Outcome), Outcome> {
-        let mut observer = Observer::enter(cx, target, budget).await?;
-        let searched = self.search(&mut observer, side, cx.now, budget).await;
-        let Observer { session, place, sight, .. } = observer;
-        session.close(budget).await;
-        searched?;
-        (self.seen, self.fenced) = (Some(cx.now), sight.read_only);
-        let seen = match &self.drift {
+    ) -> Result<Outcome, Outcome> {
+        self.search(observer, side, now, budget).await?;
+        let Observer { place, sight, .. } = observer;
+        (self.seen, self.fenced) = (Some(now), sight.read_only);
+        Ok(match &self.drift {
             Some(found) => {
                 DRIFT.because(format!("{place}, since the mark: {} (seen {})", found.words, found.at.format("%F %TZ")))
             }
@@ -89,8 +85,7 @@ impl Old {
                 let more = sight.next_xid.saturating_sub(side.next_xid);
                 Outcome::pass(format!("{place}: {more} transactions since the mark have left no row (vacuum, or rolled back)"))
             }
-        };
-        Ok((sight.identity(), seen))
+        })
     }
 
     /// Rows that were found on it.

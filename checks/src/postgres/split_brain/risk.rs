@@ -5,7 +5,6 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::check::Context;
 use crate::counter::age;
 use crate::net::Budget;
 use crate::outcome::Outcome;
@@ -50,18 +49,14 @@ impl New {
     /// Looks at the new server.
     pub(super) async fn look(
         &mut self,
-        cx: &Context,
-        target: &str,
+        observer: &mut Observer,
         side: &Side,
+        now: DateTime<Utc>,
         budget: Budget,
-    ) -> Result<(String, Outcome), Outcome> {
-        let mut observer = Observer::enter(cx, target, budget).await?;
-        let counted = self.count(&mut observer, side, cx.now, budget).await;
-        let Observer { session, place, sight, .. } = observer;
-        session.close(budget).await;
-        counted?;
+    ) -> Result<Outcome, Outcome> {
+        self.count(observer, side, now, budget).await?;
         let words = self.counted.as_ref().map_or_else(String::new, Counted::in_words);
-        Ok((sight.identity(), Outcome::pass(format!("{place}: {words}"))))
+        Ok(Outcome::pass(format!("{}: {words}", observer.place)))
     }
 
     /// How many rows going back would lose.

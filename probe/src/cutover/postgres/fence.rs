@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use checks::postgres::by_hand::Hand;
+use checks::postgres::fence::NOT_STOPPED;
 use clap::Args;
 use tokio::time::sleep;
 
@@ -72,10 +73,7 @@ pub(crate) async fn run(cx: &mut Context<'_, '_>, args: FenceArgs) -> Answer {
     change(cx, &servers, Setting::Closed, before.read_only).await?;
     let after = Box::pin(settle(cx, &servers, &args.roles, patience)).await.map_err(stands)?;
     let exit = show(cx, &after.place, &after.findings());
-    cx.io.say(
-        "it does not stop superusers, a session that says itself that its transactions write, and COMMIT PREPARED of a transaction \
-         that is prepared later",
-    );
+    cx.io.say(NOT_STOPPED);
     Ok(exit)
 }
 
