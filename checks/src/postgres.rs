@@ -2,20 +2,22 @@
 
 pub mod by_hand;
 pub mod canary;
+pub mod catalog;
 pub mod fence;
 pub mod identity;
 pub(crate) mod login;
 pub mod mark;
 mod observer;
 pub(crate) mod own;
+mod pair;
 pub mod quiet;
 pub mod ready;
-pub(crate) mod rows;
 mod server;
 pub mod split_brain;
 pub mod tables;
 pub mod traffic;
 mod watched;
+pub(crate) mod written;
 
 use tokio_postgres::error::SqlState;
 
