@@ -121,6 +121,7 @@ pub fn registry() -> Registry {
         Entry::of::<loki::quiet::LokiQuiet>(),
         Entry::of::<loki::ready::LokiReady>(),
         Entry::of::<postgres::canary::PostgresCanary>(),
+        Entry::of::<postgres::catalog::PostgresCatalog>(),
         Entry::of::<postgres::fence::PostgresFence>(),
         Entry::of::<postgres::identity::PostgresIdentity>(),
         Entry::of::<postgres::quiet::PostgresQuiet>(),

@@ -3,6 +3,7 @@
 pub mod by_hand;
 pub mod canary;
 mod content;
+pub mod catalog;
 pub mod fence;
 pub mod identity;
 pub(crate) mod login;

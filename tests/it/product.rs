@@ -19,6 +19,7 @@ mod metrics;
 mod page;
 mod plugin;
 mod postgres_canary;
+mod postgres_catalog;
 mod postgres_cutover;
 mod postgres_fence;
 mod postgres_identity;
