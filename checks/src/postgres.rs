@@ -2,20 +2,26 @@
 
 pub mod by_hand;
 pub mod canary;
+pub mod continuity;
 pub mod fence;
 pub mod identity;
+pub mod indexes;
 pub(crate) mod login;
 pub mod mark;
+pub(crate) mod name;
 mod observer;
 pub(crate) mod own;
+mod pair;
 pub mod quiet;
 pub mod ready;
-pub(crate) mod rows;
+pub mod sequences;
 mod server;
+mod slices;
 pub mod split_brain;
 pub mod tables;
 pub mod traffic;
 mod watched;
+pub(crate) mod written;
 
 use tokio_postgres::error::SqlState;
 

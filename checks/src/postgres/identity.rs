@@ -18,7 +18,7 @@ use super::server::{IN_RECOVERY, QUESTION, READ_ONLY, Server};
 use super::{Login, Session, UNREADABLE};
 
 /// Both names lead to one server.
-const SAME_SERVER: ReasonSpec =
+pub(super) const SAME_SERVER: ReasonSpec =
     ReasonSpec::fail("same_server", "correct the connection string of one of the two targets: both lead to the same server");
 /// The new server is a copy of files, and should be a restored dump.
 const COPIED: ReasonSpec = ReasonSpec::fail(

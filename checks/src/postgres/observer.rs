@@ -163,7 +163,7 @@ impl Sight {
 }
 
 /// The login of an observer is ours alone: that it is refused is no flaw of what is looked at.
-fn own_refusal(outcome: Outcome) -> Outcome {
+pub(super) fn own_refusal(outcome: Outcome) -> Outcome {
     if outcome.reason() == Some(&DENIED.into()) { OWN_LOGIN_DENIED.because(outcome.evidence().as_str()) } else { outcome }
 }
 

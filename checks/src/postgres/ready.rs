@@ -13,8 +13,8 @@ use crate::target::{TargetKind, TargetUse};
 
 use super::Login;
 use super::observer::{OBSERVER, Observer};
-use super::rows::Table;
 use super::server::{QUESTION, READ_ONLY, Server, UNSAFE_SETTING};
+use super::written::Table;
 
 /// The two logins lead to two databases.
 const OTHER_DATABASE: ReasonSpec = ReasonSpec::fail(

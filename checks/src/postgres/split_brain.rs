@@ -18,7 +18,7 @@ use crate::target::{TargetKind, TargetUse};
 use super::mark::{Mark, OTHER_MARK, Side};
 use super::observer::{OBSERVER, Observer};
 
-use super::rows::{Rows, Table};
+use super::written::{Rows, Table};
 use drift::{DRIFT, OLD_AWAY, Old, WENT_BACK};
 use risk::New;
 

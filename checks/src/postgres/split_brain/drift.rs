@@ -11,7 +11,7 @@ use crate::postgres::mark::Side;
 use crate::postgres::observer::Observer;
 use crate::postgres::tables::Tables;
 
-use crate::postgres::rows::{Rows, Table};
+use crate::postgres::written::{Rows, Table};
 
 /// The old server was written to.
 pub(super) const DRIFT: ReasonSpec = ReasonSpec::fail(

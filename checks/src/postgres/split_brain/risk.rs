@@ -13,7 +13,7 @@ use crate::postgres::mark::Side;
 use crate::postgres::observer::Observer;
 use crate::postgres::tables::Tables;
 
-use crate::postgres::rows::{Rows, Table};
+use crate::postgres::written::{Rows, Table};
 
 /// How often rows are counted again once there are some: nothing leads back to none.
 const RECOUNT: Duration = Duration::from_secs(30);
