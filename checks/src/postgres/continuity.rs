@@ -128,11 +128,13 @@ impl Series {
             return OVERLAP.because(words);
         }
         let filled = if after.filled > 0 { format!("; {} rows were filled in", after.filled) } else { String::new() };
-        let Some((live, (from, to))) = after.live.zip(after.hole) else {
+        let Some(live) = after.live else {
             let due = later(marked, PATIENCE.max(self.limit()));
             return NO_ROW_YET
                 .until(due, format!("no row on new after the mark, the last one on old is of {}{filled}", clock(last)));
         };
+        // Without a hole both rows are of the same second.
+        let (from, to) = after.hole.unwrap_or((last, live));
         let gap = age(to, from).unwrap_or_default();
         if gap > self.limit() {
             let rows = self.every.map(|every| gap.as_secs() / every.as_secs().max(1));

@@ -27,6 +27,8 @@ fn what_is_longer_than_twice_the_cadence_is_lost() {
     assert_eq!(evidence.as_str(), words);
     let accepted = Series { within: Some(Duration::from_secs(250)), ..series() };
     assert_eq!(accepted.judge(seen(0, 250), at(0), at(50)).label(), "pass");
+    let at_once = After { live: Some(at(0)), ..After::default() };
+    assert_eq!(judge(at_once).label(), "pass", "the first row is of the same second as the last");
     assert_eq!(seconds(seen(0, 250)), Some(250.0));
     assert_eq!(seconds(After::default()), None);
 }

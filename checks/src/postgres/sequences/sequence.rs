@@ -11,6 +11,9 @@ const PAGE: usize = 400;
 /// Sequences that are read in one statement.
 const AT_ONCE: usize = 100;
 
+/// The longest a name is that is read: the next page begins after it, so it is remembered.
+const LONGEST_NAME: usize = 1024;
+
 /// Sequences `c` of schema `n` with their parameters `s` that an application has: those of extensions are the extension's.
 pub(super) const OF_APPLICATIONS: &str = "pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid JOIN pg_namespace n \
      ON n.oid = c.relnamespace WHERE c.relpersistence <> 't' AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'phasegate') \
@@ -61,6 +64,9 @@ impl Sequence {
         let (least, most) = (row.number("least")?, row.number("most")?);
         if increment == 0 || least >= most {
             return Err("increment");
+        }
+        if row.text("name")?.len() > LONGEST_NAME {
+            return Err("name");
         }
         Ok(Self {
             name: row.text("name")?.to_owned(),
