@@ -64,6 +64,13 @@ async fn an_index_that_could_not_be_built_is_caught_and_rebuilding_it_opens() {
     sql(&postgres, "DELETE FROM places WHERE name = 'twice'").await;
     sql(&postgres, "REINDEX INDEX CONCURRENTLY places_once").await;
     proof.passes().await;
+    // One that was interrupted when it was ready, and one that somebody is dropping.
+    for (flag, words) in [("indisvalid", "not valid"), ("indisready", "not ready"), ("indislive", "not in use")] {
+        sql(&postgres, &format!("UPDATE pg_index SET {flag} = false WHERE indexrelid = 'places_hash'::regclass")).await;
+        proof.says(&[("indexes", "invalid_index", &format!("public.places_hash on public.places is {words}"))]).await;
+        sql(&postgres, &format!("UPDATE pg_index SET {flag} = true WHERE indexrelid = 'places_hash'::regclass")).await;
+    }
+    proof.passes().await;
 }
 
 /// Another system library is simulated by what the catalog has recorded of the one that the indexes were built with.
