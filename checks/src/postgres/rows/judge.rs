@@ -34,11 +34,11 @@ fn tables(scan: &Scan, manifest: Option<&Manifest>) -> Outcome {
         let late = also(&scan.too_late, "not to be told any more");
         return DIFFERENT.because(format!("{}{late}{}", different.join("; "), also(&scan.unread, "not compared")));
     }
-    if scan.tally.tables == 0 {
-        return NO_TABLES.because(format!("no table to be compared ({} left out)", scan.tally.excepted));
-    }
     if !scan.unread.is_none() {
         return UNCOMPARED.because(scan.unread.in_words());
+    }
+    if scan.tally.tables == 0 {
+        return NO_TABLES.because(format!("no table to be compared ({} left out)", scan.tally.excepted));
     }
     if !scan.too_late.is_none() {
         return TOO_LATE.because(scan.too_late.in_words());
