@@ -152,7 +152,7 @@ Examples:
     /// Show and verify the audit trail
     #[command(subcommand)]
     Audit(audit::AuditVerb),
-    /// Move a database: record a baseline, put up a fence on the old server, see whether it stands, take it off
+    /// Move a database: fence the old server, dump it with a manifest, record a baseline, compare both sides, take the fence off
     #[command(subcommand)]
     Postgres(postgres::PostgresVerb),
     /// Look at everything a run needs before one begins: document, programs, secrets, verifier, token, clocks, lock, probes
