@@ -9,6 +9,7 @@ use crate::check::Context;
 use crate::net::{Budget, reasons};
 use crate::outcome::{Outcome, Reason, ReasonSpec};
 
+use super::content::{Column, hash_of};
 use super::identity::share_a_lock;
 use super::mark::NOT_STILL;
 use super::observer::{OBSERVER, Row};
@@ -66,6 +67,16 @@ impl Line {
     }
 }
 
+/// How a column becomes text, by its type: for [`row_hash`].
+pub const SHAPE: &str = "CASE WHEN a.atttypid = 'bytea'::regtype THEN 'bytes' \
+     WHEN a.atttypid IN ('text'::regtype, 'varchar'::regtype) THEN 'text' ELSE 'plain' END";
+
+/// The hash of a row as the proofs compare it, of columns with their [`SHAPE`]; none if those are no such list.
+pub fn row_hash(columns: &[(String, String)]) -> Option<String> {
+    let listed = serde_json::to_value(columns).ok()?;
+    serde_json::from_value::<Vec<Column>>(listed).ok().map(|columns| hash_of(&columns))
+}
+
 /// A login of the operator.
 pub struct Hand {
     session: Session,
@@ -100,6 +111,22 @@ impl Hand {
         let rows = self.ask(sql, limit).await?;
         let identity = rows.first().and_then(|row| row.text("identity"));
         identity.map(str::to_owned).ok_or_else(|| UNREADABLE.because(format!("{}: no identity in the answer", self.place)).into())
+    }
+
+    /// Copies what `out`, a `COPY … TO STDOUT`, gives into `into`, a `COPY … FROM STDIN` of the other login, row by row, and says how
+    /// many bytes have gone over. How many rows the other server took.
+    pub async fn copy_to(
+        &mut self,
+        out: &str,
+        (other, into): (&mut Self, &str),
+        told: &mut (dyn FnMut(u64) + Send),
+        limit: Duration,
+    ) -> Result<u64, Refused> {
+        let budget = Budget::start(limit);
+        let patient = format!("SET statement_timeout = {}", limit.as_millis().max(1));
+        self.session.ask(&patient, budget).await?;
+        other.session.ask(&patient, budget).await?;
+        Ok(self.session.copy_to(out, (&mut other.session, into), told, budget).await?)
     }
 
     /// Whether the other login leads to the same server, under whatever name: a lock that is taken in one is seen in the other.

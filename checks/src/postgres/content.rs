@@ -8,4 +8,4 @@ pub(super) mod table;
 
 pub(super) use piece::{Cursor, Pace, Piece};
 pub(crate) use sum::Sum;
-pub(super) use table::Table;
+pub(super) use table::{Column, Table, hash as hash_of};

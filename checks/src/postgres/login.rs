@@ -25,6 +25,8 @@ use super::own::{Deeds, End, Visit};
 use super::watched::{Seen, Watched};
 use super::{DSN_UNUSABLE, NOT_POSTGRES, Refusal};
 
+mod copy;
+
 /// How long a finished connection may take to say good-bye.
 const FAREWELL: Duration = Duration::from_millis(100);
 

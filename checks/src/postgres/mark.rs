@@ -112,6 +112,6 @@ impl Side {
 }
 
 /// The condition on a row that it was written by this transaction or a later one.
-pub(super) fn is_from(xid: u64) -> String {
+pub fn is_from(xid: u64) -> String {
     format!("age(xmin) <= age('{}'::xid)", (xid % (1 << 32)).max(FIRST_NORMAL))
 }

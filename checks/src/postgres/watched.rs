@@ -20,6 +20,7 @@ pub(super) struct Seen(Arc<Mutex<Read>>);
 struct Read {
     head: Vec<u8>,
     total: usize,
+    unlimited: bool,
 }
 
 impl Seen {
@@ -29,7 +30,13 @@ impl Seen {
 
     /// Whether more came than is read.
     pub(super) fn flooded(&self) -> bool {
-        self.lock().total > MAX_READ
+        let read = self.lock();
+        read.total > MAX_READ && !read.unlimited
+    }
+
+    /// From now on as much is read as comes.
+    pub(super) fn lift(&self) {
+        self.lock().unlimited = true;
     }
 
     /// The first words of a server that can not be PostgreSQL: that one begins with the one-letter answer to a request for TLS, or

@@ -18,6 +18,7 @@ use super::{Answer, Context};
 use crate::exit::Exit;
 
 mod baseline;
+mod carry_back;
 mod compare;
 mod editions;
 mod fence;
@@ -101,12 +102,39 @@ Examples:
   cutover postgres unfence --old env:PG_OLD_OPERATOR --new env:PG_NEW_OBSERVER --accept-loss"
     )]
     Unfence(unfence::UnfenceArgs),
+    /// Copy the rows that came to the new server back to the old one, so that the application can go back to it without a loss
+    #[command(
+        after_help = "The order: stop the application; carry-back; unfence; start the application on the old server. The old server stays \
+fenced meanwhile: the copy alone says of itself that it writes, so nothing comes in between. To keep the new one still, fence it as well \
+(`cutover postgres fence --old env:PG_NEW_OPERATOR --role …`).
+
+Only what was added leads back. It is refused if a row was changed or deleted, a table truncated or altered, or the counters that tell \
+began anew; if the old server was written to since the mark (both may have given out the same ids, so that merging needs new ones); \
+while something can write on the new server; and where columns differ, or triggers would fire that may not be left out. Everything goes \
+over in one transaction of the old server: it is committed only if the counts and hashes of every table add up and the new server \
+stood still. Tables go in the order of their foreign keys, which the old server checks; sequences are raised, and stay raised \
+should the commit fail. Then both servers are equal, and a new mark says so: `unfence` finds nothing that would be lost.
+
+--old is a superuser, or a role with pg_monitor that is a member of the tables' owner; --new may read all tables and sequences.
+
+Examples:
+  cutover postgres carry-back --old env:PG_OLD_OWNER --new env:PG_NEW_OBSERVER --dry-run
+  cutover postgres carry-back --old env:PG_OLD_OWNER --new env:PG_NEW_OBSERVER
+  cutover postgres carry-back --old env:PG_OLD_OWNER --new env:PG_NEW_OBSERVER --no-mark  # as an undo: nothing may have been marked yet
+  cutover postgres carry-back --old env:PG_OLD_OWNER --new env:PG_NEW_OBSERVER --check    # exit 0: nothing is left to carry"
+    )]
+    CarryBack(carry_back::CarryBackArgs),
 }
 
 /// Runs a verb of `cutover postgres`. An interruption ends it at once, and says what to do about what stands; but a verb that runs a
 /// command ends that first.
 pub(crate) async fn run(cx: &mut Context<'_, '_>, verb: PostgresVerb) -> Answer {
     let ends_by_itself = matches!(verb, PostgresVerb::Manifest(_));
+    let hint = if matches!(verb, PostgresVerb::CarryBack(_)) {
+        "the old server takes back what was not committed; the same command with --check says whether anything is left to carry"
+    } else {
+        "`cutover postgres verify-fence` shows what stands; the same command again goes on from there"
+    };
     let mut stop = cx.stop.clone();
     let work = async {
         match verb {
@@ -116,12 +144,12 @@ pub(crate) async fn run(cx: &mut Context<'_, '_>, verb: PostgresVerb) -> Answer 
             PostgresVerb::Fence(args) => Box::pin(fence::run(cx, args)).await,
             PostgresVerb::VerifyFence(args) => Box::pin(verify::run(cx, args)).await,
             PostgresVerb::Unfence(args) => Box::pin(unfence::run(cx, args)).await,
+            PostgresVerb::CarryBack(args) => Box::pin(carry_back::run(cx, args)).await,
         }
     };
     tokio::select! {
         answer = work => answer,
-        () = stop.once(), if !ends_by_itself => Err(Trouble::new(Exit::INTERRUPTED, "interrupted")
-            .hint("`cutover postgres verify-fence` shows what stands; the same command again goes on from there")),
+        () = stop.once(), if !ends_by_itself => Err(Trouble::new(Exit::INTERRUPTED, "interrupted").hint(hint)),
     }
 }
 

@@ -1,5 +1,6 @@
 //! `cutover postgres` with two real servers, a real verifier, and the roles that an operator has.
 
+mod carry_back;
 mod compare;
 mod fence;
 mod manifest;
@@ -26,6 +27,11 @@ const OPERATOR: &str = "CREATE ROLE operator LOGIN PASSWORD 'operator'; GRANT pg
      GRANT ALTER SYSTEM ON PARAMETER default_transaction_read_only TO operator; \
      GRANT EXECUTE ON FUNCTION pg_reload_conf() TO operator";
 
+/// A phase that is about something else.
+fn document() -> String {
+    migration(QUICK, "{}", super::AT_ONCE, &["{name: beat, check: {heartbeat: {within: 10m}}}"])
+}
+
 /// Two servers with the same rows, and a verifier.
 struct Pair {
     world: World,
@@ -36,12 +42,16 @@ struct Pair {
 
 impl Pair {
     async fn new() -> Self {
-        Self::with(&migration(QUICK, "{}", super::AT_ONCE, &["{name: beat, check: {heartbeat: {within: 10m}}}"])).await
+        Self::with(&document()).await
     }
 
     async fn with(document: &str) -> Self {
         let world = World::new().unwrap();
         let (old, new) = (Postgres::start(&world).await.unwrap(), Postgres::start(&world).await.unwrap());
+        Self::between(world, old, new, document).await
+    }
+
+    async fn between(world: World, old: Postgres, new: Postgres, document: &str) -> Self {
         for side in [&old, &new] {
             sql(side, OLD_SIDE).await;
         }
@@ -62,6 +72,7 @@ impl Pair {
             .env("PATH", format!("{folder}:{}", std::env::var("PATH").unwrap_or_default()))
             .env("OLD_OPERATOR", self.old.url("operator", "operator", "homelab"))
             .env("OLD_OBSERVER", self.old.url("observer", "observer", "homelab"))
+            .env("OLD_OWNER", self.old.url("owner", "owner", "homelab"))
             .env("NEW_OBSERVER", self.new.url("observer", "observer", "homelab"))
             .env("OLD_SUPERUSER", self.old.superuser_dsn())
             .env("OLD_SERVER", self.old.dsn())

@@ -45,6 +45,12 @@ impl Column {
     }
 }
 
+/// The hash of the text of these columns of a row, whatever the database's collation is.
+pub(crate) fn hash(columns: &[Column]) -> String {
+    let columns: Vec<String> = columns.iter().map(Column::as_text).collect();
+    format!("hashtextextended(ROW({})::text COLLATE \"C\", 0)", columns.join(", "))
+}
+
 /// Tables that belong together: partitions, or tables that inherit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Family {
@@ -122,8 +128,7 @@ impl Table {
 
     /// The hash of a row: of the text of its columns, whatever the database's collation is.
     pub(crate) fn hash(&self) -> String {
-        let columns: Vec<String> = self.columns.iter().map(Column::as_text).collect();
-        format!("hashtextextended(ROW({})::text COLLATE \"C\", 0)", columns.join(", "))
+        hash(&self.columns)
     }
 
     /// What tells a person which row it is.

@@ -1,5 +1,5 @@
-//! `cutover postgres fence`, and the only SQL of the product that changes anything beside the canary: one setting of the old server, and
-//! the end of sessions there.
+//! `cutover postgres fence`, and the only SQL of the product that changes anything beside the canary and `carry-back`: one setting of the
+//! old server, and the end of sessions there.
 
 use std::time::Duration;
 

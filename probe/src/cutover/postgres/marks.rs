@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use checks::postgres::mark::Mark;
 use serde::{Deserialize, Serialize};
 
+use super::super::Context;
 use super::super::client::Client;
 use super::super::journal::{JournalError, keep as keep_file, root};
 use super::super::run::journal_trouble;
@@ -56,4 +57,15 @@ pub(super) fn kept(system: &str, name: &str) -> Result<Option<Known>, Trouble> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(wrong(error.to_string())),
     }
+}
+
+/// The newest mark of this old server: the ledger's, or without a verifier the one that this machine has kept.
+pub(super) async fn known(cx: &mut Context<'_, '_>, name: &str, system: &str) -> Result<Option<Known>, Trouble> {
+    match recorded(cx.client, name).await {
+        Ok(Some(known)) => return Ok(Some(known)),
+        Ok(None) => {}
+        Err(trouble) if trouble.exit == Exit::USAGE => return Err(trouble),
+        Err(trouble) => cx.io.say(format!("{}; going by what this machine has kept", trouble.message)),
+    }
+    kept(system, name)
 }

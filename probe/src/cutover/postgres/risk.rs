@@ -33,6 +33,8 @@ pub(super) struct AtRisk {
 pub(super) struct Risk {
     pub(super) tables: Vec<AtRisk>,
     after: String,
+    /// Whether the counters have counted since the mark without a break.
+    counted: bool,
 }
 
 impl Risk {
@@ -46,6 +48,31 @@ impl Risk {
     /// Whether rows were only added, so that to add them to the old server brings all over.
     fn is_insert_only(&self) -> bool {
         self.tables.iter().all(|table| table.counts.is_some_and(|counts| counts.updated == 0 && counts.deleted == 0))
+    }
+
+    /// What copying rows to the old server would not bring over; a problem only if there is something to be copied, or is known.
+    pub(super) fn changes(&self) -> Vec<Finding> {
+        let changed = |table: &&AtRisk| table.counts.is_none_or(|counts| counts.updated > 0 || counts.deleted > 0);
+        let mut changes: Vec<Finding> = self
+            .tables
+            .iter()
+            .filter(changed)
+            .map(|table| {
+                let counted = table.counts.map_or_else(
+                    || "the server's counters began anew since the mark, so whether rows were changed can not be told".to_owned(),
+                    |counts| format!("counted since the mark: {counts}, rolled back or not"),
+                );
+                let text = format!("{}: {} rows came to the new server; {counted}", table.table, table.rows);
+                let next =
+                    "nothing leads back without a loss: go on with the new server, or `cutover postgres unfence --accept-loss`";
+                Finding::problem("changes", Exit::CLOSED, text, next)
+            })
+            .collect();
+        if self.tables.is_empty() && !self.counted {
+            let text = "the new server's counters began anew since the mark: whether rows were deleted there can not be told";
+            changes.push(Finding::warning("changes", text, "look at the new server before it is given up"));
+        }
+        changes
     }
 
     /// How to get the rows of a table out of the new server.
@@ -80,8 +107,9 @@ impl Risk {
     /// What to do with rows that are nowhere else, after the list of them.
     pub(super) fn advice(&self) -> &'static str {
         if self.is_insert_only() {
-            "rows were only added. To keep them: stop the application, run each \\copy in psql on the new server, unfence with --accept-loss, \
-             then on the old one `\\copy TABLE FROM 'FILE'` and raise the sequences (`setval`) beyond the new ids"
+            "rows were only added. To keep them: stop the application, `cutover postgres carry-back`, and unfence again; or by hand: run each \
+             \\copy in psql on the new server, unfence with --accept-loss, then on the old one `\\copy TABLE FROM 'FILE'` and raise the \
+             sequences (`setval`) beyond the new ids"
         } else {
             "nothing leads back without a loss: go on with the new server, or accept it with --accept-loss"
         }
@@ -173,7 +201,7 @@ async fn scan(cx: &mut Context<'_, '_>, new: &mut Hand, mark: &Side, patience: P
     let counted = Counted { since, named: written.tables.named.into_keys().collect() };
     let tables = format!("SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS name FROM {OF_ROWS} ORDER BY 1");
     let names = new.ask(&tables, limit).await.map_err(told)?;
-    let mut risk = Risk { tables: Vec::new(), after: mark.is_after() };
+    let mut risk = Risk { tables: Vec::new(), after: mark.is_after(), counted: counted.since.is_some() };
     let (mut talk, began) = (Talk::default(), Instant::now());
     for (at, row) in names.iter().enumerate() {
         let Some(table) = row.text("name") else { continue };
@@ -221,7 +249,7 @@ mod tests {
 
     fn risk(counts: Option<(u64, u64, u64)>) -> Risk {
         let table = AtRisk { table: "public.\"My rows\"".to_owned(), rows: 3, counts: counts.map(Counts::from) };
-        Risk { tables: vec![table], after: "age(xmin) <= age('7'::xid)".to_owned() }
+        Risk { tables: vec![table], after: "age(xmin) <= age('7'::xid)".to_owned(), counted: counts.is_some() }
     }
 
     #[test]

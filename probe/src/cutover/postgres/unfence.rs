@@ -111,7 +111,7 @@ async fn at_risk(
     old: &Sight,
     patience: Patience,
 ) -> Result<Looked, Trouble> {
-    let Some(known) = mark(cx, args, old).await? else {
+    let Some(known) = marks::known(cx, &args.fact, &old.system).await? else {
         if args.no_mark {
             return Ok(Looked::NoMark);
         }
@@ -142,15 +142,4 @@ async fn at_risk(
     let counted = risk::count(cx, &mut new, &mark.new, patience).await;
     new.leave().await;
     Ok(Looked::At(fact, counted?))
-}
-
-/// The newest mark: the ledger's, or without a verifier the one that this machine has kept.
-async fn mark(cx: &mut Context<'_, '_>, args: &UnfenceArgs, old: &Sight) -> Result<Option<Known>, Trouble> {
-    match marks::recorded(cx.client, &args.fact).await {
-        Ok(Some(known)) => return Ok(Some(known)),
-        Ok(None) => {}
-        Err(trouble) if trouble.exit == Exit::USAGE => return Err(trouble),
-        Err(trouble) => cx.io.say(format!("{}; going by what this machine has kept", trouble.message)),
-    }
-    marks::kept(&old.system, &args.fact)
 }
