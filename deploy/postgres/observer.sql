@@ -42,3 +42,11 @@ ALTER DEFAULT PRIVILEGES FOR ROLE :"app" IN SCHEMA :"schema" GRANT SELECT ON SEQ
 ALTER ROLE phasegate SET statement_timeout = '30s';
 -- And not default_transaction_read_only: the role would see its own setting where it asks whether the server is fenced, and take an
 -- open server for a fenced one. That it was granted nothing but SELECT is what protects the data.
+
+-- Optional, on the NEW side, for `postgresIndexes`: with the extension amcheck it looks into each index and table, and not into the catalog
+-- alone. The functions read pages and change nothing, but what they say of a damaged row may show parts of it, so that they are granted
+-- one by one. The extension is dropped again with DROP EXTENSION amcheck.
+--
+--   CREATE EXTENSION IF NOT EXISTS amcheck;
+--   GRANT EXECUTE ON FUNCTION bt_index_check(regclass, boolean) TO phasegate;
+--   GRANT EXECUTE ON FUNCTION verify_heapam(regclass, boolean, boolean, text, bigint, bigint) TO phasegate;

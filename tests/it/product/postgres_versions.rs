@@ -38,6 +38,8 @@ const CASES: &[(&str, Case)] = &[
     ("postgresIdentity", |moved| Box::pin(identity(moved))),
     ("postgresReady", |moved| Box::pin(ready(moved))),
     ("postgresCanary", |moved| Box::pin(canary(moved))),
+    ("postgresSequences", |moved| Box::pin(sequences(moved))),
+    ("postgresIndexes", |moved| Box::pin(indexes(moved))),
     ("postgresQuiet", |moved| Box::pin(after_the_mark::quiet(moved))),
     ("postgresFence", |moved| Box::pin(after_the_mark::fence(moved))),
     ("postgresTraffic", |moved| Box::pin(after_the_mark::traffic(moved))),
@@ -264,6 +266,34 @@ async fn canary(moved: &Moved) {
     // Never on the old side: nobody made the table there.
     let old = moved.old.observer_dsn();
     moved.look("postgresCanary", json!({"postgres": "old"}), [("old", &old)]).says("unknown not_set_up", &[]).await;
+}
+
+async fn sequences(moved: &Moved) {
+    let dsn = [moved.old.observer_dsn(), moved.new.observer_dsn()];
+    let block = json!({"old": "old", "new": "new"});
+    let mut look = moved.look("postgresSequences", block, [("old", &dsn[0]), ("new", &dsn[1])]);
+    look.says("pass", &[]).await;
+    let set = |to: &str| {
+        format!(
+            "SELECT setval(format('%I.%I', schemaname, sequencename)::regclass, {to}) FROM pg_sequences \
+             WHERE schemaname = 'public'"
+        )
+    };
+    sql(&moved.new, &set("1, false")).await;
+    look.says("pass", &[("values", "fail behind"), ("columns", "fail collides")]).await;
+    sql(&moved.new, &set("1000000, true")).await;
+    look.says("pass", &[]).await;
+}
+
+async fn indexes(moved: &Moved) {
+    let dsn = moved.new.observer_dsn();
+    let mut look = moved.look("postgresIndexes", json!({"postgres": "new"}), [("new", &dsn)]);
+    look.says("pass", &[]).await;
+    sql(&moved.new, "CREATE TABLE more (n int); CREATE INDEX more_n ON more (n)").await;
+    sql(&moved.new, "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'more_n'::regclass").await;
+    look.says("pass", &[("indexes", "fail invalid_index")]).await;
+    sql(&moved.new, "DROP TABLE more").await;
+    look.says("pass", &[]).await;
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use crate::postgres::tables::{Counts, Tables, in_words};
 
 use super::UNKNOWN_WRITER;
 use super::Undeclared;
-use super::writer::literal;
+use crate::postgres::name::literal;
 
 /// Tables of earlier epochs that are remembered by name.
 const CARRIED: usize = 20;

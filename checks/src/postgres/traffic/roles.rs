@@ -9,7 +9,7 @@ use crate::outcome::Outcome;
 use crate::postgres::Session;
 use crate::postgres::observer::Row;
 
-use super::writer::{Name, literal};
+use crate::postgres::name::{Name, literal};
 
 /// Roles that are kept for each table.
 const ROLES: usize = 6;

@@ -11,8 +11,9 @@ use crate::postgres::mark::Side;
 use crate::postgres::observer::{Observer, Row};
 use crate::postgres::{NO_PERMISSION, QUERY_FAILED, Refusal, Session, UNREADABLE};
 
-use super::writer::{Name, SKEW, Writer, literal};
+use super::writer::{SKEW, Writer};
 use super::{COMPLETE_UNUSABLE, NO_ROLE, NO_TABLE, NO_TIME_COLUMN, WRITER_UNUSABLE};
+use crate::postgres::name::{Name, literal};
 
 /// A declared table, as the catalog has it.
 #[derive(Debug, Clone, PartialEq, Eq)]

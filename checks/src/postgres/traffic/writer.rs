@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::counter::later;
+use crate::postgres::name::{Name, is_harmless};
 
 /// How far two clocks may be apart before it matters.
 pub(super) const SKEW: Duration = Duration::from_secs(30);
@@ -17,8 +18,6 @@ const LATE: Duration = Duration::from_mins(5);
 /// The shortest cadence, and the longest of anything.
 const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_hours(366 * 24);
-/// The longest a name may be on the server, with its quotes.
-const LONGEST_NAME: usize = 200;
 
 /// Somebody who writes to one table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -87,82 +86,15 @@ pub(super) struct Due {
     pub(super) by: DateTime<Utc>,
 }
 
-/// A table's or column's own name, as SQL spells it, read to what the catalog says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Name(String);
-
-impl Name {
-    /// The catalog's spelling.
-    pub(super) fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// As an identifier of SQL.
-    pub(super) fn quoted(&self) -> String {
-        format!("\"{}\"", self.0.replace('"', "\"\""))
-    }
-
-    /// The names that are divided by dots.
-    fn path(text: &str) -> Option<Vec<Self>> {
-        let (mut names, mut rest) = (Vec::new(), text);
-        loop {
-            let (name, after) = Self::first(rest)?;
-            names.push(name);
-            match after.strip_prefix('.') {
-                Some(more) => rest = more,
-                None => return after.is_empty().then_some(names),
-            }
-        }
-    }
-
-    fn first(text: &str) -> Option<(Self, &str)> {
-        let Some(quoted) = text.strip_prefix('"') else {
-            let (name, after) = text.split_at(text.find('.').unwrap_or(text.len()));
-            let plain = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
-            let begins = |c: char| c.is_alphabetic() || c == '_';
-            let fits = name.starts_with(begins) && name.chars().all(plain);
-            return fits.then(|| (Self(name.to_ascii_lowercase()), after));
-        };
-        let (mut name, mut rest) = (String::new(), quoted);
-        loop {
-            let (part, after) = rest.split_once('"')?;
-            name.push_str(part);
-            match after.strip_prefix('"') {
-                Some(more) => {
-                    name.push('"');
-                    rest = more;
-                }
-                None => return is_harmless(&name).then_some((Self(name), after)),
-            }
-        }
-    }
-}
-
-/// What can stand in a literal whatever the server's settings are.
-fn is_harmless(text: &str) -> bool {
-    !text.is_empty() && text.len() <= LONGEST_NAME && !text.chars().any(|c| c.is_control() || c == '\\')
-}
-
-/// Text as a literal of SQL.
-pub(super) fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
-}
-
 impl Writer {
     /// Schema and table.
     pub(super) fn place(&self) -> Option<(Name, Name)> {
-        let mut names = Name::path(&self.table)?.into_iter();
-        match (names.next(), names.next(), names.next()) {
-            (Some(table), None, None) => Some((Name("public".to_owned()), table)),
-            (Some(schema), Some(table), None) => Some((schema, table)),
-            _ => None,
-        }
+        Name::of_table(&self.table)
     }
 
     /// The column.
     pub(super) fn column(&self) -> Option<Name> {
-        let names = Name::path(&self.time)?;
-        if let [name] = names.as_slice() { Some(name.clone()) } else { None }
+        Name::of_column(&self.time)
     }
 
     /// How often it writes.
