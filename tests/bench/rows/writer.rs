@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use tests::Spec;
+use tests::{Spec, wait_until};
 
 use super::pair::{Pair, plain};
 use super::proof::{Facts, Often, Proof};
 use crate::figures::{say, tell};
 
 const PGBENCH: Duration = Duration::from_hours(1);
+const QUIET: Duration = Duration::from_secs(30);
 /// One insertion and one change of a row of its own, as a job does that keeps its state.
 const SCRIPT: &str = "\\set value random(1, 1000000)\nBEGIN;\nINSERT INTO writes (value) VALUES (:value);\n\
      UPDATE writes SET value = value + 1 WHERE id = (SELECT max(id) FROM writes);\nEND;\n";
@@ -50,9 +51,11 @@ pub(crate) async fn watch(pair: &Pair, facts: &Facts, seconds: u64, rounds: u32)
     for round in 1..=rounds {
         for (beside, seen) in &mut seen {
             say(&format!("writer, round {round} of {rounds}: {seconds} s {}", beside.words()));
+            alone(pair).await?;
             let before = rows_read(pair).await?;
             let micros = one(pair, facts, *beside, seconds).await?;
             seen.micros.extend(micros);
+            alone(pair).await?;
             seen.read += (rows_read(pair).await? - before) / f64::from(u32::try_from(seconds)?) / f64::from(rounds);
         }
     }
@@ -128,6 +131,18 @@ async fn pgbench(pair: &Pair, seconds: u64) -> Result<Vec<u32>> {
     std::fs::remove_dir_all(&logs)?;
     ensure!(!micros.is_empty(), "pgbench wrote down no transaction");
     Ok(micros)
+}
+
+/// Ends what the last reader has left running; what a session counted is told at the latest when it ends.
+async fn alone(pair: &Pair) -> Result<()> {
+    let session = pair.new.connect_as_superuser().await?;
+    let others = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
+    wait_until(QUIET, "no other session is left", async || {
+        let left: i64 = session.query_one(others, &[]).await?.try_get(0)?;
+        ensure!(left == 0, "{left} sessions");
+        Ok(())
+    })
+    .await
 }
 
 async fn rows_read(pair: &Pair) -> Result<f64> {
