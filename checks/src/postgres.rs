@@ -2,8 +2,8 @@
 
 pub mod by_hand;
 pub mod canary;
-mod content;
 pub mod catalog;
+mod content;
 pub mod continuity;
 pub mod fence;
 pub mod identity;

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use checks::{Evidence, MAX_PARTS, Outcome, PartId, Step, engine_reasons as engine};
+use checks::{Evidence, MAX_PARTS, Outcome, PartId, Reason, Step, engine_reasons as engine};
 
 use crate::event::{Control, Event, Input, Refusal, RefusalKind, Run};
 use crate::gate::{Blocker, Evaluation, ProbeView, evaluate};
@@ -81,14 +81,11 @@ fn take_run(state: &State, run: &Run) -> Result<Vec<Event>, Refusal> {
         {
             let mut identities = state.soft.reading.get(&run.probe).cloned().unwrap_or_default();
             identities.extend(run.identities.clone());
-            events.push(Event::ProofFinished {
-                probe: run.probe.clone(),
-                at: run.started,
-                failed,
-                evidence: outcome.evidence().clone(),
-                hash: probe.hash.clone(),
-                identities,
-            });
+            let evidence = outcome.evidence().clone();
+            if !fails_as_before(state, probe, (&failed, &evidence, &identities)) {
+                let (probe, at, hash) = (run.probe.clone(), run.started, probe.hash.clone());
+                events.push(Event::ProofFinished { probe, at, failed, evidence, hash, identities });
+            }
         }
     }
     if outcome.reason() == Some(&engine::MEMORY.into()) {
@@ -103,6 +100,18 @@ fn take_run(state: &State, run: &Run) -> Result<Vec<Event>, Refusal> {
         identities: run.identities.clone(),
     });
     Ok(events)
+}
+
+/// Whether a proof that takes one Run has failed in the same way before: only edges are events.
+fn fails_as_before(
+    state: &State,
+    probe: &ProbePlan,
+    (failed, evidence, identities): (&Option<Reason>, &Evidence, &BTreeMap<String, String>),
+) -> bool {
+    let before = state.durable.proofs.get(&probe.name).filter(|proof| proof.hash == probe.hash);
+    failed.is_some()
+        && !state.soft.reading.contains_key(&probe.name)
+        && before.is_some_and(|proof| (&proof.failed, &proof.evidence, &proof.identities) == (failed, evidence, identities))
 }
 
 /// Proofs, finished or not, that are bound to another server than this run has read; and its own probe, whatever it is.

@@ -86,7 +86,7 @@ impl Desk {
 async fn every_command_of_the_readme_does_what_it_says() {
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
     let blocks = blocks(&readme, "sh");
-    let [see, prepare, agent, look, migrate, steps, ask, test] = blocks.as_slice() else {
+    let [see, prepare, agent, look, migrate, steps, compare, ask, test] = blocks.as_slice() else {
         panic!("{} blocks of commands", blocks.len())
     };
     let desk = Desk::new();
@@ -95,6 +95,9 @@ async fn every_command_of_the_readme_does_what_it_says() {
         let (codes, output) = desk.run(block).await;
         assert!(!codes.is_empty() && codes.iter().all(|code| *code == 0), "{block}{codes:?}{output:?}");
     }
+    let (codes, output) = desk.run(compare).await;
+    assert_eq!(codes, [2], "{output:?}");
+    assert!(output.stderr.contains("environment variable PG_OLD: is not set"), "{output:?}");
     let file = desk.world.dir().join("migration.yaml");
     let example = fs::read_to_string(&file).unwrap();
     assert!(example.contains("name: postgres"), "the example has all four phases");

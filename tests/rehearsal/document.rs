@@ -118,6 +118,11 @@ spec:
       check: {{postgresFence: {{postgres: docker-pg, roles: [server], attempt: docker-pg-app}}}}
     - {{name: docker-pg-quiet, check: {{postgresQuiet: {{postgres: docker-pg, window: {quiet}, readers: [grafana]}}}}}}
     - {{name: one-side-only, use: [verify, gate], check: {{postgresSplitBrain: {{old: docker-pg, new: k3s-pg}}}}}}
+    - {{name: same-catalog, use: [verify, gate], sealAt: switch, check: {{postgresCatalog: {{old: docker-pg, new: k3s-pg}}}}}}
+    - {{name: sequences-ahead, use: [verify, gate], sealAt: switch, check: {{postgresSequences: {{old: docker-pg, new: k3s-pg}}}}}}
+    - {{name: sound-indexes, use: [verify, gate], sealAt: switch, check: {{postgresIndexes: {{postgres: k3s-pg}}}}}}
+    - name: no-gap
+      check: {{postgresContinuity: {{old: docker-pg, new: k3s-pg, tables: [{{table: system_metrics, time: time, within: 10m}}]}}}}
     - {{name: every-row, use: [verify, gate], sealAt: switch, check: {{postgresRows: {{old: docker-pg, new: k3s-pg, manifest: postgres-manifest, loadPercent: 100}}}}}}
     steps:
     - name: stop-application
@@ -137,7 +142,7 @@ spec:
       timeout: 1m
     - name: baseline
       do: [{cutover}, postgres, baseline, --old, "env:PG_OLD_DSN", --new, "env:PG_NEW_DSN", --again]
-      verify: [one-side-only, every-row]
+      verify: [one-side-only, every-row, same-catalog, sequences-ahead, sound-indexes]
       timeout: 2m
     - name: go-over
       switch: true

@@ -28,7 +28,6 @@ mod cases;
 mod judge;
 mod objects;
 mod scan;
-mod told;
 mod trace;
 
 /// What stands for large objects among the tables that are left out.

@@ -38,6 +38,11 @@ impl Found {
         }
     }
 
+    /// How many in all.
+    pub(super) fn count(&self) -> u64 {
+        self.count
+    }
+
     /// Nothing.
     pub(super) fn is_none(&self) -> bool {
         self.count == 0

@@ -130,7 +130,7 @@ mod tests {
         let (code, out, err) = check(&file);
         assert_eq!((code, err.as_str()), (0, ""));
         let (line, hash) = out.trim_end().rsplit_once(' ').unwrap();
-        assert_eq!(line, format!("{}: ok — migration homelab, 4 phases, 37 probes, 12 targets, hash", file.display()));
+        assert_eq!(line, format!("{}: ok — migration homelab, 4 phases, 42 probes, 12 targets, hash", file.display()));
         assert_eq!(hash.len(), 12);
     }
 

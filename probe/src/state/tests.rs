@@ -217,6 +217,27 @@ fn a_proof_is_waiting_until_it_ends_and_only_a_fail_revokes_it() {
     assert_eq!(seen(&state.restarted(), 22).0, ProbeState::Red);
 }
 
+/// A proof that takes one Run may fail each second; the chain of events has its edges.
+#[test]
+fn a_proof_that_fails_as_before_finishes_once() {
+    let mut state = ledger(NaturePlan::Proof { valid_for: s(1_000), seal_at: SealAt::Complete });
+    control(&mut state, 1, outcome('F'));
+    let finished = |state: &State| state.durable.proofs["p"].at;
+    run(&mut state, 2, outcome('F'));
+    run(&mut state, 3, outcome('F'));
+    run(&mut state, 4, outcome('U'));
+    run(&mut state, 5, outcome('F'));
+    assert_eq!((finished(&state), seen(&state, 5).0), (now(2), ProbeState::Red));
+    run(&mut state, 6, OWN.because("wrong in another way"));
+    assert_eq!(finished(&state), now(6));
+    run(&mut state, 7, outcome('P'));
+    assert_eq!((finished(&state), seen(&state, 7).0), (now(7), ProbeState::Green));
+    run(&mut state, 8, outcome('P'));
+    assert_eq!(finished(&state), now(8), "a Pass is as new as it is");
+    run(&mut state, 9, outcome('F'));
+    assert_eq!((finished(&state), seen(&state, 9).0), (now(9), ProbeState::Red));
+}
+
 #[test]
 fn a_restart_forgets_what_was_seen() {
     let mut state = ledger(NaturePlan::Continuous);

@@ -8,8 +8,8 @@ use crate::postgres::content::{Cursor, Sum};
 use crate::postgres::manifest::Manifest;
 
 use super::scan::{Scan, Stage, Tally};
-use super::told::Told;
 use super::{DIFFERENT, LEFT_BEHIND, NO_TABLES, OBJECTS_DIFFER, PostgresRows, TOO_LATE, UNCOMPARED};
+use crate::postgres::slices::Found;
 
 /// Each part of a finished comparison.
 pub(super) fn parts(scan: &Scan, manifest: Option<&Manifest>) -> BTreeMap<PartId, Outcome> {
@@ -29,16 +29,16 @@ fn tables(scan: &Scan, manifest: Option<&Manifest>) -> Outcome {
     if !scan.different.is_none() {
         different.push(scan.different.in_words());
     }
-    let also = |told: &Told, words: &str| if told.is_none() { String::new() } else { format!("; {words}: {}", told.in_words()) };
+    let also = |told: &Found, words: &str| if told.is_none() { String::new() } else { format!("; {words}: {}", told.in_words()) };
     if !different.is_empty() {
         let late = also(&scan.too_late, "not to be told any more");
         return DIFFERENT.because(format!("{}{late}{}", different.join("; "), also(&scan.unread, "not compared")));
     }
-    if scan.tally.tables == 0 {
-        return NO_TABLES.because(format!("no table to be compared ({} left out)", scan.tally.excepted));
-    }
     if !scan.unread.is_none() {
         return UNCOMPARED.because(scan.unread.in_words());
+    }
+    if scan.tally.tables == 0 {
+        return NO_TABLES.because(format!("no table to be compared ({} left out)", scan.tally.excepted));
     }
     if !scan.too_late.is_none() {
         return TOO_LATE.because(scan.too_late.in_words());

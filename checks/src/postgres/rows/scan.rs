@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use crate::postgres::content::{Cursor, Piece, Sum, Table};
 use crate::proof::Away;
 
-use super::told::Told;
 use super::trace::{Side, Trace};
+use crate::postgres::slices::Found;
 
 /// What a comparison is about. With another of these it begins anew.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,15 +47,15 @@ pub(super) struct Scan {
     pub(super) work: Option<Work>,
     pub(super) tally: Tally,
     /// Tables that differ.
-    pub(super) different: Told,
+    pub(super) different: Found,
     /// Tables that were written to on the new side, so that what came over can not be told any more.
-    pub(super) too_late: Told,
+    pub(super) too_late: Found,
     /// Tables that could not be read, and why.
-    pub(super) unread: Told,
+    pub(super) unread: Found,
     /// How many differences were traced to their rows.
     pub(super) traced: u8,
     pub(super) objects: Objects,
-    pub(super) behind: Told,
+    pub(super) behind: Found,
     pub(super) piece: Piece,
     #[serde(default)]
     pub(super) away: Away,
@@ -134,12 +134,12 @@ impl Scan {
             after: String::new(),
             work: None,
             tally,
-            different: Told::default(),
-            too_late: Told::default(),
-            unread: Told::default(),
+            different: Found::default(),
+            too_late: Found::default(),
+            unread: Found::default(),
             traced: 0,
             objects: Objects::default(),
-            behind: Told::default(),
+            behind: Found::default(),
             piece: Piece::default(),
             away: Away::default(),
         }

@@ -58,22 +58,35 @@ pub(crate) struct CompareArgs {
 /// What can be compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum What {
+    /// What the databases consist of: tables, columns, indexes, privileges, roles, settings
+    Catalog,
     /// Every row of every table
     Rows,
+    /// That no sequence gives out what is there already
+    Sequences,
+    /// That the new server's indexes and collations are sound
+    Indexes,
 }
 
 impl What {
-    const ALL: [Self; 1] = [Self::Rows];
+    const ALL: [Self; 4] = [Self::Catalog, Self::Rows, Self::Sequences, Self::Indexes];
 
     fn word(self) -> &'static str {
         match self {
+            Self::Catalog => "catalog",
             Self::Rows => "rows",
+            Self::Sequences => "sequences",
+            Self::Indexes => "indexes",
         }
     }
 
     /// The check, and its block as a document has it.
     fn block(self, args: &CompareArgs) -> (&'static str, Value) {
+        let load = args.load_percent;
         match self {
+            Self::Catalog => ("postgresCatalog", json!({"old": "old", "new": "new"})),
+            Self::Sequences => ("postgresSequences", json!({"old": "old", "new": "new", "loadPercent": load})),
+            Self::Indexes => ("postgresIndexes", json!({"postgres": "new", "loadPercent": load})),
             Self::Rows => {
                 let mut block = Map::new();
                 block.insert("mark".to_owned(), args.mark.as_deref().unwrap_or(NOW).into());
@@ -84,7 +97,7 @@ impl What {
                     ("except".to_owned(), json!(args.except)),
                     ("exactUpToGib".to_owned(), json!(args.exact_up_to_gib)),
                     ("sampleOneIn".to_owned(), json!(args.sample_one_in)),
-                    ("loadPercent".to_owned(), json!(args.load_percent)),
+                    ("loadPercent".to_owned(), json!(load)),
                 ]);
                 ("postgresRows", block.into())
             }

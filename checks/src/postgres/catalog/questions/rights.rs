@@ -6,6 +6,9 @@ use super::{PEOPLES, Side, no_extensions};
 /// Whose privilege it is.
 const GRANTEE: &str = "CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(x.grantee)) END";
 
+/// That it was given: the first superuser is written into a parameter's list with the first grant to anybody, and has it anyway.
+const EXPRESS: &str = "NOT (x.grantee = 10 AND l.what LIKE 'parameter %')";
+
 pub(super) fn privileges(side: &Side) -> String {
     let lists = [
         format!(
@@ -49,7 +52,7 @@ pub(super) fn privileges(side: &Side) -> String {
         "SELECT 'privileges of ' || g.grantee || ' on ' || g.what, true, json_object_agg(g.privilege, g.how ORDER BY g.privilege)::text \
          FROM (SELECT l.what, {GRANTEE} AS grantee, x.privilege_type AS privilege, \
            CASE WHEN bool_or(x.is_grantable) THEN 'yes, and may grant it' ELSE 'yes' END AS how \
-           FROM ({}) l, LATERAL aclexplode(l.acl) x WHERE (x.grantee = 0 OR {}) AND {} GROUP BY 1, 2, 3) g GROUP BY g.what, g.grantee",
+           FROM ({}) l, LATERAL aclexplode(l.acl) x WHERE (x.grantee = 0 OR {}) AND {} AND {EXPRESS} GROUP BY 1, 2, 3) g GROUP BY g.what, g.grantee",
         lists.join(" UNION ALL "),
         side.not_ours("pg_get_userbyid(x.grantee)"),
         side.known_to_both("x.privilege_type")
