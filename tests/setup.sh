@@ -23,7 +23,11 @@ package_of() {
     systemd-journald) echo systemd ;;
     kubectl) echo kubernetes-client ;;
     pip) echo python3-pip ;;
-    curl | patch | chromium | openssl | faketime) echo "$1" ;;
+    libgc) echo libgc-dev ;;
+    libpq) echo libpq-dev ;;
+    libncurses) echo libncurses-dev ;;
+    libssl) echo libssl-dev zlib1g-dev ;;
+    curl | patch | make | chromium | openssl | faketime) echo "$1" ;;
   esac
 }
 
@@ -38,6 +42,10 @@ is_there() {
   case $1 in
     initdb) compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null ;;
     libsystemd) [ -e /usr/include/systemd/sd-journal.h ] ;;
+    libgc) [ -e /usr/include/gc.h ] ;;
+    libpq) command -v pg_config >/dev/null && [ -e "$(pg_config --includedir)/libpq-fe.h" ] ;;
+    libncurses) [ -e /usr/include/ncurses.h ] ;;
+    libssl) [ -e /usr/include/openssl/ssl.h ] && [ -e /usr/include/zlib.h ] ;;
     systemd-journald) [ -x /lib/systemd/systemd-journald ] ;;
     *) return 1 ;;
   esac

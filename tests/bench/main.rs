@@ -3,6 +3,7 @@
 
 mod agent;
 mod canary;
+mod compare;
 mod detect;
 mod figures;
 mod gate;
@@ -10,6 +11,7 @@ mod history;
 mod hops;
 mod parity;
 mod postgres;
+mod rows;
 mod scale;
 mod usage;
 
@@ -40,6 +42,8 @@ enum What {
     },
     /// Ours beside loki-canary on one real Loki: what they cost, and what they say of an outage, a pause, destroyed and dropped lines.
     Canary(canary::Options),
+    /// Ours beside pgcopydb's `compare` on the same two databases: how long they take, and what each of them finds of what is wrong.
+    Compare(compare::Options),
     /// From the kill of a real Loki and of a real PostgreSQL to a gate that is not open, and to a red probe; default settings.
     Detect {
         /// How often each of them is killed.
@@ -80,6 +84,8 @@ enum What {
         #[arg(long, default_value_t = 3)]
         rounds: u32,
     },
+    /// Every row of two servers proven: time beside a plain statement, memory, a writer meanwhile, a kill half-way, many small tables.
+    Rows(rows::Options),
     /// Many scripted probes in one verifier under load: gate reads, scheduler lag, processor, memory.
     Scale {
         /// How many probes.
@@ -101,11 +107,13 @@ fn main() -> ExitCode {
             match args.what {
                 What::Agent { seconds } => agent::measure(Duration::from_secs(seconds)).await,
                 What::Canary(options) => canary::measure(&options).await,
+                What::Compare(options) => compare::measure(&options).await,
                 What::Detect { kills } => detect::measure(kills).await,
                 What::History { lines, visible_within } => history::measure(lines, &visible_within).await,
                 What::Hops { rounds } => hops::measure(rounds).await,
                 What::Parity { dashboards, panels } => parity::measure(dashboards, panels).await,
                 What::Postgres { seconds, rounds } => postgres::measure(seconds, rounds).await,
+                What::Rows(options) => rows::measure(&options).await,
                 What::Scale { probes, rate, seconds } => scale::measure(probes, rate, Duration::from_secs(seconds)).await,
             }
         })

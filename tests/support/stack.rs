@@ -28,6 +28,14 @@ pub(crate) async fn postgres(major: &'static str) -> Result<PathBuf> {
     once("postgres", major).await
 }
 
+/// pgcopydb, as one that has `compare`. The first one to ask builds it, if no earlier run did.
+///
+/// # Errors
+/// It can not be built.
+pub(crate) async fn pgcopydb() -> Result<PathBuf> {
+    once("pgcopydb", "pgcopydb").await
+}
+
 /// A test's thread is called like the test; other threads have no path as their name.
 fn marked() -> Result<()> {
     let thread = std::thread::current();

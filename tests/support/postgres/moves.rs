@@ -8,7 +8,8 @@ use super::Postgres;
 use crate::process::Spec;
 use crate::world::World;
 
-const MOVE: Duration = Duration::from_mins(1);
+/// Long enough for the data of a benchmark.
+const MOVE: Duration = Duration::from_mins(10);
 
 impl Postgres {
     /// Starts a copy of a stopped server's volume: a folder and a port of its own, all else the same, the system identifier included.

@@ -64,6 +64,14 @@ impl Postgres {
         Ok(program)
     }
 
+    /// Where pgcopydb is, which moves databases and compares them; the first one to ask builds it (`tests/stack/pgcopydb`).
+    ///
+    /// # Errors
+    /// It can not be built.
+    pub async fn pgcopydb() -> Result<PathBuf> {
+        stack::pgcopydb().await
+    }
+
     /// Where a program of this server's own version is.
     pub fn own_program(&self, name: &str) -> PathBuf {
         self.plan.bin.join(name)
