@@ -27,6 +27,7 @@ mod postgres_identity;
 mod postgres_indexes;
 mod postgres_phase;
 mod postgres_quiet;
+mod postgres_random;
 mod postgres_ready;
 mod postgres_roles;
 mod postgres_rows;

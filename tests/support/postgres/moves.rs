@@ -33,7 +33,7 @@ impl Postgres {
     /// # Errors
     /// One of the programs says that something is wrong.
     pub async fn restore_from(&self, old: &Self) -> Result<()> {
-        self.restore(old, "").await
+        self.restore(old, "homelab", "").await
     }
 
     /// The same, of what is visible in a snapshot.
@@ -41,15 +41,23 @@ impl Postgres {
     /// # Errors
     /// One of the programs says that something is wrong.
     pub async fn restore_snapshot(&self, old: &Self, snapshot: &str) -> Result<()> {
-        self.restore(old, &format!("--snapshot={snapshot}")).await
+        self.restore_database(old, "homelab", snapshot).await
     }
 
-    async fn restore(&self, old: &Self, option: &str) -> Result<()> {
+    /// The same of another database, into one that has its name.
+    ///
+    /// # Errors
+    /// One of the programs says that something is wrong.
+    pub async fn restore_database(&self, old: &Self, database: &str, snapshot: &str) -> Result<()> {
+        self.restore(old, database, &format!("--snapshot={snapshot}")).await
+    }
+
+    async fn restore(&self, old: &Self, database: &str, option: &str) -> Result<()> {
         let line = "set -o pipefail; \"$0\" --format=custom --dbname=\"$2\" $4 | \"$1\" --exit-on-error --dbname=\"$3\" >&2";
         let programs = ["pg_dump", "pg_restore"].map(|name| self.own_program(name).display().to_string());
         let spec = Spec::new("dump-and-restore", "bash").args(["-c", line]).args(programs).args([
-            old.superuser_dsn(),
-            self.superuser_dsn(),
+            old.url("postgres", "postgres", database),
+            self.url("postgres", "postgres", database),
             option.to_owned(),
         ]);
         let moved = self.supervisor.adopt(spec).run(MOVE).await?;

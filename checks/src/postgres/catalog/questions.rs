@@ -25,6 +25,8 @@ pub(super) struct Side {
     pub(super) least: u32,
     /// Whether views read alike: version 16 no longer writes the table's name before each column of a view that reads one table.
     pub(super) views_alike: bool,
+    /// Whether partitions are alike: from version 17 on they have the identity of their parent.
+    pub(super) partitions_alike: bool,
     /// Logins of the verifier that are not among [`OUR_ROLES`].
     pub(super) logins: Vec<String>,
 }
@@ -32,7 +34,8 @@ pub(super) struct Side {
 impl Side {
     /// One of two sides.
     pub(super) fn of(major: u32, other: u32, logins: Vec<String>) -> Self {
-        Self { major, least: major.min(other), views_alike: (major < 16) == (other < 16), logins }
+        let alike = |since: u32| (major < since) == (other < since);
+        Self { major, least: major.min(other), views_alike: alike(16), partitions_alike: alike(17), logins }
     }
 
     /// That a role's name is none of ours.
@@ -51,7 +54,7 @@ impl Side {
         match part {
             Part::Schemas => relations::schemas(),
             Part::Relations => relations::relations(),
-            Part::Columns => relations::columns(),
+            Part::Columns => relations::columns(self),
             Part::Constraints => relations::constraints(self),
             Part::Indexes => relations::indexes(),
             Part::Sequences => relations::sequences(),

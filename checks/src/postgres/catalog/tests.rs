@@ -143,13 +143,14 @@ fn buckets_are_looked_into_some_at_a_time() {
 #[test]
 fn names_of_the_document_and_of_roles_are_quoted() {
     let side = Side::of(15, 18, vec!["o'brien".to_owned()]);
-    assert_eq!((side.least, side.views_alike), (15, false));
+    assert_eq!((side.least, side.views_alike, side.partitions_alike), (15, false, false));
     let question = Question::of(&side, Part::Roles, &["role it's_100%*".to_owned()]);
     let sql = question.digest();
     assert!(sql.contains("LIKE ANY (ARRAY['role it''s\\_100\\%%'])"), "{sql}");
     assert!(sql.contains("'phasegate', 'phasegate_canary', 'phasegate_operator', 'o''brien')"), "{sql}");
     let names = BTreeSet::from(["role o'brien".to_owned()]);
     assert!(question.definitions(&names).contains("IN ('role o''brien')"));
+    assert!(Side::of(17, 18, Vec::new()).partitions_alike && Side::of(15, 16, Vec::new()).partitions_alike);
     assert!(Side::of(17, 18, Vec::new()).views_alike && Side::of(15, 15, Vec::new()).views_alike);
 }
 

@@ -42,11 +42,12 @@ pub(super) fn relations() -> String {
     )
 }
 
-pub(super) fn columns() -> String {
+pub(super) fn columns(side: &Side) -> String {
+    let own_identity = if side.partitions_alike { "true" } else { "NOT c.relispartition" };
     // A dump writes the columns of an heir after those of its parents, whatever their order was.
     let def = aspects(&format!(
         "'type', format_type(a.atttypid, a.atttypmod), 'not null', CASE WHEN a.attnotnull THEN 'yes' END, \
-         'identity', CASE a.attidentity WHEN 'a' THEN 'always' WHEN 'd' THEN 'by default' END, \
+         'identity', CASE WHEN {own_identity} THEN CASE a.attidentity WHEN 'a' THEN 'always' WHEN 'd' THEN 'by default' END END, \
          'generated', CASE a.attgenerated WHEN 's' THEN 'stored ' WHEN 'v' THEN 'virtual ' END || pg_get_expr(d.adbin, d.adrelid), \
          'default', CASE WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END, \
          'collation', CASE WHEN a.attcollation <> t.typcollation THEN a.attcollation::regcollation::text END, \
