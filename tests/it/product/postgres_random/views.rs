@@ -88,7 +88,7 @@ const WHOLE: &[&str] = &[
     "SELECT x AS r, x.*::text AS t FROM T x",
     "SELECT x.k AS a, sum(x.k) OVER w AS s FROM T x WINDOW w AS (ORDER BY x.k ROWS BETWEEN 1 PRECEDING AND CURRENT ROW)",
     "SELECT x.k AS a, grouping(x.k) AS g, avg(x.k) AS v FROM T x GROUP BY ROLLUP (x.k)",
-    "SELECT k, c FROM T WHERE k > 0",
+    "SELECT k AS a, c AS b FROM T WHERE k > 0",
     "SELECT a.k AS one, b.k AS two FROM T a JOIN T b USING (k)",
     "SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY x.k) AS median, bool_and(x.c IS NULL) AS none FROM T x",
     "SELECT k AS a FROM T WHERE k IN (SELECT k FROM U WHERE U.k = T.k)",
@@ -122,7 +122,7 @@ fn filled(template: &str, of: &Table, and: &Table, column: &str) -> String {
             "U" => &and.name,
             "k" if of_second => &and.first,
             "k" => &of.first,
-            "c" if sql.ends_with("x.") || template.starts_with("SELECT k, c") => column,
+            "c" if sql.ends_with("x.") || template.starts_with("SELECT k AS a, c") => column,
             other => other,
         };
         word.clear();
