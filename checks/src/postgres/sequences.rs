@@ -34,7 +34,7 @@ const MISSING: ReasonSpec = ReasonSpec::fail(
 );
 /// The new one would give out again what the old one has given out.
 const BEHIND: ReasonSpec = ReasonSpec::fail(
-    "behind",
+    "sequence_behind",
     "stop what still writes to the old server, then set the sequence on the new one to the old one's value: `SELECT setval('SEQUENCE', \
      LAST_VALUE, IS_CALLED)` with what `SELECT last_value, is_called FROM SEQUENCE` says on old",
 );

@@ -133,7 +133,7 @@ async fn honest(old: Major, new: Major, way: Way) {
     let dsn = [moved.old.observer_dsn(), moved.new.observer_dsn()];
     let mut proof = Proof::of(&moved.world, "postgresSequences", block, [("old", &dsn[0]), ("new", &dsn[1])]);
     proof.passes().await;
-    assert_eq!(proof.control().await, "behind");
+    assert_eq!(proof.control().await, "sequence_behind");
 }
 
 #[tokio::test]
@@ -160,10 +160,10 @@ async fn every_kind_of_sequence_passes_after_a_restore_and_while_the_application
     .await;
     sql(&two.new, "INSERT INTO debts (n) VALUES (1)").await;
     proof.passes().await;
-    assert_eq!(proof.control().await, "behind");
+    assert_eq!(proof.control().await, "sequence_behind");
     // A value that was set and not given out yet.
     sql(&two.old, "SELECT setval('unused_seq', 70, false)").await;
-    proof.says(&[("values", "behind", "public.unused_seq gives out 1 next, on old 70")]).await;
+    proof.says(&[("values", "sequence_behind", "public.unused_seq gives out 1 next, on old 70")]).await;
     sql(&two.new, "SELECT setval('unused_seq', 69)").await;
     proof.passes().await;
 }
@@ -178,7 +178,7 @@ async fn each_way_to_leave_a_sequence_behind_is_caught_and_named() {
             "SELECT setval('orders_id_seq', 49)",
             "SELECT setval('orders_id_seq', 50)",
             vec![
-                ("values", "behind", "public.orders_id_seq gives out 50 next, on old 51"),
+                ("values", "sequence_behind", "public.orders_id_seq gives out 50 next, on old 51"),
                 ("columns", "collides", "public.orders_id_seq gives out 50 next, and public.orders.id has 50"),
             ],
         ),
@@ -186,7 +186,7 @@ async fn each_way_to_leave_a_sequence_behind_is_caught_and_named() {
             "ALTER TABLE readings ALTER id RESTART",
             "ALTER TABLE readings ALTER id RESTART WITH 51",
             vec![
-                ("values", "behind", "public.readings_id_seq gives out 1 next, on old 51"),
+                ("values", "sequence_behind", "public.readings_id_seq gives out 1 next, on old 51"),
                 ("columns", "collides", "public.readings_id_seq gives out 1 next, and public.readings.id has 50"),
             ],
         ),
@@ -194,19 +194,19 @@ async fn each_way_to_leave_a_sequence_behind_is_caught_and_named() {
             "SELECT setval('down_seq', -49)",
             "SELECT setval('down_seq', -50)",
             vec![
-                ("values", "behind", "public.down_seq gives out -50 next, on old -51"),
+                ("values", "sequence_behind", "public.down_seq gives out -50 next, on old -51"),
                 ("columns", "collides", "public.down_seq gives out -50 next, and public.debts.id has -50"),
             ],
         ),
         (
             "SELECT setval('\"Odd \"\"name''s\"', 4)",
             "SELECT setval('\"Odd \"\"name''s\"', 5)",
-            vec![("values", "behind", "Odd \"\"name's"), ("columns", "collides", "public.odd.\"Id\" has 5")],
+            vec![("values", "sequence_behind", "Odd \"\"name's"), ("columns", "collides", "public.odd.\"Id\" has 5")],
         ),
         (
             "SELECT setval('days_id_seq', 29)",
             "SELECT setval('days_id_seq', 30)",
-            vec![("values", "behind", "public.days_id_seq"), ("columns", "collides", "public.days.id has 30")],
+            vec![("values", "sequence_behind", "public.days_id_seq"), ("columns", "collides", "public.days.id has 30")],
         ),
         (
             "INSERT INTO orders VALUES (1000, 1)",
@@ -291,14 +291,14 @@ async fn moves_that_do_not_carry_values_are_caught() {
     let line = "set -e; \"$0\"/pg_dump -s -d \"$1\" | \"$0\"/psql -qX -v ON_ERROR_STOP=1 -d \"$2\" >/dev/null; \
          \"$0\"/pg_dump -Fc -d \"$1\" | \"$0\"/pg_restore -a -t orders -t readings -d \"$2\"";
     run(&two, line).await;
-    let wrong = [("values", "behind", "gives out 1 next"), ("columns", "collides", "has 50")];
+    let wrong = [("values", "sequence_behind", "gives out 1 next"), ("columns", "collides", "has 50")];
     two.proof(json!({})).says(&wrong).await;
     // The schema, and then COPY.
     let two = Two::start().await;
     let line = "set -e; \"$0\"/pg_dump -s -d \"$1\" | \"$0\"/psql -qX -v ON_ERROR_STOP=1 -d \"$2\" >/dev/null; \
          \"$0\"/psql -qX -d \"$1\" -c 'COPY readings TO STDOUT' | \"$0\"/psql -qX -d \"$2\" -c 'COPY readings FROM STDIN'";
     run(&two, line).await;
-    let wrong = [("values", "behind", "gives out 1 next"), ("columns", "collides", "public.readings.id has 50")];
+    let wrong = [("values", "sequence_behind", "gives out 1 next"), ("columns", "collides", "public.readings.id has 50")];
     two.proof(json!({})).says(&wrong).await;
     let empty = Two::start().await;
     let parts = empty.proof(json!({})).parts().await;
@@ -336,7 +336,7 @@ async fn thousands_of_sequences_and_a_table_without_an_index_are_read_in_slices(
     sql(&two.old, "SELECT nextval('many_1499')").await;
     let wrong = [
         ("columns", "collides", "public.big.id has 900000"),
-        ("values", "behind", "public.many_1499 gives out 1 next, on old 2"),
+        ("values", "sequence_behind", "public.many_1499 gives out 1 next, on old 2"),
         ("missing", "missing", "public.many_77"),
     ];
     proof.says(&wrong).await;

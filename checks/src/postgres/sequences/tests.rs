@@ -58,10 +58,10 @@ fn one(part: &str, reason: &str) -> Vec<(String, String)> {
 fn a_sequence_is_behind_when_it_would_give_out_again_what_was_given_out() {
     assert_eq!(wrong(&compared(&up(7), &up(7))), []);
     assert_eq!(wrong(&compared(&up(7), &up(50))), []);
-    assert_eq!(wrong(&compared(&up(7), &up(6))), one("values", "behind"));
+    assert_eq!(wrong(&compared(&up(7), &up(6))), one("values", "sequence_behind"));
     let down = |next| sequence(-1, -100, -1, next);
     assert_eq!(wrong(&compared(&down(-7), &down(-8))), []);
-    assert_eq!(wrong(&compared(&down(-7), &down(-6))), one("values", "behind"));
+    assert_eq!(wrong(&compared(&down(-7), &down(-6))), one("values", "sequence_behind"));
     assert_eq!(wrong(&compared(&up(7), &sequence(-1, 1, 100, 7))), one("values", "turned"));
 }
 
@@ -69,8 +69,8 @@ fn a_sequence_is_behind_when_it_would_give_out_again_what_was_given_out() {
 fn what_goes_round_is_compared_by_the_shorter_way() {
     assert_eq!(wrong(&compared(&round(95), &round(5))), [], "it went round");
     assert_eq!(wrong(&compared(&round(95), &round(95))), []);
-    assert_eq!(wrong(&compared(&round(50), &round(49))), one("values", "behind"));
-    assert_eq!(wrong(&compared(&round(5), &round(95))), one("values", "behind"));
+    assert_eq!(wrong(&compared(&round(50), &round(49))), one("values", "sequence_behind"));
+    assert_eq!(wrong(&compared(&round(5), &round(95))), one("values", "sequence_behind"));
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn what_was_not_seen_does_not_pass() {
     let gone = reasons::REFUSED.because("gone");
     let parts = compared(&up(7), &up(6)).parts("new", Some(&gone));
     let reason = |part: &str| parts[&PartId::new(part)].reason().unwrap().to_string();
-    assert_eq!(["missing", "values", "columns", "headroom"].map(reason), ["refused", "behind", "refused", "refused"]);
+    assert_eq!(["missing", "values", "columns", "headroom"].map(reason), ["refused", "sequence_behind", "refused", "refused"]);
 }
 
 #[test]
