@@ -259,7 +259,7 @@ fn besides(rng: &mut Rng, names: &mut Names, tables: &[Table]) -> Vec<String> {
     if rng.percent(20) {
         sql.push("REVOKE USAGE ON TYPE app.pair FROM PUBLIC; ALTER TYPE app.mood OWNER TO app_owner; COMMENT ON TYPE app.pair IS 'two'".to_owned());
     }
-    if rng.percent(20) {
+    if !table.unlogged && rng.percent(20) {
         sql.push(format!("CREATE PUBLICATION {} FOR TABLE {} WITH (publish = 'insert, update')", names.next(rng), table.name));
     }
     if let Some(column) = table.columns.iter().find(|column| column.kind.index == Some("btree")).filter(|_| rng.percent(40)) {

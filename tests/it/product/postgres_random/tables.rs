@@ -30,8 +30,8 @@ pub(super) struct Table {
     /// By which text it is partitioned.
     region: Option<String>,
     pub(super) partitioned: bool,
-    /// A crash would empty it, and no other table may refer to it.
-    unlogged: bool,
+    /// A crash would empty it, and neither a logged table nor a publication may refer to it.
+    pub(super) unlogged: bool,
     /// What makes it, and its rows.
     pub(super) sql: Vec<String>,
     /// Columns that `first` fills by itself are left out.

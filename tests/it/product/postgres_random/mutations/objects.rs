@@ -79,7 +79,8 @@ pub(super) const KINDS: &[Kind] = &[
     kind("constraint dropped", Catalog, constraint!("format('ALTER TABLE %s DROP CONSTRAINT %I CASCADE', c.t, k.conname)", "true")),
     kind("constraint not valid", Catalog, constraint!("format('ALTER TABLE %1$s DROP CONSTRAINT %2$I; ALTER TABLE %1$s ADD CONSTRAINT %2$I %3$s NOT VALID', c.t, k.conname, \
         pg_get_constraintdef(k.oid))", "k.convalidated AND k.contype IN ('c', 'f') AND k.conislocal")),
-    kind("constraint renamed", Catalog, constraint!("format('ALTER TABLE %s RENAME CONSTRAINT %I TO \"new one\"', c.t, k.conname)", "true")),
+    // What a partition has by its parent's foreign key is named by the order in which partitions were attached.
+    kind("constraint renamed", Catalog, constraint!("format('ALTER TABLE %s RENAME CONSTRAINT %I TO \"new one\"', c.t, k.conname)", "NOT (k.contype = 'f' AND k.conparentid <> 0)")),
     kind("constraint deferrable", Catalog, constraint!("format('ALTER TABLE %s ALTER CONSTRAINT %I %s', c.t, k.conname, CASE WHEN k.condeferrable THEN 'NOT DEFERRABLE' \
         ELSE 'DEFERRABLE' END)", "k.contype = 'f' AND k.conparentid = 0")),
     kind("foreign key does otherwise", Catalog, constraint!("format('ALTER TABLE %1$s DROP CONSTRAINT %2$I; ALTER TABLE %1$s ADD CONSTRAINT %2$I %3$s', c.t, k.conname, \
