@@ -280,7 +280,7 @@ async fn sequences(moved: &Moved) {
         )
     };
     sql(&moved.new, &set("1, false")).await;
-    look.says("pass", &[("values", "fail behind"), ("columns", "fail collides")]).await;
+    look.says("pass", &[("values", "fail sequence_behind"), ("columns", "fail collides")]).await;
     sql(&moved.new, &set("1000000, true")).await;
     look.says("pass", &[]).await;
 }
