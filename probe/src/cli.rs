@@ -14,7 +14,7 @@ use crate::check::{self, CheckArgs};
 use crate::config::cli::ConfigCommand;
 use crate::init::{self, InitArgs};
 use crate::telemetry::{LogArgs, complain};
-use crate::verifier::{self, Failure};
+use crate::verifier::{self, Failure, StateArgs};
 
 /// phasegate's prober: runs the verification checks of a phased migration and says, over HTTP, whether a gate is open.
 #[derive(Debug, Parser)]
@@ -29,6 +29,7 @@ const EXAMPLES: &str = "Examples:
   probe config check migration.yaml          find all its mistakes at once
   probe check --config.file migration.yaml   look once with every probe
   probe verifier --config.file migration.yaml --state.dir ./state
+  probe verifier --config.file migration.yaml --state.kubernetes homelab   # in the cluster
   probe agent --node node-1                  on each node: canary lines into its journal
 
 Exit codes: 0 done · 1 the verifier or the agent had to stop · 2 wrong usage, document, token file, state directory or sink;
@@ -55,9 +56,11 @@ pub struct VerifierArgs {
     /// The Migration document.
     #[arg(long = "config.file", value_name = "FILE", env = "PHASEGATE_CONFIG")]
     pub config_file: PathBuf,
-    /// Where the ledger is kept: phases, soak, audit trail. Only one verifier may use it.
-    #[arg(long = "state.dir", value_name = "DIR", env = "PHASEGATE_STATE_DIR")]
-    pub state_dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) state: StateArgs,
+    /// The namespace to live in [default: that of the pod, or of the kubeconfig]
+    #[arg(long = "kubernetes.namespace", value_name = "NAME", env = "PHASEGATE_NAMESPACE", hide_env_values = true)]
+    pub(crate) namespace: Option<String>,
     /// Where to listen.
     #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = "0.0.0.0:9470")]
     pub listen_address: SocketAddr,

@@ -51,7 +51,7 @@ impl Clock {
     pub fn now(&self) -> Now {
         match &*self.0 {
             Source::Machine { base, boottime_ms } => {
-                let up = boot_moment_ms().saturating_sub(*boottime_ms);
+                let up = self::boottime_ms().saturating_sub(*boottime_ms);
                 Now { t: Millis(base.0.saturating_add(up)), utc: wall() }
             }
             Source::Paused { base, start } => {
@@ -80,10 +80,11 @@ fn continued(resume: &Resume, boot: &BootMoment, utc: DateTime<Utc>) -> (Millis,
 /// Where the machine's own clock stands.
 pub fn boot_moment() -> BootMoment {
     let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    BootMoment { boot_id: boot_id.trim().to_owned(), boottime_ms: boot_moment_ms() }
+    BootMoment { boot_id: boot_id.trim().to_owned(), boottime_ms: boottime_ms() }
 }
 
-fn boot_moment_ms() -> u64 {
+/// The machine's time since it was started, suspended time included, in milliseconds.
+pub fn boottime_ms() -> u64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     let millis = u64::try_from(time.tv_nsec / 1_000_000).unwrap_or(0);

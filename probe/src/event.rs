@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::gate::{Evaluation, Verdict};
 use crate::now::{Millis, Now};
 use crate::plan::{PhaseName, Plan, ProbeName, StepName, TargetName};
-use crate::state::{Lock, ProbeState, RunRecord, Stamp};
+use crate::state::{Lock, ProbeState, RunRecord, Stamp, Unwritable};
 
 mod command;
 mod input;
@@ -406,7 +406,7 @@ pub enum Event {
     #[serde(skip)]
     StoreChanged {
         /// Why it can not.
-        unwritable: Option<String>,
+        unwritable: Option<Unwritable>,
     },
 }
 

@@ -5,7 +5,7 @@ use crate::event::{Event, StepEnd, Way};
 use crate::gate::Verdict;
 use crate::metrics::Metrics;
 use crate::plan::ProbeName;
-use crate::state::{ProbeState, RunRecord, Stamp, State};
+use crate::state::{ProbeState, RunRecord, Stamp, State, Unwritable};
 
 /// Logs and counts an event that was applied.
 pub fn emit(metrics: &Metrics, state: &State, event: &Event) {
@@ -141,7 +141,7 @@ pub fn emit(metrics: &Metrics, state: &State, event: &Event) {
             tracing::debug!(probe.name = &**probe, outcome, earned, %evidence, "negative control");
         }
         Event::Evaluated(evaluation) => tracing::trace!(epoch = evaluation.epoch, "evaluated"),
-        Event::StoreChanged { unwritable: Some(cause) } => {
+        Event::StoreChanged { unwritable: Some(Unwritable { cause, .. }) } => {
             tracing::error!(cause, "the ledger can not be written: every gate is unknown until it can");
         }
         Event::StoreChanged { unwritable: None } => tracing::info!("the ledger can be written again"),

@@ -14,9 +14,10 @@ use crate::audit::AuditPage;
 use crate::clock::Clock;
 use crate::event::{Command, Control, Event, Refusal, Run};
 use crate::gate::{Evaluation, MAX_EPOCH_GAP};
+use crate::kubernetes::lease::Tenure;
 use crate::now::Now;
 use crate::plan::Plan;
-use crate::state::State;
+use crate::state::{State, Unwritable};
 use crate::store::StoreError;
 
 pub use history::History;
@@ -41,12 +42,16 @@ pub struct Reading {
     pub snapshot: Arc<Snapshot>,
     /// When it is read.
     pub now: Now,
+    /// Whether the verifier holds the right to write its ledger, when it is read.
+    pub held: bool,
 }
 
 impl Reading {
-    /// The evaluation, if it is fresh enough to answer with. An older one is no answer: the evaluator may be frozen.
+    /// The evaluation, if it is fresh enough to answer with. An older one is no answer: the evaluator may be frozen. Nor is one
+    /// of a verifier that can not renew its Lease: another one may have taken over.
     pub fn fresh(&self) -> Option<&Arc<Evaluation>> {
-        self.snapshot.evaluation.as_ref().filter(|evaluation| evaluation.age(self.now.t) <= MAX_EPOCH_GAP)
+        let fresh = |evaluation: &&Arc<Evaluation>| evaluation.age(self.now.t) <= MAX_EPOCH_GAP;
+        self.snapshot.evaluation.as_ref().filter(|_| self.held).filter(fresh)
     }
 
     /// How old the newest evaluation is.
@@ -62,8 +67,8 @@ pub enum CommandError {
     #[error("{}", .0.message)]
     Refused(Refusal),
     /// It could not be made durable, so it did not happen.
-    #[error("the ledger can not be written: {0}")]
-    NotDurable(String),
+    #[error("the ledger can not be written: {}", .0.cause)]
+    NotDurable(Unwritable),
     /// The ledger is shutting down.
     #[error("the ledger is shutting down")]
     Stopped,
@@ -86,6 +91,7 @@ pub struct Ledger {
     snapshots: watch::Receiver<Arc<Snapshot>>,
     history: Arc<History>,
     clock: Clock,
+    tenure: Option<Tenure>,
     /// Pages of the audit trail are read by the writer: one at a time, so that Runs do not wait behind many.
     pages: Arc<Semaphore>,
 }
@@ -127,7 +133,16 @@ impl Ledger {
     pub fn read(&self) -> Reading {
         // The clock is read last: a process frozen in between must not make an old evaluation look young.
         let snapshot = self.snapshots.borrow().clone();
-        Reading { snapshot, now: self.clock.now() }
+        Reading { snapshot, now: self.clock.now(), held: self.is_held() }
+    }
+
+    /// The same reading, looked at once more.
+    pub fn again(&self, reading: &Reading) -> Reading {
+        Reading { snapshot: reading.snapshot.clone(), now: self.clock.now(), held: self.is_held() }
+    }
+
+    fn is_held(&self) -> bool {
+        self.tenure.as_ref().is_none_or(Tenure::is_held)
     }
 
     /// Follows the Snapshots.

@@ -17,6 +17,7 @@ pub mod events;
 pub mod exit;
 pub mod gate;
 pub mod init;
+pub mod kubernetes;
 pub mod ledger;
 pub mod metrics;
 pub mod now;

@@ -257,6 +257,22 @@ pub struct Soft {
     pub renewed: Option<(u64, Millis)>,
 }
 
+/// Why the ledger can not be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unwritable {
+    /// Whether it is a matter of a cluster, not of this machine.
+    pub remote: bool,
+    /// In the store's words.
+    pub cause: String,
+}
+
+impl Unwritable {
+    /// A matter of this machine.
+    pub fn here(cause: &str) -> Self {
+        Self { remote: false, cause: cause.to_owned() }
+    }
+}
+
 /// What this process has seen.
 #[derive(Debug, Clone, Default)]
 pub struct Live {
@@ -267,7 +283,7 @@ pub struct Live {
     /// Numbers the fresh starts of probes; Runs of an earlier one are ignored.
     pub generation: u64,
     /// Why the ledger can not be written, while it can not.
-    pub unwritable: Option<String>,
+    pub unwritable: Option<Unwritable>,
 }
 
 impl State {

@@ -1,8 +1,11 @@
-//! Where the ledger is kept. [`FileStore`] is the embedded default; the verifier's single writer calls it synchronously.
+//! Where the ledger is kept: [`FileStore`] is the default, [`KubernetesStore`] that of a cluster. The verifier's single writer
+//! calls it synchronously.
 //!
 //! Two things are kept: the chain of [`Frame`]s, which alone decides what is [`crate::state::Durable`], and the newest
 //! checkpoint of the state, which also holds what is [`crate::state::Soft`]. A store that does not verify is refused; it is
 //! never repaired by guessing, never overwritten and never taken for an empty one.
+
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -14,15 +17,18 @@ use crate::state::State;
 
 mod error;
 mod file;
+mod kubernetes;
 mod lock;
 mod memory;
 mod scan;
 mod sealed;
+mod walk;
 #[cfg(test)]
 pub(crate) mod testing;
 
 pub use error::StoreError;
 pub use file::{FileStore, verify_dir};
+pub use kubernetes::KubernetesStore;
 pub use memory::MemoryStore;
 
 /// A machine's own time since it was started.
@@ -71,6 +77,16 @@ pub trait Store: Send {
 
     /// The newest acknowledged frame.
     fn head(&self) -> Head;
+
+    /// How often a checkpoint may be written.
+    fn checkpoint_every(&self) -> Duration {
+        Duration::from_secs(10)
+    }
+
+    /// Whether this is still the writer of its place, as far as is known without asking anybody.
+    fn standing(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 impl Resume {

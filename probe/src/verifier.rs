@@ -4,8 +4,9 @@
 //! the checks on another. A check that blocks its thread makes other probes stale, which shuts gates; it never delays an
 //! answer or an evaluation.
 
+mod home;
+
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,21 +15,20 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+pub use self::home::StateArgs;
+use self::home::{LeaseKeeper, Opened};
 use crate::annotations::{self, Annotator};
 use crate::api::reasons::ReasonBook;
 use crate::api::{self, AppState, Beats};
 use crate::auth::Auth;
 use crate::cli::VerifierArgs;
-use crate::clock::{Clock, Continuity};
+use crate::clock::Continuity;
 use crate::config::{self, Config};
 use crate::ledger::{CommandError, Ledger, Writer, WriterParts};
 use crate::metrics::Metrics;
-use crate::now::Now;
 use crate::reload::{self, Reload};
 use crate::scheduler::{self, Shared, Wakers};
 use crate::shutdown;
-use crate::state::State;
-use crate::store::FileStore;
 use crate::telemetry;
 
 /// How long the parts may take to stop. Together with the writer's last checkpoint it stays below two seconds.
@@ -63,14 +63,16 @@ pub fn run(args: VerifierArgs, registry: Registry) -> Result<(), Failure> {
     let auth = auth.map_err(|error| Failure::given(chain(&error)))?;
     let clients = Clients::new().map_err(|error| Failure::met(chain(&error)))?;
     let metrics = Metrics::new().with_checks(&registry);
-    let Opened { state, store, clock, continuity, last } = open(&args.state_dir)?;
+    let Some(opened) = home::open(&args.state, args.namespace.as_deref())? else { return Ok(()) };
+    let Opened { state, store, clock, continuity, last, mut lease } = opened;
 
     let control = runtime("api", 2)?;
     let looking = runtime("check", 2)?;
     let stop = CancellationToken::new();
     let listener = control.block_on(bind(args.listen_address))?;
 
-    let (mut writer, ledger) = Writer::new(WriterParts { state, store: Box::new(store), clock, metrics: metrics.clone() });
+    let tenure = lease.as_ref().map(LeaseKeeper::tenure);
+    let (mut writer, ledger) = Writer::new(WriterParts { state, store, clock, metrics: metrics.clone(), tenure });
     if matches!(continuity, Continuity::Lost | Continuity::WallClock) {
         writer.boots();
     }
@@ -85,11 +87,14 @@ pub fn run(args: VerifierArgs, registry: Registry) -> Result<(), Failure> {
         .map_err(|error| Failure::met(format!("the ledger's thread can not start: {error}")))?;
 
     let daemon = Daemon { args: &args, registry, auth, clients, ledger, metrics, stop: stop.clone() };
-    let result = control.block_on(daemon.run(document, listener, &looking));
+    let result = control.block_on(daemon.run(document, listener, &looking, lease.as_mut()));
     looking.shutdown_background();
     control.shutdown_background();
     writer_stop.cancel();
     let written = writer.join();
+    if let Some(lease) = lease {
+        lease.release();
+    }
     match (result, written) {
         (Err(failure), _) => Err(failure),
         (Ok(()), Ok(Ok(()))) => Ok(()),
@@ -113,26 +118,6 @@ pub(crate) fn runtime(name: &'static str, threads: usize) -> Result<tokio::runti
         .map_err(|error| Failure::met(format!("the {name} threads can not start: {error}")))
 }
 
-/// The ledger as it was left.
-struct Opened {
-    state: State,
-    store: FileStore,
-    /// It goes on from where the ledger was left.
-    clock: Clock,
-    continuity: Continuity,
-    /// The last moment that the ledger knows of.
-    last: Option<Now>,
-}
-
-fn open(dir: &Path) -> Result<Opened, Failure> {
-    let (store, loaded) = FileStore::open(dir).map_err(|error| Failure::given(error.to_string()))?;
-    let (clock, continuity) = Clock::machine(loaded.as_ref().map(|loaded| &loaded.resume));
-    let last = loaded.as_ref().map(|loaded| Now { t: loaded.resume.t, utc: loaded.resume.utc });
-    let state = loaded.map(|loaded| loaded.state).unwrap_or_default();
-    tracing::info!(state.dir = %dir.display(), ?continuity, "ledger loaded");
-    Ok(Opened { state, store, clock, continuity, last })
-}
-
 /// A listener on this address, or one clear line.
 pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|error| {
@@ -153,7 +138,13 @@ struct Daemon<'a> {
 }
 
 impl Daemon<'_> {
-    async fn run(self, document: Config, listener: TcpListener, looking: &tokio::runtime::Runtime) -> Result<(), Failure> {
+    async fn run(
+        self,
+        document: Config,
+        listener: TcpListener,
+        looking: &tokio::runtime::Runtime,
+        lease: Option<&mut LeaseKeeper>,
+    ) -> Result<(), Failure> {
         let document = Arc::new(document);
         self.ledger.configure(document.plan.clone()).await.map_err(|error| refused(&error))?;
         tracing::info!(
@@ -210,6 +201,7 @@ impl Daemon<'_> {
             end = checks => Ok(Some(format!("the scheduler ended: {end:?}"))),
             end = api => Ok(Some(format!("the API ended: {end:?}"))),
             end = reloads => Ok(Some(format!("the reloader ended: {end:?}"))),
+            why = lost(lease) => Ok(Some(why)),
             end = annotations => Ok(Some(format!("the annotations ended: {end:?}"))),
         };
         self.stop.cancel();
@@ -223,6 +215,14 @@ impl Daemon<'_> {
             None => Ok(()),
             Some(what) => Err(Failure::met(format!("{what}; the verifier stops, so that nothing goes on half blind"))),
         }
+    }
+}
+
+/// Waits until the Lease is lost, where there is one.
+async fn lost(lease: Option<&mut LeaseKeeper>) -> String {
+    match lease {
+        Some(lease) => lease.lost().await,
+        None => std::future::pending().await,
     }
 }
 

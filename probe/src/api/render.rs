@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use checks::Outcome;
+use checks::{Outcome, ReasonSpec};
 
 use super::reasons::{NOT_EVALUATED, ReasonBook};
 use super::types::{
@@ -34,6 +34,7 @@ pub(super) struct View<'a> {
     pub(super) plan: &'a Plan,
     pub(super) evaluation: &'a Evaluation,
     pub(super) fresh: bool,
+    held: bool,
     /// The evaluation's own moment while it is fresh, so that one evaluation always renders the same.
     now: Now,
     pub(super) age: Duration,
@@ -47,7 +48,7 @@ impl<'a> View<'a> {
         let (plan, evaluation) = (state.durable.plan.as_deref()?, reading.snapshot.evaluation.as_deref()?);
         let (fresh, age) = (reading.fresh().is_some(), evaluation.age(reading.now.t));
         let now = if fresh { evaluation.at } else { reading.now };
-        Some(Self { state, plan, evaluation, fresh, now, age, book })
+        Some(Self { state, plan, evaluation, fresh, held: reading.held, now, age, book })
     }
 
     /// One gate or guard. None: no such phase.
@@ -133,14 +134,22 @@ impl<'a> View<'a> {
             probe: None,
             verdict: Verdict::Unknown,
             state: None,
-            reason: NOT_EVALUATED.name.to_owned(),
+            reason: self.no_answer().name.to_owned(),
             evidence: self.staleness(),
             since: Some(self.evaluation.at.utc),
-            next: NOT_EVALUATED.next.to_owned(),
+            next: self.no_answer().next.to_owned(),
         }
     }
 
+    /// Why the evaluation is no answer, when it is none.
+    const fn no_answer(&self) -> ReasonSpec {
+        if self.held { NOT_EVALUATED } else { why::UNREACHABLE }
+    }
+
     fn staleness(&self) -> String {
+        if !self.held {
+            return "the Lease could not be renewed in time: another verifier may answer for this migration by now".to_owned();
+        }
         let (age, bound) = (self.age.as_secs_f64(), crate::gate::MAX_EPOCH_GAP.as_secs());
         format!("the last evaluation is {age:.1} s old; past {bound} s it is no answer")
     }
@@ -222,7 +231,7 @@ impl<'a> View<'a> {
             (sight.state, sight.reason.as_ref().map(ToString::to_string), sight.evidence.to_string())
         } else {
             let before = format!("{}; before that it was {}", self.staleness(), view.sight.state.as_str());
-            (ProbeState::Unknown, Some(NOT_EVALUATED.name.to_owned()), before)
+            (ProbeState::Unknown, Some(self.no_answer().name.to_owned()), before)
         };
         let part = parts::vanished(self.state, &probe.name);
         let next = reason.as_deref().map(|reason| self.book.of_probe(&probe.check, reason));
@@ -330,10 +339,10 @@ impl<'a> View<'a> {
     /// What to do next, in the imperative.
     pub(super) fn next_step(&self) -> String {
         if !self.fresh {
-            return NOT_EVALUATED.next.to_owned();
+            return self.no_answer().next.to_owned();
         }
-        if self.state.live.unwritable.is_some() {
-            return why::UNWRITABLE.next.to_owned();
+        if let Some(unwritable) = &self.state.live.unwritable {
+            return why::unwritable(unwritable).next.to_owned();
         }
         let in_state =
             |state: PhaseState| self.plan.phases.iter().find(move |phase| self.state.phase(&phase.name).state() == state);

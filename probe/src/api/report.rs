@@ -53,7 +53,7 @@ impl View<'_> {
             recorded_since: record.past.first().map(|first| first.utc),
             phases: self.plan.phases.iter().filter_map(|phase| self.report_phase(&phase.name, record)).collect(),
             lock: self.lock_body(),
-            ledger_error: self.state.live.unwritable.clone(),
+            ledger_error: self.state.live.unwritable.as_ref().map(|why| why.cause.clone()),
             config_error,
             next_step: self.next_step(),
         }

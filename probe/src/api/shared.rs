@@ -165,7 +165,7 @@ impl Shared {
         let view = self.view(&reading)?;
         let answer = self.answer(&view, phase, kind)?;
         // Rendering takes time as well: the age is taken once more when the body is ready.
-        let late = Reading { now: self.app.ledger.clock().now(), ..reading.clone() };
+        let late = self.app.ledger.again(&reading);
         let answer =
             if view.fresh && late.fresh().is_none() { Arc::new(render(&self.view(&late)?, phase, kind)?) } else { answer };
         let age = late.age().unwrap_or(Duration::MAX).as_secs_f64();
@@ -201,8 +201,8 @@ impl Shared {
         let record = state.phase(phase);
         let (roll_back, reason) = if reading.fresh().is_none() {
             (false, "do not roll back: the last evaluation is too old to act on".to_owned())
-        } else if let Some(cause) = &state.live.unwritable {
-            (false, format!("do not roll back: the ledger can not be written ({cause})"))
+        } else if let Some(why) = &state.live.unwritable {
+            (false, format!("do not roll back: the ledger can not be written ({})", why.cause))
         } else if record.regressed.is_empty() {
             (false, format!("do not roll back: no regression is latched for phase {phase}"))
         } else if let Err(why) = can_roll_back(state, &plan, phase) {
@@ -226,9 +226,10 @@ impl Shared {
 
     fn refused(&self, error: CommandError) -> Problem {
         let refusal = match error {
-            CommandError::NotDurable(cause) => {
-                let message = format!("nothing was changed: the ledger can not be written: {cause}");
-                return Problem::new(StatusCode::INSUFFICIENT_STORAGE, "not_durable", message).hint(why::UNWRITABLE.next);
+            CommandError::NotDurable(unwritable) => {
+                let message = format!("nothing was changed: the ledger can not be written: {}", unwritable.cause);
+                let next = why::unwritable(&unwritable).next;
+                return Problem::new(StatusCode::INSUFFICIENT_STORAGE, "not_durable", message).hint(next);
             }
             CommandError::Stopped => {
                 let message = "nothing was changed: the verifier is shutting down";

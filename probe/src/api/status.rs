@@ -76,7 +76,7 @@ impl View<'_> {
             lock: self.lock_body(),
             decommissioned: self.removals(),
             annotations: Vec::new(),
-            ledger_error: self.state.live.unwritable.clone(),
+            ledger_error: self.state.live.unwritable.as_ref().map(|why| why.cause.clone()),
             config_error,
             next_step: self.next_step(),
         }

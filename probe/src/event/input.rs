@@ -8,6 +8,7 @@ use checks::{Hop, Outcome, PartId, Step};
 use super::Command;
 use crate::now::Now;
 use crate::plan::{Plan, ProbeName};
+use crate::state::Unwritable;
 
 /// What reaches the ledger.
 #[derive(Debug, Clone)]
@@ -25,7 +26,7 @@ pub enum Input {
     /// Somebody wants something.
     Command(Command),
     /// The store could, or could not, be written.
-    Store(Result<(), String>),
+    Store(Result<(), Unwritable>),
 }
 
 /// One finished Run, on its way in.

@@ -150,8 +150,8 @@ impl<'a> Board<'a> {
 
     /// Row 1, as far as the ledger itself is concerned.
     fn ledger_rows(&self, tally: &mut Tally) {
-        if let Some(cause) = &self.state.live.unwritable {
-            tally.block(Verdict::Unknown, why::UNWRITABLE, cause);
+        if let Some(unwritable) = &self.state.live.unwritable {
+            tally.block(Verdict::Unknown, why::unwritable(unwritable), &unwritable.cause);
         }
     }
 

@@ -2,6 +2,8 @@
 
 use checks::ReasonSpec;
 
+use crate::state::Unwritable;
+
 /// No document was ever loaded.
 pub const NO_CONFIG: ReasonSpec = ReasonSpec::unknown("no_config", "load a valid Migration document");
 /// Nothing required is left to look at.
@@ -13,6 +15,11 @@ pub const NO_PROBES: ReasonSpec = ReasonSpec::unknown(
 pub const UNWRITABLE: ReasonSpec = ReasonSpec::unknown(
     "ledger_unwritable",
     "make the state directory writable and give it space; the verifier retries by itself",
+);
+/// The ledger is kept in a cluster whose API server can not be reached, or says no.
+pub const UNREACHABLE: ReasonSpec = ReasonSpec::unknown(
+    "store_unreachable",
+    "see what keeps the verifier from its objects in the cluster; it goes on by itself once it can renew its Lease and write",
 );
 /// An earlier phase is not complete.
 pub const EARLIER: ReasonSpec =
@@ -48,6 +55,7 @@ pub const ALL: &[ReasonSpec] = &[
     NO_CONFIG,
     NO_PROBES,
     UNWRITABLE,
+    UNREACHABLE,
     EARLIER,
     NOT_BEGUN,
     NOT_SWITCHED,
@@ -61,3 +69,8 @@ pub const ALL: &[ReasonSpec] = &[
     REGRESSED,
     SOAK,
 ];
+
+/// The reason that it is for a ledger not to be written.
+pub const fn unwritable(why: &Unwritable) -> ReasonSpec {
+    if why.remote { UNREACHABLE } else { UNWRITABLE }
+}

@@ -8,6 +8,7 @@ use crate::apply::apply;
 use crate::decide::decide;
 use crate::event::{Command, Control, Event, Input, Run, Terms, Wish};
 use crate::plan::{GatePlan, NaturePlan, PhasePlan, SealAt};
+use crate::state::Unwritable;
 
 const OWN: ReasonSpec = ReasonSpec::fail("broken", "mend it");
 const BLIND: ReasonSpec = ReasonSpec::unknown("blind", "open your eyes");
@@ -200,7 +201,7 @@ fn row_1_no_full_round_since_the_start_beats_closed() {
 #[test]
 fn row_1_an_unwritable_ledger_beats_closed() {
     let mut world = World::second();
-    world.must(&Input::Store(Err("disk full".into())));
+    world.must(&Input::Store(Err(Unwritable::here("disk full"))));
     world.run("one", OWN.because("wrong"));
     world.run("one", OWN.because("wrong"));
     assert_eq!(world.gate("b"), is(Verdict::Unknown, "ledger_unwritable"));

@@ -32,6 +32,7 @@ fn bench_after(past: impl FnOnce(&mut Writer, &MemoryStore)) -> Bench {
         store: Box::new(store.clone()),
         clock: Clock::paused(at(0)),
         metrics: Metrics::new(),
+        tenure: None,
     };
     let (mut writer, ledger) = Writer::new(parts);
     past(&mut writer, &store);

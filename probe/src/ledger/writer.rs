@@ -15,17 +15,16 @@ use crate::decide::decide;
 use crate::event::{Command, Event, Input};
 use crate::events;
 use crate::gate::MAX_EPOCH_GAP;
+use crate::kubernetes::lease::Tenure;
 use crate::metrics::Metrics;
 use crate::now::Now;
-use crate::state::State;
+use crate::state::{State, Unwritable};
 use crate::store::{Store, StoreError};
 
 /// An evaluation at least this often.
 const TICK: Duration = Duration::from_secs(1);
 /// And at most this often, however much happens.
 const BREATH: Duration = Duration::from_millis(100);
-/// Soak and Memory are written this often.
-const CHECKPOINT: Duration = Duration::from_secs(10);
 /// While the store can not be written, it is tried this often.
 const RETRY: Duration = Duration::from_secs(1);
 /// Edges that wait for a store that can not be written. Beyond it the oldest are dropped: gates are shut all the while.
@@ -41,6 +40,8 @@ pub struct WriterParts {
     pub clock: Clock,
     /// What it counts into.
     pub metrics: Metrics,
+    /// The right to write, where that can run out.
+    pub tenure: Option<Tenure>,
 }
 
 /// The single writer. [`Writer::run`] is its life.
@@ -62,7 +63,7 @@ pub struct Writer {
 impl Writer {
     /// The writer, and the way to it.
     pub fn new(parts: WriterParts) -> (Self, Ledger) {
-        let WriterParts { state, store, clock, metrics } = parts;
+        let WriterParts { state, store, clock, metrics, tenure } = parts;
         let (sender, queue) = mpsc::channel(QUEUE);
         let (publish, snapshots) = watch::channel(Arc::new(Snapshot { state: Arc::new(state.clone()), evaluation: None }));
         let history = Arc::new(History::default());
@@ -71,6 +72,7 @@ impl Writer {
             snapshots,
             history: history.clone(),
             clock: clock.clone(),
+            tenure,
             pages: Arc::new(Semaphore::new(1)),
         };
         let start = Instant::now();
@@ -198,7 +200,7 @@ impl Writer {
 
     fn failed(&mut self, error: &StoreError) -> CommandError {
         self.store_says(Err(error));
-        CommandError::NotDurable(error.to_string())
+        CommandError::NotDurable(unwritable(error))
     }
 
     fn evaluate(&mut self) {
@@ -214,6 +216,11 @@ impl Writer {
     }
 
     fn epoch(&mut self) {
+        if self.state.live.unwritable.is_none()
+            && let Err(error) = self.store.standing()
+        {
+            self.store_says(Err(&error));
+        }
         self.evaluate();
         if !self.pending.is_empty() && self.state.live.unwritable.is_none() {
             let result = self.flush();
@@ -275,7 +282,7 @@ impl Writer {
         self.apply(counted);
         let result = self.flush().and_then(|()| self.store.checkpoint(&self.state, self.clock.now(), &boot_moment()));
         self.store_says(result.as_ref().copied());
-        self.checkpoint_due = Instant::now() + if result.is_ok() { CHECKPOINT } else { RETRY };
+        self.checkpoint_due = Instant::now() + if result.is_ok() { self.store.checkpoint_every() } else { RETRY };
     }
 
     fn store_says(&mut self, result: Result<(), &StoreError>) {
@@ -284,7 +291,7 @@ impl Writer {
             Err(error) => self.metrics.persist_failed(error),
         }
         let before = self.state.live.unwritable.is_some();
-        let input = Input::Store(result.map_err(ToString::to_string));
+        let input = Input::Store(result.map_err(unwritable));
         if let Ok(events) = decide(&self.state, &input, self.clock.now()) {
             self.apply(events);
         }
@@ -293,4 +300,8 @@ impl Writer {
             self.epoch_due = Instant::now();
         }
     }
+}
+
+fn unwritable(error: &StoreError) -> Unwritable {
+    Unwritable { remote: error.is_remote(), cause: error.to_string() }
 }

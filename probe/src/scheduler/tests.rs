@@ -91,6 +91,7 @@ async fn bench(fakes: Vec<Part>) -> Bench {
         store: Box::new(MemoryStore::default()),
         clock: Clock::paused(at(0)),
         metrics: metrics.clone(),
+        tenure: None,
     };
     let (writer, ledger) = Writer::new(parts);
     let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());

@@ -44,8 +44,8 @@ pub enum StoreError {
     },
     /// Something does not verify.
     #[error(
-        "the state is damaged: {}{}: {why}; nothing was changed: restore a backup of the state directory, or start with an \
-         empty one and `cutover adopt` the phases that are finished",
+        "the state is damaged: {}{}: {why}; nothing was changed: restore a backup of it, or start with an empty one \
+         and `cutover adopt` the phases that are finished",
         .path.display(), At(*.line)
     )]
     Damaged {
@@ -66,6 +66,40 @@ pub enum StoreError {
         /// The answer.
         error: io::Error,
     },
+    /// The API server can not be reached, or says no.
+    #[error("can not {doing} {place}: {why}")]
+    Api {
+        /// What was tried, as in "can not …".
+        doing: &'static str,
+        /// With which object.
+        place: String,
+        /// The answer, or that there was none.
+        why: String,
+    },
+    /// The right to write has run out, because it could not be renewed.
+    #[error("the Lease could not be renewed in time, so another verifier may write by now: {0}")]
+    Lapsed(String),
+    /// Another verifier has taken over.
+    #[error("{place} is written by another verifier now: {holder}; this one must stop")]
+    Fenced {
+        /// The object.
+        place: String,
+        /// Who.
+        holder: String,
+    },
+    /// Somebody's hand was in it.
+    #[error(
+        "{place} was {how} by somebody else while this verifier was using it; nothing was overwritten: put back what was there, \
+         or delete all objects labelled `{label}`, start the verifier again and `cutover adopt` the phases that are finished"
+    )]
+    Touched {
+        /// The object.
+        place: String,
+        /// Changed or deleted.
+        how: &'static str,
+        /// What the ledger's objects are labelled with.
+        label: String,
+    },
     /// An event or state has no JSON form.
     #[error("can not encode: {0}")]
     Encode(serde_json::Error),
@@ -78,6 +112,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether it is a matter of a cluster, not of this machine.
+    pub const fn is_remote(&self) -> bool {
+        matches!(self, Self::Api { .. } | Self::Lapsed(_) | Self::Fenced { .. } | Self::Touched { .. })
+    }
+
     pub(super) fn damaged(path: &Path, why: impl Into<String>) -> Self {
         Self::Damaged { path: path.to_owned(), line: None, why: why.into() }
     }

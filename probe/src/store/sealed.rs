@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use super::StoreError;
 use crate::audit::{from_json, sha256};
 
-/// What this version reads and writes. It covers the whole state directory, the events' text included.
+/// What this version reads and writes. It covers the whole of a store, the events' text included.
 pub(super) const SCHEMA: u64 = 1;
 
 #[derive(Serialize, Deserialize)]
@@ -39,27 +39,31 @@ fn render(sealed: &Sealed<'_>) -> Result<String, StoreError> {
 }
 
 /// What a file holds; none if there is no such file.
+pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StoreError> {
+    read_file(path)?.map(|bytes| open(path, &bytes)).transpose()
+}
+
+/// What a text that was sealed holds. `path` is its place, for what is said of it.
 ///
 /// The schema is looked at first and alone, because a newer one may change anything else. This is where an older one would
-/// be migrated, after a copy of the directory was made; there is none yet.
-pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StoreError> {
-    let Some(bytes) = read_file(path)? else { return Ok(None) };
+/// be migrated, after a copy of the whole state was made; there is none yet.
+pub(super) fn open<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, StoreError> {
     let unreadable = |error: serde_json::Error| StoreError::damaged(path, format!("it is not readable: {error}"));
-    let Schema { schema } = serde_json::from_slice(&bytes).map_err(unreadable)?;
+    let Schema { schema } = serde_json::from_slice(bytes).map_err(unreadable)?;
     if schema > SCHEMA {
         return Err(StoreError::Newer { path: path.to_owned(), schema, known: SCHEMA });
     }
     if schema < SCHEMA {
         return Err(StoreError::damaged(path, format!("there never was a schema {schema}")));
     }
-    let sealed: Sealed<'_> = serde_json::from_slice(&bytes).map_err(unreadable)?;
+    let sealed: Sealed<'_> = serde_json::from_slice(bytes).map_err(unreadable)?;
     if sha256(sealed.body.get().as_bytes()) != sealed.sha256 {
         return Err(StoreError::damaged(path, "it was changed after it was written: its checksum does not match"));
     }
     if render(&sealed)?.as_bytes() != bytes {
         return Err(StoreError::damaged(path, "it was changed after it was written: it holds more than was written"));
     }
-    from_json(sealed.body.get()).map(Some).map_err(unreadable)
+    from_json(sealed.body.get()).map_err(unreadable)
 }
 
 /// The content of a regular file; none if there is nothing of that name.

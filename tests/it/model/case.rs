@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use probe::event::{Command, Control, Input, Run, StepEnd, Terms, Way, Wish};
 use probe::now::{Millis, Now};
 use probe::plan::Plan;
+use probe::state::Unwritable;
 
 pub(crate) use document::{Doc, PhaseDoc, ProbeDoc, Seal, StepDoc};
 
@@ -268,7 +269,7 @@ impl Act {
                 outcome: look.outcome(utc),
             })),
             Self::Epoch => Some(Input::Epoch),
-            Self::Store(ok) => Some(Input::Store(if *ok { Ok(()) } else { Err("disk full".into()) })),
+            Self::Store(ok) => Some(Input::Store(if *ok { Ok(()) } else { Err(Unwritable::here("disk full")) })),
             _ => Some(Input::Command(Command { by: person(by), wish: self.wish(known)?, terms: known.terms.clone() })),
         }
     }

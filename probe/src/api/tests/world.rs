@@ -162,7 +162,7 @@ impl World {
     /// A verifier that begins at this moment with what it found.
     fn on(store: MemoryStore, state: State, base: Now, last: Option<Now>) -> Self {
         let (clock, metrics) = (Clock::paused(base), Metrics::new().with_checks(&registry()));
-        let parts = WriterParts { state, store: Box::new(store.clone()), clock, metrics: metrics.clone() };
+        let parts = WriterParts { state, store: Box::new(store.clone()), clock, metrics: metrics.clone(), tenure: None };
         let (mut writer, ledger) = Writer::new(parts);
         writer.starts(last, "1.2.3");
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());

@@ -1,0 +1,4 @@
+//! The verifier's own life in a cluster: the objects that it keeps there, and the Lease that allows it to write them.
+
+pub mod lease;
+pub mod objects;

@@ -1,0 +1,147 @@
+//! Opening a ledger: reads and verifies what is there, then makes it this term's.
+
+use std::path::{Path, PathBuf};
+
+use super::book::{Book, CheckpointRef, first_of};
+use super::{KubernetesStore, TEXT, TRIES};
+use crate::audit::{Head, sha256};
+use crate::kubernetes::lease::Tenure;
+use crate::kubernetes::objects::{Object, ObjectError, Objects};
+use crate::state::State;
+use crate::store::scan::Snapshot;
+use crate::store::walk::Walk;
+use crate::store::{Loaded, Resume, StoreError, sealed};
+
+impl KubernetesStore {
+    /// Takes over the ledger of this name for one term, and reads what it holds: nothing, if there is none yet.
+    pub fn open(objects: Box<dyn Objects>, name: &str, tenure: Tenure) -> Result<(Self, Option<Loaded>), StoreError> {
+        let book = Book::blank(tenure.term().clone());
+        let mut store = Self {
+            objects,
+            tenure,
+            name: name.to_owned(),
+            book,
+            version: String::new(),
+            doubtful: Vec::new(),
+            chunks: std::collections::BTreeMap::new(),
+        };
+        for _ in 0..TRIES {
+            store.held()?;
+            let name = store.book_name();
+            match store.objects.get(&name).map_err(store.api("read", &name))? {
+                None => match store.initialise() {
+                    Err(StoreError::Api { .. }) if store.doubtful.is_empty() => {}
+                    other => return other.map(|()| (store, None)),
+                },
+                Some(found) => {
+                    if let Some(loaded) = store.take_over(found)? {
+                        store.sweep();
+                        return Ok((store, loaded));
+                    }
+                }
+            }
+        }
+        let name = store.book_name();
+        Err(store.touched(&name, "changed again and again"))
+    }
+
+    fn initialise(&mut self) -> Result<(), StoreError> {
+        let name = self.book_name();
+        let left = self.objects.list().map_err(self.api("list", &name))?;
+        if let Some(other) = left.iter().find(|other| other.starts_with(&format!("{}-events-", self.name))) {
+            let why = format!("it is missing, although there is {}", self.objects.place(other));
+            return Err(StoreError::damaged(Path::new(&self.place()), why));
+        }
+        self.version = self.objects.create(&name, &self.book.texts()?, false).map_err(self.api("create", &name))?;
+        Ok(())
+    }
+
+    /// Reads everything that this book names, and writes our term into it. None: it has changed meanwhile.
+    fn take_over(&mut self, found: Object) -> Result<Option<Option<Loaded>>, StoreError> {
+        let place = self.place();
+        let book = Book::read(&place, &found.data)?;
+        let loaded = self.load(&place, &book)?;
+        let next = Book { term: self.tenure.term().clone(), ..book };
+        let name = self.book_name();
+        match self.objects.replace(&name, &found.version, &next.texts()?) {
+            Ok(version) => (self.book, self.version) = (next, version),
+            Err(ObjectError::Conflict) => return Ok(None),
+            Err(error) => return Err(self.api("write", &name)(error)),
+        }
+        Ok(Some(loaded))
+    }
+
+    fn load(&mut self, place: &str, book: &Book) -> Result<Option<Loaded>, StoreError> {
+        let snapshot = book.checkpoint.as_ref().map(|checkpoint| self.snapshot(place, checkpoint)).transpose()?;
+        let book_place = PathBuf::from(place);
+        let mut marks = vec![(book_place.clone(), book.head.clone())];
+        let mut walk = Walk { head: Head::genesis(), marks: Vec::new(), included: 0, state: State::default(), last: None, torn: None };
+        let mut moments = vec![book.moment.clone()];
+        if let Some(snapshot) = snapshot {
+            marks.push((PathBuf::from(format!("the checkpoint of {place}")), snapshot.head.clone()));
+            walk.included = snapshot.head.seq;
+            walk.state = State { durable: snapshot.durable, soft: snapshot.soft, ..State::default() };
+            moments.push(snapshot.moment);
+        }
+        walk.state = walk.state.restarted();
+        walk.marks = marks;
+        walk.check_marks()?;
+        for name in &book.segments {
+            let place = PathBuf::from(self.objects.place(name));
+            if first_of(name) != walk.head.seq.saturating_add(1) {
+                let why = format!("it does not begin with frame {}, which is missing", walk.head.seq.saturating_add(1));
+                return Err(StoreError::damaged(&place, why));
+            }
+            walk.segment(&place, text(self.objects.as_ref(), name)?.as_bytes())?;
+        }
+        walk.segment(&book_place, book.open.as_bytes())?;
+        // Nothing is ever half written here.
+        if let Some(why) = &walk.torn {
+            return Err(StoreError::damaged(&book_place, why));
+        }
+        walk.ends()?;
+        if walk.head != book.head {
+            return Err(StoreError::damaged(&book_place, format!("it holds events after frame {}", book.head.seq)));
+        }
+        let resume = Resume::latest(moments.into_iter().flatten());
+        Ok(resume.map(|resume| Loaded { state: walk.state.restarted(), resume }))
+    }
+
+    fn snapshot(&mut self, place: &str, checkpoint: &CheckpointRef) -> Result<Snapshot, StoreError> {
+        let mut whole = String::new();
+        for index in 0..checkpoint.chunks {
+            let name = checkpoint.slot.chunk(&self.name, index);
+            whole.push_str(&text(self.objects.as_ref(), &name)?);
+        }
+        let place = PathBuf::from(format!("the checkpoint of {place}"));
+        if sha256(whole.as_bytes()) != checkpoint.sha256 {
+            return Err(StoreError::damaged(&place, "it was changed after it was written: its checksum does not match"));
+        }
+        sealed::open(&place, whole.as_bytes())
+    }
+
+    /// Removes what earlier terms have begun and never acknowledged. What can not be removed does no harm.
+    fn sweep(&mut self) {
+        let names = match self.objects.list() {
+            Ok(names) => names,
+            Err(error) => return tracing::debug!(%error, "the ledger's objects could not be listed"),
+        };
+        for name in names {
+            let is_segment = name.starts_with(&format!("{}-events-", self.name));
+            if is_segment && !self.book.segments.contains(&name) {
+                let removed = self.objects.delete(&name);
+                tracing::info!(name, removed = removed.is_ok(), "an object that no ledger names");
+            } else if name.starts_with(&format!("{}-checkpoint-", self.name)) {
+                self.look_again(&name);
+            }
+        }
+    }
+}
+
+/// What an object holds that the book names.
+pub(super) fn text(objects: &dyn Objects, name: &str) -> Result<String, StoreError> {
+    let place = objects.place(name);
+    let found = objects.get(name).map_err(|error| StoreError::Api { doing: "read", place: place.clone(), why: error.to_string() })?;
+    let text = found.and_then(|mut found| found.data.remove(TEXT));
+    text.ok_or_else(|| StoreError::damaged(Path::new(&place), "it is missing, although the ledger names it"))
+}
