@@ -62,6 +62,7 @@ mod homelab;
 pub mod hostile;
 mod http;
 mod journal;
+mod kubernetes;
 mod loki;
 mod loki_canary;
 mod namespace;
@@ -91,6 +92,7 @@ pub use homelab::{Application, Databases, Habit, LogPath, Pace, Reader, Writer, 
 pub use hostile::Hostile;
 pub use http::Answer;
 pub use journal::Journal;
+pub use kubernetes::{Kubernetes, Request};
 pub use loki::{Line, Loki};
 pub use loki_canary::LokiCanary;
 pub use postgres::{Major, Postgres, Session};
