@@ -38,6 +38,7 @@ mod postgres_versions;
 mod real_account;
 mod real_annotations;
 mod real_canary;
+mod real_cluster;
 mod real_faults;
 mod real_grafana;
 mod real_healthy;

@@ -15,7 +15,7 @@ use crate::http::Answer;
 use crate::process::{Output, Process, Spec};
 use crate::world::{Supervisor, World};
 
-const START: Duration = Duration::from_secs(20);
+const START: Duration = Duration::from_secs(45);
 const STOP: Duration = Duration::from_secs(10);
 const COMMAND: Duration = Duration::from_mins(2);
 
@@ -65,7 +65,7 @@ impl Verifier {
     /// Starts the verifier on this Migration document; returns when it answers (not: when it is ready).
     ///
     /// # Errors
-    /// The binary is missing or stale, or it does not answer within 20 s.
+    /// The binary is missing or stale, or it does not answer within 45 s.
     pub async fn start(world: &World, migration: &str) -> Result<Self> {
         Self::start_with(world, migration, &[]).await
     }
@@ -77,6 +77,18 @@ impl Verifier {
     pub async fn start_with(world: &World, migration: &str, env: &[(&str, &str)]) -> Result<Self> {
         let folder = world.folder("verifier")?;
         Self::launch(world, "probe", migration, env, (folder.clone(), folder.join("state"))).await
+    }
+
+    /// A verifier that keeps its ledger under this name in the cluster of a kubeconfig, in the namespace `default`. It is started, and
+    /// answers once it holds the Lease: [`Verifier::answers`].
+    ///
+    /// # Errors
+    /// The binary is missing or stale.
+    pub fn launch_in_cluster(world: &World, migration: &str, kubeconfig: &Path, name: &str) -> Result<Self> {
+        let folder = world.folder("verifier")?;
+        let env = [("KUBECONFIG", &*kubeconfig.display().to_string())];
+        let state = ["--kubernetes.namespace", "default", "--state.kubernetes", name];
+        Self::spawn(world, "probe", migration, &env, (&folder, &state))
     }
 
     /// Like [`Verifier::start`], with the `scripted` checks of [`crate::scripted`] in its registry.
@@ -104,6 +116,19 @@ impl Verifier {
         env: &[(&str, &str)],
         (folder, state): (PathBuf, PathBuf),
     ) -> Result<Self> {
+        let state_dir = state.display().to_string();
+        let verifier = Self::spawn(world, program, migration, env, (&folder, &["--state.dir", &state_dir]))?;
+        verifier.answers().await?;
+        Ok(Self { state, ..verifier })
+    }
+
+    fn spawn(
+        world: &World,
+        program: &str,
+        migration: &str,
+        env: &[(&str, &str)],
+        (folder, state): (&Path, &[&str]),
+    ) -> Result<Self> {
         let binary = binary(program)?;
         let (document, tokens) = (folder.join("migration.yaml"), folder.join("tokens"));
         std::fs::write(&document, migration)?;
@@ -113,24 +138,22 @@ impl Verifier {
         let mut spec = Spec::new("verifier", binary);
         spec = spec.arg("verifier");
         spec = spec.arg("--config.file").arg(document.display().to_string());
-        spec = spec.arg("--state.dir").arg(state.display().to_string());
+        spec = spec.args(state.iter().copied());
         spec = spec.arg("--web.listen-address").arg(address.as_str());
         spec = spec.arg("--web.token.file").arg(tokens.display().to_string());
         for (name, value) in env {
             spec = spec.env(*name, *value);
         }
         let process = world.start(spec)?;
-        let verifier = Self {
+        Ok(Self {
             supervisor: world.supervisor(),
             http: world.http().clone(),
             process,
             cutover: if program == "probe" { "cutover" } else { "cutover-scripted" },
             document,
-            state,
+            state: PathBuf::new(),
             url: format!("http://{address}"),
-        };
-        verifier.answers().await?;
-        Ok(verifier)
+        })
     }
 
     /// Its base URL, without a slash at the end.
@@ -148,7 +171,7 @@ impl Verifier {
         &self.document
     }
 
-    /// The folder that holds its ledger.
+    /// The folder that holds its ledger, if it is in a folder.
     pub fn state_dir(&self) -> &PathBuf {
         &self.state
     }
@@ -210,7 +233,7 @@ impl Verifier {
     /// Starts it again, on the same port, document and state; returns when it answers.
     ///
     /// # Errors
-    /// It runs already, or does not answer within 20 s.
+    /// It runs already, or does not answer within 45 s.
     pub async fn start_again(&self) -> Result<()> {
         self.process.start()?;
         self.answers().await
@@ -290,7 +313,11 @@ impl Verifier {
         Ok((self.in_its_environment(Spec::new("script", "script"), role), program))
     }
 
-    async fn answers(&self) -> Result<()> {
+    /// Waits until it answers (not: until it is ready).
+    ///
+    /// # Errors
+    /// It does not within 45 s: the time of a Lease that was not given back is in it.
+    pub async fn answers(&self) -> Result<()> {
         let look = async || {
             let answer = self.get("/-/healthy").await?;
             ensure!(answer.status == 200, "{}: {}", answer.status, answer.body.trim());

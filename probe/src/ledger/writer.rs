@@ -200,6 +200,8 @@ impl Writer {
 
     fn failed(&mut self, error: &StoreError) -> CommandError {
         self.store_says(Err(error));
+        // Whoever is told so and asks for a gate next must not meet one from before.
+        self.epoch();
         CommandError::NotDurable(unwritable(error))
     }
 
