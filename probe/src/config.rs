@@ -6,6 +6,7 @@
 
 pub mod cli;
 mod compile;
+pub mod crd;
 mod document;
 mod duration;
 mod hash;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use checks::Registry;
 use clap::Subcommand;
 
-use super::{Config, example, load, schema};
+use super::{Config, crd, example, load, schema};
 use crate::exit::Exit;
 
 /// What to do with a Migration document.
@@ -33,6 +33,12 @@ Examples:
 In the document's first line, for editors with a YAML language server:
   # yaml-language-server: $schema=migration.schema.json")]
     Schema,
+    /// Print the definition of the document as a custom resource, for Kubernetes
+    #[command(after_long_help = "\
+Examples:
+  probe config crd | kubectl apply --server-side -f -
+  kubectl explain migration.spec.phases")]
+    Crd,
     /// Print a commented document to start from
     #[command(after_long_help = "\
 Examples:
@@ -52,6 +58,10 @@ impl ConfigCommand {
         let (exit, written) = match self {
             Self::Check { file } => check(&file, registry, out, err),
             Self::Schema => (Exit::OPEN, writeln!(out, "{:#}", schema(registry))),
+            Self::Crd => match crd::definition(registry) {
+                Ok(definition) => (Exit::OPEN, write!(out, "{}", crd::render(&definition))),
+                Err(why) => (Exit::USAGE, writeln!(err, "error: {why}")),
+            },
             Self::Example => (Exit::OPEN, write!(out, "{}", example())),
         };
         match written.and_then(|()| out.flush()) {
