@@ -119,6 +119,15 @@ async fn real_controllers_roll_out_an_agent_a_store_and_a_deployment_and_what_fa
     })
     .await
     .unwrap();
+
+    // The others find the API server again, and begin anew when all is lost.
+    cluster.kill().await.unwrap();
+    cluster.start_again().await.unwrap();
+    kubectl(&cluster, &["rollout", "restart", "deployment/grafana", "-n", "observability"]).await;
+    kubectl(&cluster, &["rollout", "status", "deployment/grafana", "-n", "observability", "--timeout=60s"]).await;
+    cluster.empty().await.unwrap();
+    assert_eq!(field(&cluster, "/api/v1/nodes", "/items").await, json!([]));
+    cluster.nodes(1).await.unwrap();
 }
 
 #[tokio::test]
