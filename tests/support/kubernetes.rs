@@ -92,8 +92,8 @@ impl Kubernetes {
         Ok(cluster)
     }
 
-    /// Starts the controllers, the scheduler and the fake kubelets as well: deployments get pods, pods get nodes and become ready.
-    /// Returns when pods can be made in the namespace `default`.
+    /// Starts the controllers, the scheduler and the fake kubelets as well: deployments get pods, pods get nodes and become ready, unless
+    /// they have the label `tests.phasegate.dev/pod: crashes` or `unready`. Returns when pods can be made in the namespace `default`.
     ///
     /// # Errors
     /// A part can not be built or started, or the controllers do nothing within two minutes.
@@ -165,6 +165,16 @@ impl Kubernetes {
     /// Its etcd.
     pub fn etcd(&self) -> &Server {
         &self.etcd
+    }
+
+    /// `kube-controller-manager`, `kube-scheduler` or `kwok`, to be frozen: then nobody looks at new generations, no pod gets a node, or
+    /// what becomes of pods and nodes is not told.
+    ///
+    /// # Errors
+    /// There is none of that name (is it [`Kubernetes::with_controllers`]?).
+    pub fn part(&self, name: &str) -> Result<&Process> {
+        let part = self.controllers.iter().find(|process| process.name() == name);
+        part.map(Arc::as_ref).with_context(|| format!("{name} is not started here"))
     }
 
     /// A kubeconfig for whoever has this token, that reaches the API server through `HOST:PORT`; `name` is what the file is called.

@@ -66,19 +66,27 @@ async fn real_controllers_roll_out_an_agent_a_store_and_a_deployment_and_what_fa
     let claim = cluster.object(claim).await.unwrap();
     assert_eq!((text(&claim, "/status/phase"), text(&claim, "/spec/volumeName")), ("Bound", "by-hand"));
 
-    let generation = field(&cluster, GRAFANA, "/status/observedGeneration").await;
+    // A new image is a new generation, which is rolled out once the controllers have seen it.
+    let generations = async || {
+        let grafana = cluster.object(GRAFANA).await.unwrap();
+        ["/metadata/generation", "/status/observedGeneration"].map(|at| grafana.pointer(at).and_then(Value::as_u64))
+    };
+    assert_eq!(generations().await, [Some(1), Some(1)]);
+    let controllers = cluster.part("kube-controller-manager").unwrap();
+    controllers.freeze().await.unwrap();
     kubectl(&cluster, &["set", "image", "deployment/grafana", "grafana=grafana/grafana:10.0.1", "-n", "observability"]).await;
+    assert_eq!(generations().await, [Some(2), Some(1)]);
+    controllers.thaw();
     kubectl(&cluster, &["rollout", "status", "deployment/grafana", "-n", "observability", "--timeout=60s"]).await;
-    assert_eq!((generation, field(&cluster, GRAFANA, "/status/observedGeneration").await), (json!(1), json!(2)));
+    assert_eq!(generations().await, [Some(2), Some(2)]);
     let sets = "/apis/apps/v1/namespaces/observability/replicasets?labelSelector=app=grafana";
     assert_eq!(field(&cluster, sets, "/items").await.as_array().map(Vec::len), Some(2));
 
-    // A container that ends again and again: the rollout does not come to an end, and the restarts rise.
-    let crashes = r#"{"spec": {"template": {"metadata": {"labels": {"tests.phasegate.dev/crashes": "true"}}}}}"#;
-    kubectl(&cluster, &["patch", "statefulset/loki", "-n", "observability", "--patch", crashes]).await;
+    // A container that ends again and again, and then does not any more.
+    let pod = "/api/v1/namespaces/observability/pods/loki-0";
+    kubectl(&cluster, &["label", "pod", "loki-0", "-n", "observability", "tests.phasegate.dev/pod=crashes"]).await;
     wait_until(SOON, "the restarts rise, and the pod is not ready", async || {
-        let pods = pods(&cluster, "tests.phasegate.dev/crashes=true").await;
-        let seen = restarts(pods.first().context("no such pod")?);
+        let seen = restarts(&cluster.object(pod).await?);
         ensure!(seen.0 >= 3 && !seen.1, "{seen:?}");
         Ok(())
     })
@@ -86,7 +94,22 @@ async fn real_controllers_roll_out_an_agent_a_store_and_a_deployment_and_what_fa
     .unwrap();
     let ready = field(&cluster, "/apis/apps/v1/namespaces/observability/statefulsets/loki", "/status/readyReplicas").await;
     assert!(ready.is_null() || ready == json!(0), "{ready}");
+    kubectl(&cluster, &["label", "pod", "loki-0", "-n", "observability", "tests.phasegate.dev/pod-"]).await;
+    kubectl(&cluster, &["rollout", "status", "statefulset/loki", "-n", "observability", "--timeout=60s"]).await;
+    assert!(restarts(&cluster.object(pod).await.unwrap()).0 >= 3);
+    // One that runs and is not ready.
+    kubectl(&cluster, &["label", "pod", "loki-0", "-n", "observability", "tests.phasegate.dev/pod=unready"]).await;
+    wait_until(SOON, "the pod is not ready", async || {
+        let seen = restarts(&cluster.object(pod).await?);
+        ensure!(!seen.1, "{seen:?}");
+        Ok(())
+    })
+    .await
+    .unwrap();
 
+    // Nodes say that they are there: without that they would be given up after a minute, and all pods with them.
+    let leases = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
+    assert_eq!(field(&cluster, leases, "/items").await.as_array().map(Vec::len), Some(3));
     // A node that is not well any more: no pod is put there.
     kubectl(&cluster, &["label", "node", "node-3", "node-not-ready.stage.kwok.x-k8s.io=true"]).await;
     wait_until(SOON, "the node is shut", async || {
@@ -96,6 +119,15 @@ async fn real_controllers_roll_out_an_agent_a_store_and_a_deployment_and_what_fa
     })
     .await
     .unwrap();
+
+    // The others find the API server again, and begin anew when all is lost.
+    cluster.kill().await.unwrap();
+    cluster.start_again().await.unwrap();
+    kubectl(&cluster, &["rollout", "restart", "deployment/grafana", "-n", "observability"]).await;
+    kubectl(&cluster, &["rollout", "status", "deployment/grafana", "-n", "observability", "--timeout=60s"]).await;
+    cluster.empty().await.unwrap();
+    assert_eq!(field(&cluster, "/api/v1/nodes", "/items").await, json!([]));
+    cluster.nodes(1).await.unwrap();
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@ const STAGES: [&str; 8] = [
     "pod/chaos/pod-container-running-failed",
     "pod/chaos/pod-init-container-running-failed",
 ];
-const CRASH_LOOP: &str = include_str!("crash_loop.yaml");
+const OUR_STAGES: &str = include_str!("stages.yaml");
 
 /// An etcd that forgets to sync: nothing here survives the machine.
 pub(super) fn etcd(binary: PathBuf, data: &Path, client: u16, peer: u16) -> Spec {
@@ -86,12 +86,13 @@ pub(super) async fn controllers(
         .args(["--leader-elect=false", "--secure-port=0"]);
     let binary = stack::binary("kwok").await?;
     let stages = binary.parent().context("the binary is in no folder")?.join("home");
-    let crash_loop = folder.join("crash-loop.yaml");
-    std::fs::write(&crash_loop, CRASH_LOOP)?;
-    let files = STAGES.iter().map(|stage| stages.join(format!("{stage}.yaml"))).chain([crash_loop]);
+    let ours = folder.join("stages.yaml");
+    std::fs::write(&ours, OUR_STAGES)?;
+    let files = STAGES.iter().map(|stage| stages.join(format!("{stage}.yaml"))).chain([ours]);
     let kwok = Spec::new("kwok", binary)
         .arg(kubeconfig("kwok", identity::KWOK)?)
-        .args(["--manage-all-nodes=true", "--enable-crds="])
+        // Without leases its nodes are taken for silent after a minute.
+        .args(["--manage-all-nodes=true", "--enable-crds=", "--node-lease-duration-seconds=40"])
         .arg(format!("--cidr={PODS}"))
         .args(files.map(|file| format!("--config={}", file.display())));
     Ok([manager, scheduler, kwok].map(|spec| supervisor.adopt(spec)).into())
