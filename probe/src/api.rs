@@ -44,6 +44,7 @@ pub use beats::Beats;
 pub(crate) use ops::{accepts_openmetrics, exposition_type};
 pub use serve::serve;
 pub use shared::{AppState, ConfigStatus, Waker};
+pub(crate) use status::summary;
 
 use problem::Problem;
 use shared::{Ask, Shared};

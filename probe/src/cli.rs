@@ -29,7 +29,7 @@ const EXAMPLES: &str = "Examples:
   probe config check migration.yaml          find all its mistakes at once
   probe check --config.file migration.yaml   look once with every probe
   probe verifier --config.file migration.yaml --state.dir ./state
-  probe verifier --config.file migration.yaml --state.kubernetes homelab   # in the cluster
+  probe verifier --config.migration homelab --state.kubernetes homelab   # in the cluster
   probe agent --node node-1                  on each node: canary lines into its journal
 
 Exit codes: 0 done · 1 the verifier or the agent had to stop · 2 wrong usage, document, token file, state directory or sink;
@@ -50,12 +50,23 @@ enum ProbeCommand {
     Config(ConfigCommand),
 }
 
+/// Where the Migration document is.
+#[derive(Debug, Clone, clap::Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct ConfigArgs {
+    /// The Migration document.
+    #[arg(long = "config.file", value_name = "FILE", env = "PHASEGATE_CONFIG")]
+    pub(crate) file: Option<PathBuf>,
+    /// The Migration, a custom resource of this name, instead; its status is written.
+    #[arg(long = "config.migration", value_name = "NAME", env = "PHASEGATE_MIGRATION", hide_env_values = true)]
+    pub(crate) migration: Option<String>,
+}
+
 /// Flags of `probe verifier`.
 #[derive(Debug, clap::Args)]
 pub struct VerifierArgs {
-    /// The Migration document.
-    #[arg(long = "config.file", value_name = "FILE", env = "PHASEGATE_CONFIG")]
-    pub config_file: PathBuf,
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
     #[command(flatten)]
     pub(crate) state: StateArgs,
     /// The namespace to live in [default: that of the pod, or of the kubeconfig]

@@ -28,6 +28,7 @@ pub mod reload;
 pub mod scheduler;
 mod shutdown;
 pub mod soak;
+mod source;
 pub mod state;
 pub mod steps;
 pub mod store;

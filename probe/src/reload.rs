@@ -1,7 +1,6 @@
-//! Reload of the Migration document: on SIGHUP, on request, and when the file's hash changes. A bad file changes nothing but
+//! Reload of the Migration document: on SIGHUP, on request, and when its hash changes. A bad file changes nothing but
 //! a metric, a log line and `configError` in the status.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,11 +11,12 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{Beats, ConfigStatus};
-use crate::config::{self, Config, MAX_DOCUMENT};
+use crate::config::Config;
 use crate::ledger::{CommandError, Ledger};
 use crate::metrics::Metrics;
+use crate::source::Source;
 
-/// How often the file is looked at.
+/// How often its source is looked at.
 const LOOK: Duration = Duration::from_secs(10);
 
 /// Why a document is not in force.
@@ -29,7 +29,7 @@ enum Untaken {
 
 /// The reloader, before it runs.
 pub(crate) struct Reload {
-    path: PathBuf,
+    source: Source,
     registry: Registry,
     ledger: Ledger,
     metrics: Metrics,
@@ -37,24 +37,24 @@ pub(crate) struct Reload {
     configs: watch::Sender<Arc<Config>>,
     requests: Arc<Notify>,
     status: watch::Sender<ConfigStatus>,
-    /// The file that was last looked at; none: look again.
+    /// Of the custom resource, as far as it is in force.
+    generation: watch::Sender<Option<i64>>,
+    /// What was last looked at; none: look again.
     seen: Option<String>,
 }
 
 impl Reload {
     pub(crate) fn new(
-        path: PathBuf,
-        registry: Registry,
-        ledger: Ledger,
-        metrics: Metrics,
-        beats: Beats,
-        configs: watch::Sender<Arc<Config>>,
+        source: Source,
+        tools: (Registry, Ledger, Metrics, Beats),
+        (configs, generation): (watch::Sender<Arc<Config>>, Option<i64>),
     ) -> Self {
+        let (registry, ledger, metrics, beats) = tools;
         let hash = configs.borrow().plan.hash.clone();
         let (status, _) = watch::channel(ConfigStatus { hash: Some(hash), error: None });
-        let seen = Some(configs.borrow().source.digest.clone());
+        let (seen, (generation, _)) = (source.digest(), watch::channel(generation));
         metrics.config_reload(true, ledger.clock().now());
-        Self { path, registry, ledger, metrics, beats, configs, requests: Arc::default(), status, seen }
+        Self { source, registry, ledger, metrics, beats, configs, requests: Arc::default(), status, generation, seen }
     }
 
     /// Notified, it reloads.
@@ -67,8 +67,13 @@ impl Reload {
         self.status.subscribe()
     }
 
+    /// Which generation of a custom resource is in force.
+    pub(crate) fn generation(&self) -> watch::Receiver<Option<i64>> {
+        self.generation.subscribe()
+    }
+
     async fn reload(&mut self) {
-        self.seen = digest(&self.path);
+        self.seen = self.source.digest();
         let result = self.take().await;
         if matches!(&result, Err(Untaken::NotNow(_))) {
             self.seen = None;
@@ -86,13 +91,15 @@ impl Reload {
     }
 
     async fn take(&self) -> Result<(), Untaken> {
-        let document = config::load(&self.path, &self.registry).map_err(|errors| Untaken::Refused(errors.to_string()))?;
+        let read = self.source.load(&self.registry).map_err(|errors| Untaken::Refused(errors.to_string()))?;
+        let document = read.config;
         self.ledger.configure(document.plan.clone()).await.map_err(|error| match error {
             CommandError::Refused(refusal) => Untaken::Refused(refusal.message),
             CommandError::NotDurable(_) | CommandError::Stopped => Untaken::NotNow(error.to_string()),
         })?;
         self.beats.retain(&document.plan);
         self.configs.send_replace(Arc::new(document));
+        self.generation.send_replace(read.generation);
         Ok(())
     }
 }
@@ -110,20 +117,11 @@ pub(crate) async fn run(mut reload: Reload, stop: CancellationToken) -> std::io:
             _ = hangup.recv() => reload.reload().await,
             () = requests.notified() => reload.reload().await,
             _ = look.tick() => {
-                let now = digest(&reload.path);
+                let now = reload.source.digest();
                 if now.is_some() && now != reload.seen {
                     reload.reload().await;
                 }
             }
         }
     }
-}
-
-/// The file's hash; none while it can not be read, which is no reason to drop what is in force.
-fn digest(path: &std::path::Path) -> Option<String> {
-    let size = std::fs::metadata(path).ok()?.len();
-    if usize::try_from(size).is_ok_and(|size| size <= MAX_DOCUMENT) {
-        return std::fs::read(path).ok().map(|bytes| config::digest(&bytes));
-    }
-    Some(format!("too large: {size} bytes"))
 }

@@ -22,9 +22,9 @@ mod lock;
 mod memory;
 mod scan;
 mod sealed;
-mod walk;
 #[cfg(test)]
 pub(crate) mod testing;
+mod walk;
 
 pub use error::StoreError;
 pub use file::{FileStore, verify_dir};

@@ -4,6 +4,7 @@
 //! the checks on another. A check that blocks its thread makes other probes stale, which shuts gates; it never delays an
 //! answer or an evaluation.
 
+mod document;
 mod home;
 
 use std::net::SocketAddr;
@@ -15,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use self::document::Origin;
 pub use self::home::StateArgs;
 use self::home::{LeaseKeeper, Opened};
 use crate::annotations::{self, Annotator};
@@ -23,12 +25,13 @@ use crate::api::{self, AppState, Beats};
 use crate::auth::Auth;
 use crate::cli::VerifierArgs;
 use crate::clock::Continuity;
-use crate::config::{self, Config};
+use crate::kubernetes::migration::{self, Keeper};
 use crate::ledger::{CommandError, Ledger, Writer, WriterParts};
 use crate::metrics::Metrics;
 use crate::reload::{self, Reload};
 use crate::scheduler::{self, Shared, Wakers};
 use crate::shutdown;
+use crate::source::Read;
 use crate::telemetry;
 
 /// How long the parts may take to stop. Together with the writer's last checkpoint it stays below two seconds.
@@ -58,7 +61,9 @@ impl Failure {
 /// Runs until a signal or a failure. Everything that can be wrong is found before a port is bound.
 pub fn run(args: VerifierArgs, registry: Registry) -> Result<(), Failure> {
     telemetry::start(&args.log).map_err(Failure::given)?;
-    let document = config::load(&args.config_file, &registry).map_err(|errors| Failure::given(errors.to_string()))?;
+    let control = runtime("api", 2)?;
+    let origin = document::find(&args.config, args.namespace.as_deref(), &control)?;
+    let document = origin.source.load(&registry).map_err(|errors| Failure::given(errors.to_string()))?;
     let auth = args.token_file.as_deref().map_or_else(|| Ok(Auth::disabled()), Auth::load);
     let auth = auth.map_err(|error| Failure::given(chain(&error)))?;
     let clients = Clients::new().map_err(|error| Failure::met(chain(&error)))?;
@@ -66,7 +71,6 @@ pub fn run(args: VerifierArgs, registry: Registry) -> Result<(), Failure> {
     let Some(opened) = home::open(&args.state, args.namespace.as_deref())? else { return Ok(()) };
     let Opened { state, store, clock, continuity, last, mut lease } = opened;
 
-    let control = runtime("api", 2)?;
     let looking = runtime("check", 2)?;
     let stop = CancellationToken::new();
     let listener = control.block_on(bind(args.listen_address))?;
@@ -87,7 +91,7 @@ pub fn run(args: VerifierArgs, registry: Registry) -> Result<(), Failure> {
         .map_err(|error| Failure::met(format!("the ledger's thread can not start: {error}")))?;
 
     let daemon = Daemon { args: &args, registry, auth, clients, ledger, metrics, stop: stop.clone() };
-    let result = control.block_on(daemon.run(document, listener, &looking, lease.as_mut()));
+    let result = control.block_on(daemon.run((document, origin), listener, &looking, lease.as_mut()));
     looking.shutdown_background();
     control.shutdown_background();
     writer_stop.cancel();
@@ -140,12 +144,12 @@ struct Daemon<'a> {
 impl Daemon<'_> {
     async fn run(
         self,
-        document: Config,
+        (document, origin): (Read, Origin),
         listener: TcpListener,
         looking: &tokio::runtime::Runtime,
         lease: Option<&mut LeaseKeeper>,
     ) -> Result<(), Failure> {
-        let document = Arc::new(document);
+        let (document, generation) = (Arc::new(document.config), document.generation);
         self.ledger.configure(document.plan.clone()).await.map_err(|error| refused(&error))?;
         tracing::info!(
             migration.name = document.plan.migration,
@@ -157,15 +161,20 @@ impl Daemon<'_> {
         );
         let (configs, current) = watch::channel(document);
         let (beats, wakers) = (Beats::default(), Wakers::default());
-        let reload = Reload::new(
-            self.args.config_file.clone(),
-            self.registry.clone(),
-            self.ledger.clone(),
-            self.metrics.clone(),
-            beats.clone(),
-            configs,
-        );
+        let tools = (self.registry.clone(), self.ledger.clone(), self.metrics.clone(), beats.clone());
+        let reload = Reload::new(origin.source, tools, (configs, generation));
         let annotator = Annotator::new(self.ledger.clone(), self.clients.clone(), self.metrics.clone(), current.clone());
+        let keeper = origin.resource.map(|watched| Keeper {
+            resource: watched.resource,
+            ledger: self.ledger.clone(),
+            reasons: ReasonBook::new(&self.registry),
+            config: reload.status(),
+            document: current.clone(),
+            generation: reload.generation(),
+            seen: watched.seen,
+            reload: reload.requests(),
+            holder: watched.holder,
+        });
         let (app, _) = api::app(AppState {
             ledger: self.ledger.clone(),
             metrics: self.metrics.clone(),
@@ -192,6 +201,7 @@ impl Daemon<'_> {
         let checks = tracker.spawn_on(scheduler::run(shared, current, self.stop.clone()), looking.handle());
         let annotations = tracker.spawn_on(annotations::run(annotator, self.stop.clone()), looking.handle());
         let api = tracker.spawn(api::serve(listener, app, self.stop.clone()));
+        let kept = tracker.spawn(keep(keeper, self.stop.clone()));
         let reloads = tracker.spawn(reload::run(reload, self.stop.clone()));
         tracker.close();
 
@@ -201,6 +211,7 @@ impl Daemon<'_> {
             end = checks => Ok(Some(format!("the scheduler ended: {end:?}"))),
             end = api => Ok(Some(format!("the API ended: {end:?}"))),
             end = reloads => Ok(Some(format!("the reloader ended: {end:?}"))),
+            end = kept => Ok(Some(format!("nobody looks after the Migration any more: {end:?}"))),
             why = lost(lease) => Ok(Some(why)),
             end = annotations => Ok(Some(format!("the annotations ended: {end:?}"))),
         };
@@ -215,6 +226,14 @@ impl Daemon<'_> {
             None => Ok(()),
             Some(what) => Err(Failure::met(format!("{what}; the verifier stops, so that nothing goes on half blind"))),
         }
+    }
+}
+
+/// Looks after the custom resource, where there is one.
+async fn keep(keeper: Option<Keeper>, stop: CancellationToken) {
+    match keeper {
+        Some(keeper) => migration::run(keeper, stop).await,
+        None => stop.cancelled().await,
     }
 }
 

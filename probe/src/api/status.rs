@@ -10,11 +10,13 @@ use utoipa::IntoParams;
 use super::extract::Asked;
 use super::parts;
 use super::problem::Problem;
+use super::reasons::ReasonBook;
 use super::render::View;
 use super::shared::Shared;
 use super::types::{AnnotationsBody, AnnotationsProblemBody, ErrorBody, ProbeBody, SCHEMA_VERSION, StatusBody};
 use crate::annotations::{Standing, Standstill};
 use crate::gate::ProbeView;
+use crate::ledger::Reading;
 use crate::plan::ProbePlan;
 use crate::state::ProbeState;
 
@@ -40,6 +42,12 @@ pub(super) async fn status(State(shared): State<Shared>, Asked(query): Asked<Sta
     let mut body = shared.view(&reading)?.status(&query, config_error);
     body.annotations = shared.app.annotations.borrow().iter().map(annotations).collect();
     Ok(Json(body))
+}
+
+/// The whole picture without its probes, for who shows it elsewhere. None: nothing was evaluated yet.
+pub(crate) fn summary(reading: &Reading, reasons: &ReasonBook, config_error: Option<String>) -> Option<StatusBody> {
+    let query = StatusQuery { phases: Some(String::new()), ..StatusQuery::default() };
+    Some(View::of(reading, reasons)?.status(&query, config_error))
 }
 
 fn annotations(standing: &Standing) -> AnnotationsBody {

@@ -36,7 +36,8 @@ pub fn definition(registry: &Registry) -> Result<Value, String> {
         "spec": spec,
         "status": status::schema(),
     });
-    let column = |name: &str, path: &str, priority: u8| json!({"name": name, "type": "string", "jsonPath": path, "priority": priority});
+    let column =
+        |name: &str, path: &str, priority: u8| json!({"name": name, "type": "string", "jsonPath": path, "priority": priority});
     let version = json!({
         "name": VERSION,
         "served": true,
@@ -89,7 +90,8 @@ fn structural(root: &Value, schema: &Value, depth: usize) -> Result<Value, Strin
         return one_of(schema, arms, inner);
     }
     let mut made = Map::new();
-    for key in ["type", "description", "pattern", "minimum", "maximum", "minLength", "maxLength", "minItems", "enum", "required"] {
+    for key in ["type", "description", "pattern", "minimum", "maximum", "minLength", "maxLength", "minItems", "enum", "required"]
+    {
         if let Some(value) = map.get(key) {
             made.insert(key.to_owned(), value.clone());
         }
@@ -105,7 +107,8 @@ fn structural(root: &Value, schema: &Value, depth: usize) -> Result<Value, Strin
     } else if map.get("type").is_some_and(|kind| kind == "object") {
         let empty = Map::new();
         let properties = map.get("properties").and_then(Value::as_object).unwrap_or(&empty);
-        let properties: Result<Map<_, _>, _> = properties.iter().map(|(name, value)| Ok::<_, String>((name.clone(), inner(value)?))).collect();
+        let properties: Result<Map<_, _>, _> =
+            properties.iter().map(|(name, value)| Ok::<_, String>((name.clone(), inner(value)?))).collect();
         made.insert("properties".to_owned(), Value::Object(properties?));
         made.insert(KEEP.to_owned(), true.into());
     }

@@ -43,7 +43,7 @@ pub struct ConfigErrors {
 
 impl ConfigErrors {
     /// One error about a file as a whole.
-    pub(super) fn of_file(file: &str, message: String, hint: &str) -> Self {
+    pub(crate) fn of_file(file: &str, message: String, hint: &str) -> Self {
         let problem = Problem { file: file.to_owned(), place: None, message, hint: hint.to_owned() };
         Self { file: file.to_owned(), problems: vec![problem] }
     }

@@ -51,7 +51,9 @@ pub struct Tenure {
 #[derive(Debug, thiserror::Error)]
 pub enum LeaseError {
     /// The API server forbids it, which waiting does not change.
-    #[error("can not use lease {place}: {why}; the verifier's role needs `get`, `create` and `patch` on `leases` of coordination.k8s.io there")]
+    #[error(
+        "can not use lease {place}: {why}; the verifier's role needs `get`, `create` and `patch` on `leases` of coordination.k8s.io there"
+    )]
     Forbidden {
         /// The Lease.
         place: String,
@@ -262,7 +264,11 @@ impl Held {
     pub async fn release(self) {
         self.tenure.end();
         if let Err(Refused::Now(why) | Refused::Forever(why)) = self.candidate.write(&self.record.released()).await {
-            tracing::warn!(lease = self.candidate.place, why, "the Lease was not given back: the next verifier waits for its end");
+            tracing::warn!(
+                lease = self.candidate.place,
+                why,
+                "the Lease was not given back: the next verifier waits for its end"
+            );
         }
     }
 }

@@ -85,10 +85,7 @@ impl ConfigMaps {
         Self { api, namespace: namespace.to_owned(), label: (label.0.to_owned(), label.1.to_owned()), runtime }
     }
 
-    fn wait<T: Send + 'static>(
-        &self,
-        request: impl Future<Output = kube::Result<T>> + Send + 'static,
-    ) -> Result<T, ObjectError> {
+    fn wait<T: Send + 'static>(&self, request: impl Future<Output = kube::Result<T>> + Send + 'static) -> Result<T, ObjectError> {
         let (answer, answered) = sync_channel(1);
         let task = self.runtime.spawn(async move {
             let result = tokio::time::timeout(PATIENCE, request).await;
@@ -182,7 +179,9 @@ impl From<kube::Error> for ObjectError {
 /// What an API server, or the way to it, says: one line of bounded length.
 pub fn words(error: &kube::Error) -> String {
     let text = match error {
-        kube::Error::Api(status) if !status.message.is_empty() => format!("the API server says {}: {}", status.code, status.message),
+        kube::Error::Api(status) if !status.message.is_empty() => {
+            format!("the API server says {}: {}", status.code, status.message)
+        }
         other => crate::verifier::chain(other),
     };
     let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -126,21 +126,24 @@ fn opened(store: Box<dyn Store>, loaded: Option<Loaded>, lease: Option<LeaseKeep
 }
 
 /// A client of the cluster that the environment names, and the namespace to live in.
-async fn connect(namespace: Option<&str>) -> Result<(Client, String), Failure> {
+pub(super) async fn connect(namespace: Option<&str>) -> Result<(Client, String), Failure> {
     let hint = "run in a pod with a service account, or name a kubeconfig with KUBECONFIG";
-    let mut config = Config::infer().await.map_err(|error| Failure::given(format!("no cluster to keep the state in: {}; {hint}", chain(&error))))?;
+    let mut config = Config::infer()
+        .await
+        .map_err(|error| Failure::given(format!("there is no cluster to be found: {}; {hint}", chain(&error))))?;
     // The next tick is the retry, and an answer that comes too late is none.
     config.default_retry = false;
     config.connect_timeout = Some(PATIENCE);
     config.read_timeout = Some(PATIENCE);
     config.write_timeout = Some(PATIENCE);
     let namespace = namespace.map_or_else(|| config.default_namespace.clone(), str::to_owned);
-    let client = Client::try_from(config).map_err(|error| Failure::given(format!("the cluster can not be talked to: {}", chain(&error))))?;
+    let client = Client::try_from(config)
+        .map_err(|error| Failure::given(format!("the cluster can not be talked to: {}", chain(&error))))?;
     Ok((client, namespace))
 }
 
 /// One name for this process, which no other has.
-fn holder() -> String {
+pub(super) fn holder() -> String {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let mut random = [0_u8; 8];
     // Without randomness the time since boot still tells two processes of one host apart.

@@ -126,9 +126,14 @@ mod tests {
     #[test]
     fn a_record_expires_once_it_has_not_moved_for_its_whole_duration() {
         let mut seen = None;
-        for (at, version, expired) in
-            [(0, "1", false), (15_000, "1", false), (15_001, "1", true), (15_002, "2", false), (30_002, "2", false), (30_003, "2", true)]
-        {
+        for (at, version, expired) in [
+            (0, "1", false),
+            (15_000, "1", false),
+            (15_001, "1", true),
+            (15_002, "2", false),
+            (30_002, "2", false),
+            (30_003, "2", true),
+        ] {
             let sighting = Sighting::observe(seen, &record(version), at);
             assert_eq!(sighting.has_expired(), expired, "at {at}");
             seen = Some(sighting);

@@ -75,7 +75,8 @@ impl KubernetesStore {
         let snapshot = book.checkpoint.as_ref().map(|checkpoint| self.snapshot(place, checkpoint)).transpose()?;
         let book_place = PathBuf::from(place);
         let mut marks = vec![(book_place.clone(), book.head.clone())];
-        let mut walk = Walk { head: Head::genesis(), marks: Vec::new(), included: 0, state: State::default(), last: None, torn: None };
+        let mut walk =
+            Walk { head: Head::genesis(), marks: Vec::new(), included: 0, state: State::default(), last: None, torn: None };
         let mut moments = vec![book.moment.clone()];
         if let Some(snapshot) = snapshot {
             marks.push((PathBuf::from(format!("the checkpoint of {place}")), snapshot.head.clone()));
@@ -141,7 +142,8 @@ impl KubernetesStore {
 /// What an object holds that the book names.
 pub(super) fn text(objects: &dyn Objects, name: &str) -> Result<String, StoreError> {
     let place = objects.place(name);
-    let found = objects.get(name).map_err(|error| StoreError::Api { doing: "read", place: place.clone(), why: error.to_string() })?;
+    let found =
+        objects.get(name).map_err(|error| StoreError::Api { doing: "read", place: place.clone(), why: error.to_string() })?;
     let text = found.and_then(|mut found| found.data.remove(TEXT));
     text.ok_or_else(|| StoreError::damaged(Path::new(&place), "it is missing, although the ledger names it"))
 }

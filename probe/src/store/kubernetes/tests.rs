@@ -282,7 +282,10 @@ fn a_hand_in_it_is_said_and_nothing_is_overwritten() {
     let (shelf, mut store) = with_book();
     shelf.edit("it-ledger", "events", |text| text.replace("first", "worst"));
     let said = append(&mut store, 2, &fact("second", 2.into())).unwrap_err().to_string();
-    assert!(said.contains("configmap ns/it-ledger was changed by somebody else") && said.contains("phasegate.dev/ledger=it"), "{said}");
+    assert!(
+        said.contains("configmap ns/it-ledger was changed by somebody else") && said.contains("phasegate.dev/ledger=it"),
+        "{said}"
+    );
     assert!(shelf.0.lock().objects["it-ledger"].data["events"].contains("worst"));
     assert!(shelf.refusal(2).contains("configmap ns/it-ledger, line 1"), "{}", shelf.refusal(2));
 
