@@ -16,6 +16,7 @@ use crate::process::{Output, Process, Spec};
 use crate::world::{Supervisor, World};
 
 const START: Duration = Duration::from_secs(45);
+const DOCUMENT: &str = "migration.yaml";
 const STOP: Duration = Duration::from_secs(10);
 const COMMAND: Duration = Duration::from_mins(2);
 
@@ -88,7 +89,19 @@ impl Verifier {
         let folder = world.folder("verifier")?;
         let env = [("KUBECONFIG", &*kubeconfig.display().to_string())];
         let state = ["--kubernetes.namespace", "default", "--state.kubernetes", name];
-        Self::spawn(world, "probe", migration, &env, (&folder, &state))
+        std::fs::write(folder.join(DOCUMENT), migration)?;
+        Self::spawn(world, "probe", &env, (&folder, &state))
+    }
+
+    /// The same, which also takes its document from there: the Migration of this name.
+    ///
+    /// # Errors
+    /// The binary is missing or stale.
+    pub fn launch_for_migration(world: &World, kubeconfig: &Path, name: &str) -> Result<Self> {
+        let folder = world.folder("verifier")?;
+        let env = [("KUBECONFIG", &*kubeconfig.display().to_string())];
+        let from = ["--kubernetes.namespace", "default", "--state.kubernetes", name, "--config.migration", name];
+        Self::spawn(world, "probe", &env, (&folder, &from))
     }
 
     /// Like [`Verifier::start`], with the `scripted` checks of [`crate::scripted`] in its registry.
@@ -117,28 +130,24 @@ impl Verifier {
         (folder, state): (PathBuf, PathBuf),
     ) -> Result<Self> {
         let state_dir = state.display().to_string();
-        let verifier = Self::spawn(world, program, migration, env, (&folder, &["--state.dir", &state_dir]))?;
+        std::fs::write(folder.join(DOCUMENT), migration)?;
+        let verifier = Self::spawn(world, program, env, (&folder, &["--state.dir", &state_dir]))?;
         verifier.answers().await?;
         Ok(Self { state, ..verifier })
     }
 
-    fn spawn(
-        world: &World,
-        program: &str,
-        migration: &str,
-        env: &[(&str, &str)],
-        (folder, state): (&Path, &[&str]),
-    ) -> Result<Self> {
+    fn spawn(world: &World, program: &str, env: &[(&str, &str)], (folder, from): (&Path, &[&str])) -> Result<Self> {
         let binary = binary(program)?;
-        let (document, tokens) = (folder.join("migration.yaml"), folder.join("tokens"));
-        std::fs::write(&document, migration)?;
+        let (document, tokens) = (folder.join(DOCUMENT), folder.join("tokens"));
         let lines = Role::ALL.map(|role| format!("test-{word} {word} {}\n", role.token(), word = role.word()));
         std::fs::write(&tokens, lines.concat())?;
         let address = format!("127.0.0.1:{}", world.port()?);
         let mut spec = Spec::new("verifier", binary);
         spec = spec.arg("verifier");
-        spec = spec.arg("--config.file").arg(document.display().to_string());
-        spec = spec.args(state.iter().copied());
+        if document.exists() {
+            spec = spec.arg("--config.file").arg(document.display().to_string());
+        }
+        spec = spec.args(from.iter().copied());
         spec = spec.arg("--web.listen-address").arg(address.as_str());
         spec = spec.arg("--web.token.file").arg(tokens.display().to_string());
         for (name, value) in env {

@@ -14,24 +14,7 @@ use super::{PATIENCE, check, gate, migration, reaches, switch};
 /// For what needs the end of a Lease.
 const LEASE: Duration = Duration::from_secs(60);
 /// What a verifier may do in its namespace, and nothing else.
-const ROLE: &str = "
-apiVersion: v1
-kind: ServiceAccount
-metadata: {name: verifier, namespace: default}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {name: verifier, namespace: default}
-rules:
-- {apiGroups: [\"\"], resources: [configmaps], verbs: [get, list, create, patch, delete]}
-- {apiGroups: [coordination.k8s.io], resources: [leases], verbs: [get, create, patch]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {name: verifier, namespace: default}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: verifier}
-subjects: [{kind: ServiceAccount, name: verifier, namespace: default}]
-";
+const ROLE: &str = include_str!("real_migration/role.yaml");
 
 /// A cluster, what a verifier needs there, and something that is always well.
 struct Bench {
