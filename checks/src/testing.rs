@@ -117,8 +117,21 @@ pub(crate) enum Manner {
     Turns(Vec<Vec<u8>>),
     /// Reads and writes in turns, then closes the connection.
     Leave(Vec<Vec<u8>>),
+    /// A server of the protocol of PostgreSQL: to each question the first of these whose words are in it.
+    Answers(Vec<(&'static str, Reply)>),
     /// Cuts the connection with a reset.
     Reset,
+}
+
+/// What is answered to a question.
+#[derive(Debug, Clone)]
+pub(crate) enum Reply {
+    /// This.
+    Say(Vec<u8>),
+    /// This, and then the connection closes.
+    Last(Vec<u8>),
+    /// Nothing, for ever.
+    Silence,
 }
 
 impl Server {
@@ -179,7 +192,36 @@ async fn treat(mut stream: TcpStream, manner: Manner) {
             speak(&mut stream, turns).await;
             let _closed = stream.shutdown().await;
         }
+        Manner::Answers(replies) => answers(&mut stream, &replies).await,
         Manner::Reset => {}
+    }
+}
+
+/// Lets everybody in, and answers what is asked; what none of these is about is done, without a row.
+async fn answers(stream: &mut TcpStream, replies: &[(&'static str, Reply)]) {
+    let _sent = stream.write_all(&postgres::welcome()).await;
+    let mut head = [0; 5];
+    while stream.read_exact(&mut head).await.is_ok() {
+        let [_, length @ ..] = head;
+        let mut body = vec![0; usize::try_from(u32::from_be_bytes(length)).unwrap() - 4];
+        if stream.read_exact(&mut body).await.is_err() {
+            return;
+        }
+        let question = String::from_utf8_lossy(&body);
+        match replies.iter().find(|(words, _)| question.contains(words)).map(|(_, reply)| reply) {
+            Some(Reply::Say(text)) => {
+                let _sent = stream.write_all(text).await;
+            }
+            Some(Reply::Last(text)) => {
+                let _sent = stream.write_all(text).await;
+                let _closed = stream.shutdown().await;
+                return;
+            }
+            Some(Reply::Silence) => std::future::pending::<()>().await,
+            None => {
+                let _sent = stream.write_all(&postgres::done()).await;
+            }
+        }
     }
 }
 

@@ -47,6 +47,9 @@ fn current<'a>(state: &'a State, name: &str, generation: u64) -> Result<&'a Prob
 
 fn take_run(state: &State, run: &Run) -> Result<Vec<Event>, Refusal> {
     let probe = current(state, &run.probe, run.generation)?;
+    if phase::facts::outrun(state, run) {
+        return Err(Refusal::new(RefusalKind::Outdated, "a newer edition of a fact was recorded while the run was under way"));
+    }
     let mut events = voided(state, run);
     // Its own cursor is of the other server: nothing of this run may count.
     if events.iter().any(|event| matches!(event, Event::AnotherServer { probe, .. } if *probe == run.probe)) {
@@ -114,7 +117,8 @@ fn fails_as_before(
         && before.is_some_and(|proof| (&proof.failed, &proof.evidence, &proof.identities) == (failed, evidence, identities))
 }
 
-/// Proofs, finished or not, that are bound to another server than this run has read; and its own probe, whatever it is.
+/// Proofs, finished or not, that are bound to another server than this run has read; and its own probe, whatever it is. What is
+/// sealed stays bound to the editions of the facts that it read, whatever others are measured by since.
 fn voided(state: &State, run: &Run) -> Vec<Event> {
     let mut events = Vec::new();
     if run.identities.is_empty() {
@@ -123,8 +127,12 @@ fn voided(state: &State, run: &Run) -> Vec<Event> {
     for (_, probe) in
         state.durable.plan.iter().flat_map(|plan| plan.probes()).filter(|(_, probe)| probe.is_proof() || probe.name == run.probe)
     {
-        let finished = state.durable.proofs.get(&probe.name).map(|proof| &proof.identities);
+        let proof = state.durable.proofs.get(&probe.name);
+        let (finished, sealed) = (proof.map(|proof| &proof.identities), proof.is_some_and(|proof| proof.sealed));
         let differs = |(target, is): (&String, &String)| {
+            if sealed && target.starts_with(checks::FACT_READ) {
+                return None;
+            }
             let mut bound = finished.into_iter().chain(state.soft.reading.get(&probe.name));
             let was = bound.find_map(|read| read.get(target).filter(|was| *was != is))?;
             Some((target.clone(), was.clone(), is.clone()))

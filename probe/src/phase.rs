@@ -11,7 +11,7 @@ use crate::plan::{NaturePlan, PhaseName, PhasePlan, Plan, SealAt};
 use crate::state::{PhaseState, ProbeState, Stamp, State};
 use crate::steps;
 
-mod facts;
+pub(crate) mod facts;
 mod removal;
 
 /// Longest text of a reason given by a person, in characters.

@@ -392,4 +392,6 @@ impl Check for PostgresContinuity {
 }
 
 #[cfg(test)]
+mod spoilt;
+#[cfg(test)]
 mod tests;

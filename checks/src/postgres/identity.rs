@@ -164,7 +164,7 @@ pub(super) async fn share_a_lock(cx: &Context, one: &mut Session, other: &mut Se
         "SELECT count(*) AS seen FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND classid = {class} AND objid = {object} AND granted"
     );
     let answer = |rows: &[tokio_postgres::SimpleQueryRow], name: &str| {
-        let value = rows.first().and_then(|row| row.try_get(name).ok().flatten().map(str::to_owned));
+        let value = if let [row] = rows { row.try_get(name).ok().flatten().map(str::to_owned) } else { None };
         value.ok_or_else(|| UNREADABLE.because(format!("no {name} in the answer")))
     };
     let taken = answer(&one.ask(&take, budget).await?, "taken")?;

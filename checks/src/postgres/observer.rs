@@ -183,6 +183,13 @@ pub(super) fn own_refusal(outcome: Outcome) -> Outcome {
 /// A row of text, read by name.
 pub(super) struct Row<'a>(pub(super) &'a SimpleQueryRow);
 
+impl<'a> Row<'a> {
+    /// The row of an answer that has exactly one. More, or none, is no answer to the question.
+    pub(super) fn only(rows: &'a [SimpleQueryRow]) -> Result<Self, &'static str> {
+        if let [row] = rows { Ok(Self(row)) } else { Err("single row") }
+    }
+}
+
 impl Row<'_> {
     /// A column that has a value.
     pub(super) fn text(&self, name: &'static str) -> Result<&str, &'static str> {

@@ -69,14 +69,14 @@ impl Reader {
     /// The next transaction that writes gets this number or a later one; 64 bits.
     pub(crate) async fn next_xid(&mut self, budget: Budget) -> Result<u64, Outcome> {
         let rows = self.ask("SELECT pg_snapshot_xmax(pg_current_snapshot()) AS next_xid", budget).await?;
-        let next = rows.first().and_then(|row| Row(row).number("next_xid").ok());
+        let next = Row::only(&rows).and_then(|row| row.number("next_xid")).ok();
         next.ok_or_else(|| self.unreadable("next_xid"))
     }
 
     /// Since when the counters of this database count: another text means that they began anew.
     pub(crate) async fn counted_since(&mut self, budget: Budget) -> Result<String, Outcome> {
         let rows = self.ask(COUNTED, budget).await?;
-        let since = rows.first().and_then(|row| Row(row).counted_since().ok());
+        let since = Row::only(&rows).and_then(|row| row.counted_since()).ok();
         since.ok_or_else(|| self.unreadable("start of counting"))
     }
 

@@ -1,6 +1,7 @@
 //! `postgresQuiet`: nothing writes on the old server any more.
 
 mod change;
+mod kind;
 mod memory;
 mod read;
 

@@ -345,4 +345,6 @@ impl PostgresRows {
 }
 
 #[cfg(test)]
+mod spoilt;
+#[cfg(test)]
 mod tests;

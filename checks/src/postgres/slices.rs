@@ -1,5 +1,6 @@
 //! What proofs about a database share that go on over many Runs: the few finds that are named, how much is asked at once, and which
-//! trouble is waited out.
+//! trouble is waited out. How much is asked goes by the Run's timeout; what reads every row of a live server goes by `content::Piece`, which
+//! keeps to a fixed span, and rests in between.
 
 use std::time::Duration;
 

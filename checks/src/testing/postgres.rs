@@ -1,5 +1,7 @@
 //! What the unit tests of the checks of PostgreSQL share: connection strings in files, and the protocol's messages in the server's place.
 
+mod hostile;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,6 +10,31 @@ use serde_json::json;
 
 use super::context;
 use crate::Context;
+
+pub(crate) use hostile::{Harm, Script, none_passes};
+
+/// What the observer's look at a server shows.
+pub(crate) const SIGHT: [(&str, &str); 19] = [
+    ("system", "7300000000000000001"),
+    ("database", "16384"),
+    ("boot", "1793800000.123456"),
+    ("wal_reset", "2026-11-04 12:00:00+00"),
+    ("database_reset", "NULL"),
+    ("in_recovery", "f"),
+    ("counts", "t"),
+    ("read_only", "on"),
+    ("version", "17.1"),
+    ("read_only_by", "configuration file"),
+    ("next_xid", "800"),
+    ("sessions", "5"),
+    ("rollbacks", "1"),
+    ("open_writers", "0"),
+    ("prepared", "0"),
+    ("clock", "1793800060.5"),
+    ("sees_all", "t"),
+    ("superuser", "f"),
+    ("writable", "NULL"),
+];
 
 /// A connection string in a file of its own, removed with it.
 pub(crate) struct Dsn(PathBuf);
@@ -64,6 +91,11 @@ pub(crate) fn welcome() -> Vec<u8> {
 /// The end of an answer.
 pub(crate) fn ready() -> Vec<u8> {
     message(b'Z', b"I")
+}
+
+/// A statement that shows nothing.
+pub(crate) fn done() -> Vec<u8> {
+    [message(b'C', b"SET\0"), ready()].concat()
 }
 
 /// An answer of one row.

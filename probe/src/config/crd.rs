@@ -190,6 +190,11 @@ fn rules() -> Value {
     ])
 }
 
+/// The definition as a file.
+pub fn render(definition: &Value) -> String {
+    format!("# Generated: probe config crd > deploy/base/crd.yaml\n{definition:#}\n")
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -224,9 +229,4 @@ mod tests {
         assert_eq!(spec["phases"]["x-kubernetes-list-map-keys"][0], "name");
         assert!(spec["phases"]["items"]["x-kubernetes-validations"][0]["rule"].is_string());
     }
-}
-
-/// The definition as a file.
-pub fn render(definition: &Value) -> String {
-    format!("# Generated: probe config crd > deploy/base/crd.yaml\n{definition:#}\n")
 }

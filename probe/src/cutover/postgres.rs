@@ -115,7 +115,8 @@ over in one transaction of the old server: it is committed only if the counts an
 stood still. Tables go in the order of their foreign keys, which the old server checks; sequences are raised, and stay raised \
 should the commit fail. Then both servers are equal, and a new mark says so: `unfence` finds nothing that would be lost.
 
---old is a superuser, or a role with pg_monitor that is a member of the tables' owner; --new may read all tables and sequences.
+--old is a superuser, or a role with pg_monitor that is a member of the tables' owner (`deploy/postgres/owner.sql` makes one); --new \
+may read all tables and sequences.
 
 Examples:
   cutover postgres carry-back --old env:PG_OLD_OWNER --new env:PG_NEW_OBSERVER --dry-run

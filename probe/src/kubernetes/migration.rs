@@ -127,7 +127,7 @@ pub(crate) async fn run(keeper: Keeper, stop: CancellationToken) {
             continue;
         }
         let renew = last.elapsed() >= WORDS;
-        match keeper.write(&written, renew, &mut herald).await {
+        match keeper.write(written.as_ref(), renew, &mut herald).await {
             Ok(true) => (written, last) = (Some(keeper.standing().edge()), Instant::now()),
             Ok(false) => {}
             Err(why) => tracing::warn!(migration = keeper.resource.place, why, "the status could not be written"),
@@ -150,7 +150,7 @@ impl Keeper {
     }
 
     /// Looks at the resource, and writes its status if it is not as it should be. False: nothing was to be written.
-    async fn write(&self, written: &Option<conditions::Edge>, renew: bool, herald: &mut Herald) -> Result<bool, String> {
+    async fn write(&self, written: Option<&conditions::Edge>, renew: bool, herald: &mut Herald) -> Result<bool, String> {
         for _ in 0..TRIES {
             let object = self.look().await?;
             // Only now, so that what is written is what is known after the look.
@@ -159,7 +159,7 @@ impl Keeper {
             let found = object.data.get("status").cloned().unwrap_or_default();
             let stands = conditions::same(&found, &status);
             if stands && (found == status || !renew && written.is_some()) {
-                return Ok(written.as_ref() != Some(&standing.edge()));
+                return Ok(written != Some(&standing.edge()));
             }
             if self.patch(&object, &status).await? {
                 herald.tell(&object, &found, &status).await;

@@ -178,11 +178,10 @@ impl From<kube::Error> for ObjectError {
 
 /// What an API server, or the way to it, says: one line of bounded length.
 pub fn words(error: &kube::Error) -> String {
-    let text = match error {
-        kube::Error::Api(status) if !status.message.is_empty() => {
-            format!("the API server says {}: {}", status.code, status.message)
-        }
-        other => crate::verifier::chain(other),
+    let said = if let kube::Error::Api(status) = error { Some(status).filter(|status| !status.message.is_empty()) } else { None };
+    let text = match said {
+        Some(status) => format!("the API server says {}: {}", status.code, status.message),
+        None => crate::verifier::chain(error),
     };
     let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
     line.chars().take(MAX_WORDS).collect()

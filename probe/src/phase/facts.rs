@@ -1,7 +1,8 @@
 //! PURE. Facts: recorded once, never changed; what was measured anew is another edition, and voids what was proven with an older one.
 
 use super::{Desk, MAX_RECORDS, conflict, invalid};
-use crate::event::{Event, Refusal};
+use crate::event::{Event, Refusal, Run};
+use crate::state::State;
 
 /// Largest fact, in bytes of JSON.
 const MAX_FACT: usize = 192 * 1024;
@@ -33,11 +34,20 @@ fn outdated_by(desk: &Desk<'_>, name: &str) -> impl Iterator<Item = Event> {
             return None;
         }
         let read = finished.map(|proof| &proof.identities).into_iter().chain(desk.state.soft.reading.get(&probe.name));
-        let (target, was) = read.flatten().find(|(target, was)| {
-            let number = |name| target.strip_prefix(checks::FACT_READ).and_then(|fact| checks::edition(fact, name));
-            number(was).zip(number(name)).is_some_and(|(was, is)| is > was)
-        })?;
+        let (target, was) = read.flatten().find(|(target, was)| is_newer(target, was, name))?;
         let (target, was, is) = (target.clone(), was.clone(), name.to_owned());
         Some(Event::AnotherServer { probe: probe.name.clone(), at: desk.now, target, was, is })
     })
+}
+
+/// Whether what is recorded by this name is a newer edition of what was read of a fact.
+fn is_newer(target: &str, was: &str, recorded: &str) -> bool {
+    let number = |name| target.strip_prefix(checks::FACT_READ).and_then(|fact| checks::edition(fact, name));
+    number(was).zip(number(recorded)).is_some_and(|(was, is)| is > was)
+}
+
+/// Whether a newer edition of a fact that a Run has read was recorded while it was under way: it says nothing of what counts now.
+pub(crate) fn outrun(state: &State, run: &Run) -> bool {
+    let read = run.identities.iter().filter(|(target, _)| target.starts_with(checks::FACT_READ));
+    read.into_iter().any(|(target, was)| state.durable.facts.keys().any(|recorded| is_newer(target, was, recorded)))
 }

@@ -95,12 +95,17 @@ fn pass(state: &mut State, probe: &str, at: u64) {
 }
 
 fn read(state: &mut State, probe: &str, at: u64, step: Step, identities: BTreeMap<String, String>) {
-    let generation = state.live.probes[probe].generation;
-    let (started, finished) = (now(at), now(at));
+    let run = run_of(state, probe, at, step, identities);
+    let (generation, started, finished) = (run.generation, run.started, run.finished);
     let outcome = OWN.because("as it should");
     take(state, &Input::Control(Control { probe: probe.into(), generation, started, finished, outcome }), now(at)).unwrap();
-    let run = Run { probe: probe.into(), generation, started, finished, step, memory: None, identities, trails: BTreeMap::new() };
     take(state, &Input::Run(run), now(at)).unwrap();
+}
+
+fn run_of(state: &State, probe: &str, at: u64, step: Step, identities: BTreeMap<String, String>) -> Run {
+    let generation = state.live.probes[probe].generation;
+    let (probe, started, finished) = (probe.into(), now(at), now(at));
+    Run { probe, generation, started, finished, step, memory: None, identities, trails: BTreeMap::new() }
 }
 
 #[test]
@@ -230,6 +235,11 @@ fn a_newer_edition_of_a_fact_voids_what_was_proven_with_an_older_one() {
     say(&mut state, Wish::Record("sums.3".into(), json!(3))).unwrap();
     assert_eq!(state.durable.proofs.keys().map(|name| &**name).collect::<Vec<_>>(), ["other", "sealed"]);
     assert!(!state.soft.reading.contains_key("begun"));
+
+    let late = run_of(&state, "done", 20, passed(), with("sums", "sums.2"));
+    assert_eq!(decide(&state, &Input::Run(late), now(20)).unwrap_err().kind, RefusalKind::Outdated, "it began before");
+    read(&mut state, "done", 20, passed(), with("sums", "sums.3"));
+    assert!(state.durable.proofs["sealed"].sealed, "what others read by now is nothing to it");
 }
 
 #[test]

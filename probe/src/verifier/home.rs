@@ -150,8 +150,7 @@ pub(super) fn holder() -> String {
     if rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty()).is_err() {
         random = crate::clock::boottime_ms().to_be_bytes();
     }
-    let nonce: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{host}_{nonce}")
+    format!("{host}_{:016x}", u64::from_be_bytes(random))
 }
 
 impl LeaseKeeper {

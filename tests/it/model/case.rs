@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use probe::event::{Command, Control, Input, Run, StepEnd, Terms, Way, Wish};
 use probe::now::{Millis, Now};
 use probe::plan::Plan;
-use probe::state::Unwritable;
+use probe::state::{State, Unwritable};
 
 pub(crate) use document::{Doc, PhaseDoc, ProbeDoc, Seal, StepDoc};
 
@@ -27,18 +27,27 @@ pub(crate) enum Look {
     Waiting(i64),
 }
 
+/// What a proof can be bound to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Thing {
+    /// Which server it was.
+    Server(u8),
+    /// Which edition of a fact it was.
+    Fact(u8),
+}
+
 /// One thing that happens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Act {
     /// The document with this index in [`Case::docs`].
     Configure(usize),
-    /// Parts with what they show; `None` is a proof's slice. `began` is how long ago it started, `target` an identity it read.
+    /// Parts with what they show; `None` is a proof's slice. `began` is how long ago it started, `reads` what it is bound to.
     Run {
         probe: u8,
         old: bool,
         began: u64,
         parts: Option<Vec<(u8, Look)>>,
-        target: Option<(u8, u8)>,
+        reads: Vec<(Thing, u8)>,
     },
     Control {
         probe: u8,
@@ -61,7 +70,8 @@ pub(crate) enum Act {
     Override(u8, u64),
     /// The override with this ordinal.
     Revoke(u8),
-    Record(u8, u8),
+    /// A fact, which edition of it (0: a name that only looks like one), and what it says.
+    Record(u8, u8, u8),
     Forget(u8, u8),
     /// For so many milliseconds.
     Lock {
@@ -205,6 +215,22 @@ pub(crate) fn target_name(id: u8) -> Arc<str> {
     Arc::clone(&NAMES[usize::from(id)])
 }
 
+/// The name by which an edition of a fact is recorded.
+pub(crate) fn edition_name(fact: u8, edition: u8) -> String {
+    match edition {
+        0 => format!("fact{fact}.02"),
+        1 => format!("fact{fact}"),
+        later => format!("fact{fact}.{later}"),
+    }
+}
+
+/// The newest edition of a fact that is recorded; the first if there is none.
+pub(crate) fn newest_edition(state: &State, fact: u8) -> u8 {
+    let name = edition_name(fact, 1);
+    let editions = state.durable.facts.keys().filter_map(|recorded| checks::edition(&name, recorded));
+    editions.max().map_or(1, |edition| u8::try_from(edition).unwrap())
+}
+
 /// The one who says something.
 pub(crate) fn person(id: u8) -> String {
     format!("person{id}")
@@ -222,6 +248,15 @@ impl Look {
             Self::Other => OTHER.because("wrong"),
             Self::Unknown => BLIND.because("not seen"),
             Self::Waiting(due) => LATER.until(wall(utc + due), "not yet"),
+        }
+    }
+}
+
+impl Thing {
+    fn identity(self, is: u8) -> (String, String) {
+        match self {
+            Self::Server(server) => (format!("t{server}"), format!("i{is}")),
+            Self::Fact(fact) => (format!("{}fact{fact}", checks::FACT_READ), edition_name(fact, is)),
         }
     }
 }
@@ -245,7 +280,7 @@ impl Act {
         let began = |ago: u64| moment(t.saturating_sub(ago), utc - i64::try_from(ago).unwrap());
         match self {
             Self::Configure(index) => Some(Input::Configure(Arc::clone(&known.plans[*index]))),
-            Self::Run { probe, began: ago, parts, target, .. } => Some(Input::Run(Run {
+            Self::Run { probe, began: ago, parts, reads, .. } => Some(Input::Run(Run {
                 probe: probe_name(*probe),
                 generation,
                 started: began(*ago),
@@ -255,10 +290,7 @@ impl Act {
                     None => Step::More(Progress { done: 1, total: 2, note: Evidence::from("half way") }),
                 },
                 memory: Some(Arc::from([7_u8].as_slice())),
-                identities: target
-                    .iter()
-                    .map(|(target, is)| (format!("t{target}"), format!("i{is}")))
-                    .collect::<BTreeMap<_, _>>(),
+                identities: reads.iter().map(|(thing, is)| thing.identity(*is)).collect::<BTreeMap<_, _>>(),
                 trails: BTreeMap::new(),
             })),
             Self::Control { probe, began: ago, look, .. } => Some(Input::Control(Control {
@@ -291,7 +323,7 @@ impl Act {
                 Wish::Override { probe: probe_name(*probe), reason: why(), ticket: None, ttl: Duration::from_millis(*span) }
             }
             Self::Revoke(ordinal) => Wish::Revoke(known.overrides.get(usize::from(*ordinal)).copied().unwrap_or(9_999)),
-            Self::Record(name, value) => Wish::Record(format!("fact{name}"), serde_json::json!(value)),
+            Self::Record(fact, edition, value) => Wish::Record(edition_name(*fact, *edition), serde_json::json!(value)),
             Self::Forget(probe, part) => Wish::Forget(probe_name(*probe), part_name(*part)),
             Self::Lock { phase, ttl, own } => Wish::Lock {
                 phase: phase_name(*phase),

@@ -1,11 +1,13 @@
 //! Lets the core live through a history, and compares it with the oracle after each thing that happens.
 
+mod counts;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use probe::apply::apply;
 use probe::decide::decide;
-use probe::event::{Event, Input, Refusal, Terms};
+use probe::event::{Event, Input, Refusal, RefusalKind, Terms};
 use probe::gate::{Evaluation, evaluate};
 use probe::now::{Millis, Now};
 use probe::plan::{GatePlan, Plan};
@@ -17,6 +19,7 @@ use super::case::{Act, Case, Doc, Hash, Known, Tick, moment, phase_name, probe_n
 use super::generate::START;
 use super::invariants::Watch;
 use super::oracle::{Oracle, PlanSeen};
+pub(crate) use counts::Counts;
 
 /// The core with what the ledger would keep around it.
 #[derive(Debug)]
@@ -168,50 +171,6 @@ impl Core {
     }
 }
 
-/// What was seen on the way, for the statistics.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Counts {
-    pub(crate) inputs: u64,
-    pub(crate) accepted: u64,
-    pub(crate) open: u64,
-    pub(crate) completed: u64,
-    pub(crate) latched: u64,
-    pub(crate) locks: u64,
-    pub(crate) steps: u64,
-    pub(crate) undone: u64,
-    pub(crate) broken: u64,
-    pub(crate) ponrs: u64,
-    pub(crate) whole: u64,
-    pub(crate) excused: u64,
-    pub(crate) removed: u64,
-    pub(crate) gone: u64,
-    pub(crate) returned: u64,
-    pub(crate) crossed: u64,
-    pub(crate) came_back: u64,
-}
-
-impl std::ops::AddAssign for Counts {
-    fn add_assign(&mut self, other: Self) {
-        self.inputs += other.inputs;
-        self.accepted += other.accepted;
-        self.open += other.open;
-        self.completed += other.completed;
-        self.latched += other.latched;
-        self.locks += other.locks;
-        self.steps += other.steps;
-        self.undone += other.undone;
-        self.broken += other.broken;
-        self.ponrs += other.ponrs;
-        self.whole += other.whole;
-        self.excused += other.excused;
-        self.removed += other.removed;
-        self.gone += other.gone;
-        self.returned += other.returned;
-        self.crossed += other.crossed;
-        self.came_back += other.came_back;
-    }
-}
-
 /// Core and oracle side by side.
 #[derive(Debug)]
 pub(crate) struct Pair<'a> {
@@ -240,8 +199,12 @@ impl<'a> Pair<'a> {
         if ok != events.is_some() {
             return Err(format!("{tick:?}: oracle accepts: {ok}, core: {:?}", self.core.refusal));
         }
+        let stale = self.core.refusal.as_ref().is_some_and(|refusal| refusal.kind == RefusalKind::Outdated);
+        let known = |id: u8| self.core.state.live.probes.contains_key(&probe_name(id));
+        self.counts.outrun += u64::from(stale && matches!(tick.act, Act::Run { old: false, probe, .. } if known(probe)));
         let evaluation = evaluate(&self.core.state, self.core.now());
         self.compare(tick, &evaluation)?;
+        self.compare_ends(tick, events.as_deref().unwrap_or_default())?;
         self.watch.after(&self.core, tick, events.as_deref().unwrap_or_default(), before, &mut self.counts)?;
         self.watch.verdicts(&self.core, &evaluation, &mut self.counts)
     }
@@ -304,6 +267,17 @@ impl<'a> Pair<'a> {
                 return Err(format!("soak of p{}: oracle {served:?}, core {green} of {soak:?}", probe.id));
             }
         }
+        Ok(())
+    }
+
+    /// What becomes of a proof is told exactly when the oracle finds it worth telling.
+    fn compare_ends(&mut self, tick: &Tick, events: &[Event]) -> Result<(), String> {
+        let ended = events.iter().any(|event| matches!(event, Event::ProofFinished { .. }));
+        let last = self.oracle.log.last().unwrap();
+        if ended != last.told {
+            return Err(format!("{tick:?}: oracle tells the end of a proof: {}, core {events:?}", last.told));
+        }
+        self.counts.silent += u64::from(last.ok && last.failure.is_some() && !last.told && !last.ignored);
         Ok(())
     }
 

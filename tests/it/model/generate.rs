@@ -10,7 +10,7 @@ use probe::state::State;
 
 use documents::{document, mutate};
 
-use super::case::{Act, Doc, Hash, Look, ProbeDoc, Said, Tick, Token, WHOLE};
+use super::case::{Act, Doc, Hash, Look, ProbeDoc, Said, Thing, Tick, Token, WHOLE, newest_edition};
 use super::rng::Rng;
 
 /// Where every history starts on the ledger's timeline.
@@ -24,6 +24,8 @@ pub(crate) struct Generator {
     queue: VecDeque<Tick>,
     /// The document that was asked for last.
     current: usize,
+    /// The newest edition of each fact when the queue was empty last.
+    newest: [u8; 2],
     /// How often, in a hundred, a healthy round goes wrong somewhere.
     trouble: u64,
     /// How often, in a hundred, something wild happens between rounds.
@@ -51,7 +53,7 @@ impl Generator {
         let (trouble, wild) = (rng.pick(&[0, 1, 3, 10, 30]), rng.pick(&[2, 10, 25, 60]));
         let queue = VecDeque::from([Tick::new(0, Act::Configure(0))]);
         let (mess, eager) = (rng.pick(&[0, 5, 15, 40]), rng.pick(&[25, 40, 70]));
-        Self { rng, docs, queue, current: 0, trouble, wild, mess, eager }
+        Self { rng, docs, queue, current: 0, newest: [1, 1], trouble, wild, mess, eager }
     }
 
     /// The next thing to happen.
@@ -63,6 +65,7 @@ impl Generator {
                 }
                 return tick;
             }
+            self.newest = [0, 1].map(|fact| newest_edition(state, fact));
             if self.rng.percent(self.wild) {
                 self.wild();
             } else if self.rng.percent(self.eager) {
@@ -103,8 +106,11 @@ impl Generator {
                 let began = self.rng.below(50);
                 self.push(1, Act::Control { probe: probe.id, old: false, began, look });
             }
+            if self.rng.percent(self.trouble / 3) {
+                self.record(1);
+            }
             if self.rng.percent(80) {
-                let run = if self.rng.percent(self.trouble) { self.wild_run(probe) } else { healthy_run(&mut self.rng, probe) };
+                let run = if self.rng.percent(self.trouble) { self.wild_run(probe) } else { self.healthy_run(probe) };
                 self.push(1, run);
             }
         }
@@ -132,9 +138,36 @@ impl Generator {
             _ => vec![(1, self.look()), (2, Look::Pass)],
         };
         let slice = if probe.proof.is_some() { self.rng.percent(40) } else { self.rng.percent(3) };
-        let target = self.rng.percent(40).then(|| (self.rng.pick(&[0, 1]), u8::from(self.rng.percent(20))));
+        let mut reads = Vec::new();
+        if self.rng.percent(40) {
+            reads.push((Thing::Server(self.rng.pick(&[0, 1])), u8::from(self.rng.percent(20))));
+        }
+        if self.rng.percent(30) {
+            let (fact, older, newer) = (self.rng.pick(&[0, 1]), self.rng.percent(30), self.rng.percent(20));
+            let newest = self.newest[usize::from(fact)];
+            reads.push((Thing::Fact(fact), (newest + u8::from(newer) - u8::from(older)).max(1)));
+        }
         let began = self.rng.pick(&[0, 20, 700, 2_500, 9_000]);
-        Act::Run { probe: probe.id, old: self.rng.percent(5), began, parts: (!slice).then_some(parts), target }
+        Act::Run { probe: probe.id, old: self.rng.percent(5), began, parts: (!slice).then_some(parts), reads }
+    }
+
+    fn healthy_run(&mut self, probe: &ProbeDoc) -> Act {
+        let parts = if probe.id.is_multiple_of(3) { vec![(0, Look::Pass), (1, Look::Pass)] } else { vec![(0, Look::Pass)] };
+        let slice = probe.proof.is_some() && self.rng.percent(20);
+        let mut reads = Vec::new();
+        if probe.proof.is_some() {
+            let fact = probe.id % 2;
+            reads = vec![(Thing::Server(fact), 0), (Thing::Fact(fact), self.newest[usize::from(fact)])];
+        }
+        Act::Run { probe: probe.id, old: false, began: self.rng.below(60), parts: (!slice).then_some(parts), reads }
+    }
+
+    /// A fact is measured anew, or somebody says something else, or something older.
+    fn record(&mut self, after: u64) {
+        let (fact, value) = (self.rng.pick(&[0, 1]), u8::from(self.rng.percent(10)));
+        let newest = self.newest[usize::from(fact)];
+        let edition = if self.rng.percent(70) { newest + 1 } else { self.rng.pick(&[0, 1, 1, 2, 3, newest]) };
+        self.push(after, Act::Record(fact, edition, value));
     }
 
     /// With or without manners.
@@ -219,10 +252,7 @@ impl Generator {
                 let which = u8::try_from(self.rng.below(3)).unwrap();
                 self.push(after, Act::Revoke(which));
             }
-            20 => {
-                let value = u8::try_from(self.rng.below(2)).unwrap();
-                self.push(after, Act::Record(0, value));
-            }
+            20 => self.record(after),
             21 => {
                 let part = self.rng.pick(&[0, 1, 2]);
                 self.push(after, Act::Forget(probe.id, part));
@@ -260,18 +290,11 @@ impl Generator {
                 let run = self.wild_run(&probe);
                 self.push(300, run);
                 for _ in 0..3 {
-                    let run = healthy_run(&mut self.rng, &probe);
+                    let run = self.healthy_run(&probe);
                     self.push(100, run);
                 }
                 self.push(300, Act::Epoch);
             }
         }
     }
-}
-
-fn healthy_run(rng: &mut Rng, probe: &ProbeDoc) -> Act {
-    let parts = if probe.id.is_multiple_of(3) { vec![(0, Look::Pass), (1, Look::Pass)] } else { vec![(0, Look::Pass)] };
-    let slice = probe.proof.is_some() && rng.percent(20);
-    let target = probe.proof.is_some().then_some((probe.id % 2, 0));
-    Act::Run { probe: probe.id, old: false, began: rng.below(60), parts: (!slice).then_some(parts), target }
 }

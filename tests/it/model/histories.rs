@@ -39,7 +39,11 @@ fn compare(seeds: std::ops::Range<u64>) {
     println!("{histories} histories compared: {sum:?}");
     let met = [sum.open, sum.completed, sum.latched, sum.locks, sum.undone, sum.broken, sum.ponrs, sum.whole, sum.excused];
     let removals = [sum.removed, sum.gone, sum.returned, sum.crossed, sum.came_back];
-    assert!(histories < 500 || met.iter().chain(&removals).all(|times| *times > 0), "the histories are too dull: {sum:?}");
+    let proofs = [sum.outdated, sum.outrun, sum.silent];
+    assert!(
+        histories < 500 || met.iter().chain(&removals).chain(&proofs).all(|times| *times > 0),
+        "the histories are too dull: {sum:?}"
+    );
 }
 
 /// How many histories, in all four quarters together. Here a taste of it; `tests/mutants/campaign` runs 100,000.

@@ -77,6 +77,7 @@ impl Watch {
                     counts.came_back += u64::from(plan.is_some_and(|(_, probe)| probe.tripwire));
                 }
                 Event::TargetRemoved { .. } => counts.removed += 1,
+                Event::AnotherServer { .. } if matches!(tick.act, Act::Record(..)) => counts.outdated += 1,
                 Event::TargetGone { .. } => counts.gone += 1,
                 Event::TargetReturned { .. } => counts.returned += 1,
                 Event::PonrDetected { .. } => counts.crossed += 1,

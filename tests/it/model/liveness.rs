@@ -3,7 +3,9 @@
 use probe::event::{StepEnd, Way};
 use probe::state::{PhaseState, StepState};
 
-use super::case::{Act, Doc, Look, PhaseDoc, Said, StepDoc, Tick, Token, WHOLE, person, phase_name, probe_name, step_name};
+use super::case::{
+    Act, Doc, Look, PhaseDoc, Said, StepDoc, Thing, Tick, Token, WHOLE, newest_edition, person, phase_name, probe_name, step_name,
+};
 use super::drive::Core;
 use super::generate::Generator;
 use super::histories::histories;
@@ -47,8 +49,11 @@ fn second(core: &mut Core, doc: &Doc, nth: u64) {
             if parts.is_empty() {
                 parts.push((WHOLE, Look::Pass));
             }
-            let target = probe.proof.is_some().then_some((probe.id % 2, 0));
-            say(core, 1, Act::Run { probe: probe.id, old: false, began: 0, parts: Some(parts), target });
+            let mut reads = Vec::new();
+            if probe.proof.is_some() {
+                reads = vec![(Thing::Server(probe.id % 2), 0), (Thing::Fact(0), newest_edition(&core.state, 0))];
+            }
+            say(core, 1, Act::Run { probe: probe.id, old: false, began: 0, parts: Some(parts), reads });
         }
     }
     for phase in &doc.phases {

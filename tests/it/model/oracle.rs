@@ -3,6 +3,7 @@
 
 mod colour;
 mod phases;
+mod proofs;
 mod removals;
 mod soak;
 mod steps;
@@ -16,7 +17,7 @@ use probe::state::ProbeState;
 
 pub(crate) use steps::PlanSeen;
 
-use super::case::{Act, Doc, Look, ProbeDoc, Said, Seal, Tick};
+use super::case::{Act, Doc, Look, ProbeDoc, Said, Seal, Thing, Tick};
 
 /// One thing that happened, with what was to be seen at that moment.
 #[derive(Debug, Clone)]
@@ -43,8 +44,12 @@ pub(crate) struct Entry {
     /// A Run of a sealed proof: it does not count.
     pub(crate) ignored: bool,
     /// A Run that ends a proof: what its slices read.
-    pub(crate) identities: BTreeMap<u8, u8>,
-    /// A Run: proofs, finished or not, that had read another identity.
+    pub(crate) identities: BTreeMap<Thing, u8>,
+    /// A Run that ends a proof with a Fail: how.
+    pub(crate) failure: Option<Failure>,
+    /// A Run: what it makes of a proof is told.
+    pub(crate) told: bool,
+    /// A Run or a fact: proofs, finished or not, that had read another identity, or an older edition.
     pub(crate) voided: Vec<u8>,
     /// A Run: a step in flight had said that it disturbs the probe, or a Fail of it says only that something is not yet.
     pub(crate) excused: bool,
@@ -61,6 +66,9 @@ pub(crate) struct Entry {
     /// Somebody reads or approves a plan: what there is to see.
     pub(crate) plan: Option<PlanSeen>,
 }
+
+/// How a proof fails: for the reason of which look, and the part that is named if there are several.
+pub(crate) type Failure = (Look, Option<u8>);
 
 /// What a step does to its phase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,6 +154,8 @@ impl<'a> Oracle<'a> {
             edge: false,
             ignored: false,
             identities: BTreeMap::new(),
+            failure: None,
+            told: false,
             voided: Vec::new(),
             excused: false,
             awaits: false,
@@ -156,16 +166,19 @@ impl<'a> Oracle<'a> {
             plan: None,
         };
         match act {
-            Act::Run { probe, parts, target, .. } if ok => {
+            Act::Run { probe, parts, reads, .. } if ok => {
                 entry.outcome = parts.as_ref().map(|parts| self.worst(*probe, parts));
                 entry.trusted = self.trusted(*probe);
-                entry.voided = self.voids(*probe, *target);
+                entry.voided = self.voids(*probe, reads);
                 entry.awaits = self.doc().and_then(|doc| doc.probe(*probe)).is_some_and(|(_, probe)| self.awaits(probe));
                 entry.excused = self.excused(*probe) || entry.awaits;
                 entry.ignored = self.sealed(*probe);
                 entry.identities = self.scan(*probe);
-                entry.identities.extend(*target);
+                entry.identities.extend(reads.iter().copied());
+                entry.failure = parts.as_ref().and_then(|parts| self.failure(*probe, parts));
+                entry.told = self.tells(*probe, &entry);
             }
+            Act::Record(fact, edition, _) if ok => entry.voided = self.outdates(*fact, *edition),
             Act::Control { probe, .. } if ok => entry.edge = !self.untrusted(*probe),
             Act::Switch(phase) if ok => entry.seals = self.needs(*phase, |seal| seal == Seal::Switch),
             Act::Complete(phase) if ok => entry.seals = self.needs(*phase, |_| true),

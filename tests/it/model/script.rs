@@ -179,7 +179,7 @@ impl Script {
 
     /// A probe looks.
     pub(crate) fn run(&mut self, probe: u8, look: Look) {
-        self.must(Act::Run { probe, old: false, began: 0, parts: Some(vec![(0, look)]), target: None });
+        self.must(Act::Run { probe, old: false, began: 0, parts: Some(vec![(0, look)]), reads: vec![] });
     }
 
     /// A negative control answers.

@@ -75,12 +75,12 @@ fn t03_only_a_pass_is_a_pass() {
 #[test]
 fn t04_all_of_nothing_is_not_true() {
     let mut script = opened(vec![probe(0)]);
-    script.must(Act::Run { probe: 0, old: false, began: 0, parts: Some(vec![]), target: None });
+    script.must(Act::Run { probe: 0, old: false, began: 0, parts: Some(vec![]), reads: vec![] });
     assert_eq!((script.colour(0), script.verdict(0)), (ProbeState::Unknown, Verdict::Unknown));
 
     let mut script = opened(vec![probe(0)]);
     let both = Some(vec![(0, Look::Pass), (1, Look::Pass)]);
-    script.must(Act::Run { probe: 0, old: false, began: 0, parts: both, target: None });
+    script.must(Act::Run { probe: 0, old: false, began: 0, parts: both, reads: vec![] });
     assert_eq!(script.verdict(0), Verdict::Open);
     script.run(0, Look::Pass);
     assert_eq!(script.verdict(0), Verdict::Unknown, "part 1 has vanished");
@@ -187,7 +187,7 @@ fn t10_the_first_evaluation_is_never_open() {
 #[test]
 fn t11_without_rules_nothing_is_allowed() {
     let mut core = super::drive::Core::new(&[]);
-    for act in [Act::Begin(0), Act::Switch(0), Act::Complete(0), Act::Adopt(0), Act::Record(0, 0)] {
+    for act in [Act::Begin(0), Act::Switch(0), Act::Complete(0), Act::Adopt(0), Act::Record(0, 1, 0)] {
         let tick = super::case::Tick::new(1, act);
         assert!(core.happen(&tick).is_none(), "{tick:?}");
     }

@@ -72,7 +72,7 @@ impl Pair {
             .env("PATH", format!("{folder}:{}", std::env::var("PATH").unwrap_or_default()))
             .env("OLD_OPERATOR", self.old.url("operator", "operator", "homelab"))
             .env("OLD_OBSERVER", self.old.url("observer", "observer", "homelab"))
-            .env("OLD_OWNER", self.old.url("owner", "owner", "homelab"))
+            .env("OLD_OWNER", self.old.owner_dsn())
             .env("NEW_OBSERVER", self.new.url("observer", "observer", "homelab"))
             .env("OLD_SUPERUSER", self.old.superuser_dsn())
             .env("OLD_SERVER", self.old.dsn())
@@ -90,7 +90,7 @@ impl Pair {
         let args: Vec<_> = ["postgres"].into_iter().chain(line.split(' ')).collect();
         let output = self.ran(&args).await;
         assert_eq!(output.code, code, "{line}: {}{}", output.stdout, output.stderr);
-        for secret in ["observer:observer", "operator:operator", "hunter2"] {
+        for secret in ["observer:observer", "operator:operator", "phasegate_owner:phasegate_owner", "hunter2"] {
             assert!(!output.stdout.contains(secret) && !output.stderr.contains(secret), "{line}: {}", output.stderr);
         }
         output

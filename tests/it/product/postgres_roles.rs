@@ -86,7 +86,12 @@ async fn a_password_that_is_left_out_stays_as_it_is_and_another_application_and_
     let world = World::new().unwrap();
     let postgres = Postgres::start(&world).await.unwrap();
     sql(&postgres, "CREATE ROLE shop; CREATE SCHEMA goods AUTHORIZATION shop").await;
-    for (name, role) in [("observer", "phasegate"), ("operator", "phasegate_operator"), ("canary", "phasegate_canary")] {
+    for (name, role) in [
+        ("observer", "phasegate"),
+        ("operator", "phasegate_operator"),
+        ("canary", "phasegate_canary"),
+        ("owner", "phasegate_owner"),
+    ] {
         postgres.run_file(name, &[]).await.unwrap();
         postgres.connect_to(role, "homelab").await.unwrap_err();
         postgres.grant(name).await.unwrap();
@@ -180,12 +185,46 @@ async fn the_operator_fences_and_unfences_without_being_superuser_and_can_do_not
     }
 }
 
+/// What of another role it may not do, though it does all that the application may.
+#[tokio::test]
+async fn the_owner_adds_rows_and_raises_sequences_through_a_fence_and_is_no_superuser() {
+    for major in Major::ALL {
+        let world = World::new().unwrap();
+        let postgres = granted(&world, major, "owner").await;
+        postgres.set("default_transaction_read_only", "on").await.unwrap();
+        let owner = postgres.connect_to("phasegate_owner", "homelab").await.unwrap();
+        assert!(
+            refusal(&owner, "INSERT INTO early (word) VALUES ('x')").await.contains("read-only"),
+            "{major:?}: not by accident"
+        );
+        let through = "BEGIN READ WRITE; INSERT INTO early (id, word) VALUES (7, 'x'); SELECT setval('early_id_seq', 7); COMMIT";
+        owner.batch_execute(through).await.unwrap();
+        assert_eq!(text(&owner, "SELECT count(*)::text FROM early").await.as_deref(), Some("1"));
+        let others = "SELECT count(*)::text FROM pg_stat_activity WHERE datname IS NOT NULL AND state IS NULL";
+        assert_eq!(text(&owner, others).await.as_deref(), Some("0"), "{major:?}: nobody's state is hidden");
+        for statement in [
+            "SET session_replication_role = replica",
+            "ALTER SYSTEM SET default_transaction_read_only = off",
+            "SELECT pg_reload_conf()",
+            "BEGIN READ WRITE; CREATE ROLE more",
+            "SELECT rolpassword FROM pg_authid",
+        ] {
+            assert!(refusal(&owner, statement).await.contains("permission denied"), "{major:?}: {statement}");
+            owner.batch_execute("ROLLBACK").await.unwrap();
+        }
+        let anew = [("triggers", "yes"), ("password", "phasegate_owner")];
+        postgres.reset("default_transaction_read_only").await.unwrap();
+        postgres.run_file("owner", &anew).await.unwrap();
+        owner.batch_execute("SET session_replication_role = replica").await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_dump_of_a_side_with_these_roles_is_restored_where_they_are() {
     let world = World::new().unwrap();
     let (old, new) = tokio::try_join!(Postgres::start(&world), Postgres::start_version(&world, Major::Eighteen)).unwrap();
     Application::start(&old.dsn()).await.unwrap().stop().await;
-    for name in ["observer", "operator"] {
+    for name in ["observer", "operator", "owner"] {
         old.grant(name).await.unwrap();
     }
     new.grant("observer").await.unwrap();

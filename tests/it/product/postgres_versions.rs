@@ -40,6 +40,7 @@ const CASES: &[(&str, Case)] = &[
     ("postgresCanary", |moved| Box::pin(canary(moved))),
     ("postgresSequences", |moved| Box::pin(sequences(moved))),
     ("postgresIndexes", |moved| Box::pin(indexes(moved))),
+    ("postgresContinuity", |moved| Box::pin(after_the_mark::continuity(moved))),
     ("postgresQuiet", |moved| Box::pin(after_the_mark::quiet(moved))),
     ("postgresFence", |moved| Box::pin(after_the_mark::fence(moved))),
     ("postgresTraffic", |moved| Box::pin(after_the_mark::traffic(moved))),
@@ -217,7 +218,8 @@ pub(super) fn by_way_of(proxy: &FaultProxy, dsn: &str, postgres: &Postgres) -> S
     dsn.replace(&format!("127.0.0.1:{}", postgres.port()), &proxy.address().to_string())
 }
 
-fn proxy_to(postgres: &Postgres) -> FaultProxy {
+/// A proxy on the way to this server.
+pub(super) fn proxy_to(postgres: &Postgres) -> FaultProxy {
     FaultProxy::start(format!("127.0.0.1:{}", postgres.port())).unwrap()
 }
 

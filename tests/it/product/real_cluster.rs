@@ -104,12 +104,13 @@ async fn a_frozen_writer_of_a_real_cluster_finds_out_before_it_answers() {
     switch(&old).await;
     reaches(&old, "open").await;
     let new = bench.launch();
-    new.process().wait_until(PATIENCE, "the second one waits", async || {
-        ensure!(new.process().log().contains("waiting for the Lease"));
-        Ok(())
-    })
-    .await
-    .unwrap();
+    new.process()
+        .wait_until(PATIENCE, "the second one waits", async || {
+            ensure!(new.process().log().contains("waiting for the Lease"));
+            Ok(())
+        })
+        .await
+        .unwrap();
     assert_eq!(check(&old).await, 200, "a second one disturbs nothing");
     old.freeze().await.unwrap();
     new.answers().await.unwrap();
@@ -172,7 +173,8 @@ async fn hands_on_the_real_ledger_are_said_and_nothing_is_overwritten() {
 
     let deleted = bench.cluster.kubectl(&["delete", "configmap", "it-ledger"]).await.unwrap();
     assert_eq!(deleted.code, 0, "{deleted:?}");
-    let refused = verifier.request(reqwest::Method::PUT, "/v1/facts/b", Some(tests::Role::Operate), Some(&json!(1))).await.unwrap();
+    let refused =
+        verifier.request(reqwest::Method::PUT, "/v1/facts/b", Some(tests::Role::Operate), Some(&json!(1))).await.unwrap();
     assert_eq!(refused.status, 507, "{}", refused.body);
     assert!(refused.body.contains("was deleted by somebody else"), "{}", refused.body);
     assert_eq!(check(&verifier).await, 424);

@@ -145,7 +145,8 @@ async fn a_forged_condition_in_a_real_cluster_does_not_last() {
     let mut forged = bench.condition("MoveGateOpen").await.unwrap();
     forged["status"] = "True".into();
     let patch = json!([{"op": "replace", "path": "/status/conditions", "value": [forged]}]).to_string();
-    let patched = bench.cluster.kubectl(&["patch", "mig", "it", "--subresource=status", "--type=json", "-p", &patch]).await.unwrap();
+    let patched =
+        bench.cluster.kubectl(&["patch", "mig", "it", "--subresource=status", "--type=json", "-p", &patch]).await.unwrap();
     assert_eq!(patched.code, 0, "{patched:?}");
     bench.becomes("MoveGateOpen", "False", "NotBegun").await;
     tokio::time::timeout(Duration::from_secs(1), bench.condition("Accepted")).await.unwrap().unwrap();

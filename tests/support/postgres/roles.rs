@@ -11,7 +11,7 @@ use crate::process::Spec;
 const PSQL: Duration = Duration::from_secs(30);
 
 impl Postgres {
-    /// Runs `deploy/postgres/NAME.sql` (`observer`, `canary`, `operator`) as superuser in `homelab`.
+    /// Runs `deploy/postgres/NAME.sql` (`observer`, `canary`, `operator`, `owner`) as superuser in `homelab`.
     ///
     /// # Errors
     /// There is no such file, or `psql` says that something is wrong.
@@ -20,6 +20,7 @@ impl Postgres {
             "observer" => "phasegate",
             "canary" => "phasegate_canary",
             "operator" => "phasegate_operator",
+            "owner" => "phasegate_owner",
             _ => bail!("there is no deploy/postgres/{name}.sql"),
         };
         self.run_file(name, &[("password", role)]).await
@@ -54,6 +55,11 @@ impl Postgres {
     /// The login of who fences, on the old side: role `phasegate_operator`.
     pub fn operator_dsn(&self) -> String {
         self.url("phasegate_operator", "phasegate_operator", "homelab")
+    }
+
+    /// The login of who carries rows back, on the old side: role `phasegate_owner`.
+    pub fn owner_dsn(&self) -> String {
+        self.url("phasegate_owner", "phasegate_owner", "homelab")
     }
 
     /// The login of a reader of the application's tables: role `grafana`.

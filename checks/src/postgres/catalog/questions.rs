@@ -11,7 +11,7 @@ mod server;
 use super::part::Part;
 
 /// Roles that phasegate brings along (`deploy/postgres`): what they may do is no part of the application.
-const OUR_ROLES: [&str; 3] = ["phasegate", "phasegate_canary", "phasegate_operator"];
+const OUR_ROLES: [&str; 4] = ["phasegate", "phasegate_canary", "phasegate_operator", "phasegate_owner"];
 
 /// Objects that are not made by people: the server's own, and chunks of hypertables; and the canary's schema.
 const PEOPLES: &str = "n.nspname !~ '^(pg_|_timescaledb)' AND n.nspname <> ALL ('{information_schema,phasegate}')";

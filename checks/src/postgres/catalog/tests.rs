@@ -147,7 +147,7 @@ fn names_of_the_document_and_of_roles_are_quoted() {
     let question = Question::of(&side, Part::Roles, &["role it's_100%*".to_owned()]);
     let sql = question.digest();
     assert!(sql.contains("LIKE ANY (ARRAY['role it''s\\_100\\%%'])"), "{sql}");
-    assert!(sql.contains("'phasegate', 'phasegate_canary', 'phasegate_operator', 'o''brien')"), "{sql}");
+    assert!(sql.contains("'phasegate', 'phasegate_canary', 'phasegate_operator', 'phasegate_owner', 'o''brien')"), "{sql}");
     let names = BTreeSet::from(["role o'brien".to_owned()]);
     assert!(question.definitions(&names).contains("IN ('role o''brien')"));
     assert!(Side::of(17, 18, Vec::new()).partitions_alike && Side::of(15, 16, Vec::new()).partitions_alike);

@@ -1,5 +1,7 @@
 //! Which tables a database has, some at a time and in the same order on every server.
 
+use std::collections::BTreeSet;
+
 use crate::net::Budget;
 use crate::outcome::Outcome;
 use crate::postgres::observer::Row;
@@ -81,18 +83,27 @@ impl Reader {
     /// The next tables after this name; at most [`AT_ONCE`], and up to a name, if there is one.
     pub(crate) async fn tables(&mut self, after: &str, up_to: Option<&str>, budget: Budget) -> Result<Vec<Table>, Outcome> {
         let rows = self.ask(&question(after, up_to), budget).await?;
-        rows.iter().map(|row| Table::read(&Row(row)).map_err(|field| self.unreadable(field))).collect()
+        let read: Result<Vec<Table>, _> = rows.iter().map(|row| Table::read(&Row(row))).collect();
+        let tables = read.map_err(|field| self.unreadable(field))?;
+        // Their order is the server's own; one twice, or one that was there before, is no next one.
+        let names: BTreeSet<&str> = tables.iter().map(|table| table.name.as_str()).chain([after]).collect();
+        if names.len() <= tables.len() || tables.len() > AT_ONCE {
+            return Err(self.unreadable("list of tables"));
+        }
+        Ok(tables)
     }
 
     /// A family of tables as a whole.
     pub(crate) async fn whole(&mut self, root: &str, budget: Budget) -> Result<Option<Table>, Outcome> {
         let there = format!("SELECT to_regclass('{}') AS there", root.replace('\'', "''"));
         let there = self.ask(&there, budget).await?;
-        if there.first().is_none_or(|row| Row(row).maybe("there").ok().flatten().is_none()) {
+        let there =
+            Row::only(&there).and_then(|row| Ok(row.maybe("there")?.is_some())).map_err(|field| self.unreadable(field))?;
+        if !there {
             return Ok(None);
         }
         let rows = self.ask(&whole(root), budget).await?;
-        rows.first().map(|row| Table::read(&Row(row)).map_err(|field| self.unreadable(field))).transpose()
+        Row::only(&rows).and_then(|row| Table::read(&row)).map(Some).map_err(|field| self.unreadable(field))
     }
 
     /// How much there is to be read.
@@ -104,7 +115,7 @@ impl Reader {
              (SELECT count(*) FROM pg_class WHERE relkind = 'm') AS views FROM {OF_ROWS} AND {NOT_OURS}"
         );
         let rows = self.ask(&sql, budget).await?;
-        let row = Row(rows.first().ok_or_else(|| self.unreadable("row"))?);
+        let row = Row::only(&rows).map_err(|field| self.unreadable(field))?;
         let number = |name| row.number::<u64>(name).map_err(|field| self.unreadable(field));
         Ok(Extent {
             tables: number("tables")?,

@@ -1,4 +1,5 @@
-//! Pieces of a table: some of its pages, read in one short statement.
+//! Pieces of a table: some of its pages, read in one short statement. They are as large as a writer beside them does not notice, however
+//! much time a Run has; `slices::Blocks` are as large as a Run's timeout allows, so that each is answered before it is over.
 
 use std::time::Duration;
 
@@ -141,8 +142,10 @@ impl Cursor {
             format!("SELECT count(*) AS rows, coalesce(sum({hash}){filter}, 0) AS hash FROM {source} WHERE {pages} AND {cut}")
         };
         let rows = self.next(reader, table, question, pace).await?;
-        let row = Row(rows.first().ok_or_else(|| reader.unreadable("row"))?);
-        let read = || Ok(Sum { rows: row.number("rows")?, hash: row.number("hash")? });
+        let read = || {
+            let row = Row::only(&rows)?;
+            Ok(Sum { rows: row.number("rows")?, hash: row.number("hash")? })
+        };
         read().map_err(|field: &'static str| reader.unreadable(field))
     }
 }

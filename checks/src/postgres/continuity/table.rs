@@ -58,6 +58,16 @@ pub(super) struct After {
     pub(super) filled: u64,
 }
 
+impl After {
+    /// What contradicts itself says nothing: a gap that ends before it begins would be none.
+    pub(super) fn coherent(self, last: DateTime<Utc>) -> Result<Self, &'static str> {
+        let within = self.hole.zip(self.live).is_none_or(|((from, to), live)| last <= from && from <= to && to <= live);
+        let orphan = self.hole.is_some() && self.live.is_none();
+        let early = self.live.is_some_and(|live| live < last) && self.both.is_none();
+        if within && !orphan && !early { Ok(self) } else { Err("order of times") }
+    }
+}
+
 /// Looks a declared table up.
 pub(super) async fn look_up(at: &mut Observer, series: &Series, budget: Budget) -> Result<Source, Outcome> {
     let place = series.place();
@@ -65,7 +75,10 @@ pub(super) async fn look_up(at: &mut Observer, series: &Series, budget: Budget) 
     let rows =
         at.session.ask(&question(&schema, &table, &column), budget).await.map_err(|refusal| Trouble::from(refusal).outcome)?;
     let (place, name) = (&at.place, format!("{}.{}", schema.quoted(), table.quoted()));
-    let row = Row(rows.first().ok_or_else(|| NO_TABLE.because(format!("{place}: there is no table {name}")))?);
+    if rows.is_empty() {
+        return Err(NO_TABLE.because(format!("{place}: there is no table {name}")));
+    }
+    let row = Row::only(&rows).map_err(|field| unreadable(place, field))?;
     let read = || Ok((row.truth("readable")?, row.truth("hidden")?, row.maybe("kind")?.map(str::to_owned)));
     let (readable, hidden, kind) = read().map_err(|field: &'static str| unreadable(place, field))?;
     if !readable {
@@ -158,13 +171,10 @@ impl Source {
         let until = live.unwrap_or(observer.sight.clock + SKEW);
         let rows = ask(observer, &self.sql(mark, last, until), budget).await?;
         first(&rows, &observer.place, |row| {
-            let found = row.number("found")?;
-            Ok(After {
-                live: moment(row, "live")?,
-                both: moment(row, "first")?.map(|time| (time, found)),
-                hole: moment(row, "hole_from")?.zip(moment(row, "hole_to")?),
-                filled: row.number("filled")?,
-            })
+            let (found, live) = (row.number("found")?, moment(row, "live")?);
+            let (first, from, to) = (moment(row, "first")?, moment(row, "hole_from")?, moment(row, "hole_to")?);
+            let after = After { live, both: first.map(|time| (time, found)), hole: from.zip(to), filled: row.number("filled")? };
+            if (found == 0) != first.is_none() || from.is_some() != to.is_some() { Err("found") } else { after.coherent(last) }
         })
     }
 }
@@ -176,6 +186,5 @@ async fn ask(observer: &mut Observer, sql: &str, budget: Budget) -> Result<Vec<S
 }
 
 fn first<T>(rows: &[SimpleQueryRow], place: &str, read: impl FnOnce(&Row<'_>) -> Result<T, &'static str>) -> Result<T, Outcome> {
-    let row = rows.first().ok_or_else(|| unreadable(place, "row"))?;
-    read(&Row(row)).map_err(|field| unreadable(place, field))
+    Row::only(rows).and_then(|row| read(&row)).map_err(|field| unreadable(place, field))
 }

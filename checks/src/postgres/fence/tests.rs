@@ -2,31 +2,8 @@ use serde_json::json;
 
 use super::*;
 use crate::net::tcp::closed_port;
-use crate::testing::postgres::{Dsn, answer, context_of, dsn, error, message, ready, rows, welcome};
+use crate::testing::postgres::{Dsn, SIGHT, answer, context_of, dsn, error, message, ready, rows, welcome};
 use crate::testing::{Manner, Server, check, hasty, part};
-
-/// What the observer's look at a server shows.
-const SIGHT: [(&str, &str); 19] = [
-    ("system", "7300000000000000001"),
-    ("database", "16384"),
-    ("boot", "1793800000.123456"),
-    ("wal_reset", "2026-11-04 12:00:00+00"),
-    ("database_reset", "NULL"),
-    ("in_recovery", "f"),
-    ("counts", "t"),
-    ("read_only", "on"),
-    ("version", "17.1"),
-    ("read_only_by", "configuration file"),
-    ("next_xid", "800"),
-    ("sessions", "5"),
-    ("rollbacks", "1"),
-    ("open_writers", "0"),
-    ("prepared", "0"),
-    ("clock", "1793800060.5"),
-    ("sees_all", "t"),
-    ("superuser", "f"),
-    ("writable", "NULL"),
-];
 
 /// A server that is fenced for the role `me`.
 const FENCES: [(&str, &str); 15] = [

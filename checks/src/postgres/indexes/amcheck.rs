@@ -46,8 +46,8 @@ impl Amcheck {
     /// Asks what is there.
     pub(super) async fn of(reader: &mut Reader, budget: Budget) -> Result<Self, Trouble> {
         let rows = reader.session.ask(FUNCTIONS, budget).await?;
-        let row = Row(rows.first().ok_or_else(|| reader.unreadable("amcheck"))?);
         let read = || {
+            let row = Row::only(&rows)?;
             let Some(schema) = row.maybe("schema")? else {
                 return Ok(Self::missing(row.number::<u32>("available")? > 0, &reader.role));
             };
@@ -145,8 +145,15 @@ impl Relation {
     /// How many there are.
     pub(super) async fn count(reader: &mut Reader, kind: Kind, budget: Budget) -> Result<u64, Trouble> {
         let rows = reader.session.ask(&format!("SELECT count(*) AS relations FROM {}", kind.from()), budget).await?;
-        let count = rows.first().map_or(Err("relations"), |row| Row(row).number("relations"));
-        Ok(count.map_err(|field| reader.unreadable(field))?)
+        Ok(Row::only(&rows).and_then(|row| row.number("relations")).map_err(|field| reader.unreadable(field))?)
+    }
+
+    /// That there is none after this one. None at all is believed to a server only if it counts none.
+    pub(super) async fn is_past(reader: &mut Reader, kind: Kind, after: u32, budget: Budget) -> Result<(), Trouble> {
+        if after == 0 && Self::count(reader, kind, budget).await? > 0 {
+            return Err(reader.unreadable("list of relations").into());
+        }
+        Ok(())
     }
 }
 
@@ -183,11 +190,11 @@ impl Amcheck {
     ) -> Result<Seen, Trouble> {
         let exact = depth == Depth::Exact;
         let sql = format!(
-            "SELECT {}.bt_index_check(i.indexrelid, {exact}) FROM pg_index i WHERE i.indexrelid = {}::oid AND i.indisvalid",
+            "SELECT i.indexrelid AS oid, {}.bt_index_check(i.indexrelid, {exact}) FROM pg_index i WHERE i.indexrelid = {}::oid AND i.indisvalid",
             self.schema, index.oid
         );
         match reader.session.ask(&sql, budget).await {
-            Ok(_) => Ok(Seen::Sound),
+            Ok(rows) => is_about(reader, index, &rows).map(|_| Seen::Sound),
             Err(refusal) => refused(refusal),
         }
     }
@@ -206,8 +213,8 @@ impl Amcheck {
         }
         let last = (*block + blocks.count()).min(table.blocks) - 1;
         let sql = format!(
-            "SELECT v.blkno, v.offnum, v.msg FROM (SELECT c.oid FROM pg_class c WHERE c.oid = {}::oid AND c.relkind IN ('r', 'm', 't')) AS t, \
-             LATERAL {}.verify_heapam(t.oid, true, false, 'none', {block}, {last}) AS v LIMIT 3",
+            "SELECT t.oid, v.blkno, v.offnum, v.msg FROM (SELECT c.oid FROM pg_class c WHERE c.oid = {}::oid AND c.relkind IN ('r', 'm', 't')) \
+             AS t LEFT JOIN LATERAL {}.verify_heapam(t.oid, true, false, 'none', {block}, {last}) AS v ON true LIMIT 1",
             table.oid, self.schema
         );
         let asked = Instant::now();
@@ -217,7 +224,9 @@ impl Amcheck {
             Err(refusal) => return refused(refusal),
         };
         blocks.took(asked.elapsed(), budget.timeout());
-        if let Some(row) = rows.first().map(Row) {
+        let row = is_about(reader, table, &rows)?;
+        let found = ["blkno", "offnum", "msg"].map(|name| row.maybe(name).map(|text| text.is_some()));
+        if found != [Ok(false); 3] {
             let text =
                 |name| row.maybe(name).map(|text| text.unwrap_or("?").to_owned()).map_err(|field| reader.unreadable(field));
             return Ok(Seen::Corrupt(format!("block {}, row {}: {}", text("blkno")?, text("offnum")?, text("msg")?)));
@@ -225,6 +234,16 @@ impl Amcheck {
         *block = last + 1;
         Ok(if *block >= table.blocks { Seen::Sound } else { Seen::Part })
     }
+}
+
+/// The row that says of which relation it is. Without one nothing was looked into: the relation is gone, or no longer in use.
+fn is_about<'a>(reader: &Reader, relation: &Relation, rows: &'a [tokio_postgres::SimpleQueryRow]) -> Result<Row<'a>, Trouble> {
+    if rows.is_empty() {
+        return Err(Trouble { passing: true, outcome: reader.unreadable("row") });
+    }
+    let row = Row::only(rows).map_err(|field| reader.unreadable(field))?;
+    let is: u32 = row.number("oid").map_err(|field| reader.unreadable(field))?;
+    if is == relation.oid { Ok(row) } else { Err(reader.unreadable("relation").into()) }
 }
 
 fn refused(refusal: Refusal) -> Result<Seen, Trouble> {

@@ -37,27 +37,45 @@ pub(super) const NO_TABLE: ReasonSpec = ReasonSpec::fail(
 );
 
 /// Databases that take connections, and collations, whose recorded version is another than the system's; those that an index uses first.
-/// `C` and its like have no version on either side.
-const VERSIONS: &str = "SELECT kind, name, recorded, actual, count(*) OVER () AS found FROM \
-     (SELECT 'database' AS kind, quote_ident(datname) AS name, datcollversion AS recorded, \
+/// `C` and its like have no version on either side. Without any there is one row that names none: no row is no answer.
+const VERSIONS: &str = "SELECT v.* FROM (SELECT) AS one LEFT JOIN \
+     (SELECT kind, name, recorded, actual, count(*) OVER () AS found, rank FROM (SELECT 'database' AS kind, quote_ident(datname) AS name, datcollversion AS recorded, \
      pg_database_collation_actual_version(oid) AS actual, 0 AS rank FROM pg_database WHERE datallowconn \
      UNION ALL SELECT 'collation', quote_ident(n.nspname) || '.' || quote_ident(c.collname), collversion, \
      pg_collation_actual_version(c.oid), CASE WHEN EXISTS (SELECT FROM pg_index i WHERE c.oid = ANY (i.indcollation)) THEN 1 ELSE 2 END \
      FROM pg_collation c JOIN pg_namespace n ON n.oid = c.collnamespace WHERE collprovider IN ('c', 'i', 'b') \
      AND collencoding IN (-1, (SELECT encoding FROM pg_database WHERE datname = current_database()))) AS v \
-     WHERE recorded IS DISTINCT FROM actual ORDER BY rank, kind, name LIMIT 100";
+     WHERE recorded IS DISTINCT FROM actual) AS v ON true ORDER BY rank, kind, name LIMIT 100";
 
 /// Indexes that the planner or writers do not use, unless this is put in its place.
 const UNUSED: &str = "NOT (i.indisvalid AND i.indisready AND i.indislive)";
 /// An index that is in use, in their place.
 const IN_USE: &str = "i.indexrelid = 'pg_catalog.pg_class_oid_index'::regclass";
 
+/// The rows of an answer that has one without a name when there is nothing to tell.
+fn told<'a>(
+    reader: &Reader,
+    rows: &'a [tokio_postgres::SimpleQueryRow],
+    fields: &[&'static str],
+) -> Result<&'a [tokio_postgres::SimpleQueryRow], Outcome> {
+    let nothing = |row: &Row<'_>| {
+        let told: Result<Vec<bool>, _> = fields.iter().map(|name| row.maybe(name).map(|value| value.is_some())).collect();
+        told.map(|told| told.iter().all(|there| !there)).map_err(|field| reader.unreadable(field))
+    };
+    match rows {
+        [] => Err(reader.unreadable("row")),
+        [row] if nothing(&Row(row))? => Ok(&[]),
+        rows => Ok(rows),
+    }
+}
+
 fn unused(which: &str) -> String {
     format!(
-        "SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS name, i.indrelid::regclass AS relation, i.indisvalid AS valid, \
+        "SELECT f.* FROM (SELECT) AS one LEFT JOIN (SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS name, \
+         i.indrelid::regclass AS relation, i.indisvalid AS valid, \
          i.indisready AS ready, EXISTS (SELECT FROM pg_stat_progress_create_index p WHERE p.index_relid = i.indexrelid \
          OR p.relid = i.indrelid AND p.index_relid = 0) AS building FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid \
-         JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relpersistence <> 't' AND ({which}) ORDER BY name LIMIT 1000"
+         JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relpersistence <> 't' AND ({which})) AS f ON true ORDER BY name LIMIT 1000"
     )
 }
 
@@ -78,7 +96,7 @@ fn counted() -> String {
 pub(super) async fn collations(reader: &mut Reader, budget: Budget) -> Result<Outcome, Trouble> {
     let rows = reader.session.ask(VERSIONS, budget).await?;
     let (mut changed, mut blank, mut all) = (Found::default(), Found::default(), 0);
-    for row in &rows {
+    for row in told(reader, &rows, &["kind", "name", "recorded", "actual", "found"])? {
         let row = Row(row);
         let read = || {
             let words = format!("{} {}", row.text("kind")?, row.text("name")?);
@@ -111,7 +129,7 @@ pub(super) async fn in_use(reader: &mut Reader, besides: &str, budget: Budget) -
         return Ok(wrong);
     }
     let rows = reader.session.ask(&counted(), budget).await?;
-    let row = Row(rows.first().ok_or_else(|| reader.unreadable("tables"))?);
+    let row = Row::only(&rows).map_err(|field| reader.unreadable(field))?;
     let read = || Ok((row.number("tables")?, row.number("indexes")?, row.number("never")?, row.maybe("names")?));
     let (tables, indexes, never, names): (u64, u64, u64, Option<&str>) =
         read().map_err(|field: &'static str| reader.unreadable(field))?;
@@ -135,7 +153,7 @@ pub(super) async fn as_if_unused(reader: &mut Reader, budget: Budget) -> Result<
 async fn flaws(reader: &mut Reader, which: &str, budget: Budget) -> Result<Option<Outcome>, Trouble> {
     let rows = reader.session.ask(&unused(which), budget).await?;
     let (mut invalid, mut building) = (Found::default(), Found::default());
-    for row in &rows {
+    for row in told(reader, &rows, &["name", "relation", "valid", "ready", "building"])? {
         let row = Row(row);
         let read = || {
             let words = match (row.truth("valid")?, row.truth("ready")?) {

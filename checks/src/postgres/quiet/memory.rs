@@ -6,14 +6,12 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::counter::{age, later, words};
-use crate::outcome::{Outcome, ReasonSpec};
+use crate::outcome::Outcome;
 
 use super::change::Change;
+use super::kind::Kind;
 use super::read::{Look, Others, Reading, few};
-use super::{
-    CAME_BACK, NEVER_SEEN, OBSERVING, OPEN_TRANSACTION, PREPARED_TRANSACTION, PostgresQuiet, REFUSED_ATTEMPTS, SESSIONS_LEFT,
-    SETTLING, SWAPPED, UNEXPLAINED, VISITED, WENT_BACK, WRITTEN,
-};
+use super::{NEVER_SEEN, OBSERVING, OPEN_TRANSACTION, PREPARED_TRANSACTION, PostgresQuiet, SESSIONS_LEFT, SETTLING};
 
 /// Counters of a session that idles show ten seconds later what it did.
 pub(super) const COUNTED_WITHIN: Duration = Duration::from_secs(11);
@@ -21,38 +19,6 @@ pub(super) const COUNTED_WITHIN: Duration = Duration::from_secs(11);
 const LONGEST_GAP: Duration = Duration::from_mins(1);
 /// What a wait may take longer than it should.
 const SLACK: Duration = Duration::from_mins(1);
-
-/// Something that must not happen. The worst comes first: it is told before others of the same window.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Kind {
-    Swapped,
-    WentBack,
-    CameBack,
-    Written,
-    RefusedAttempts,
-    Unexplained,
-    Visited,
-}
-
-impl Kind {
-    fn reason(self) -> ReasonSpec {
-        match self {
-            Self::Swapped => SWAPPED,
-            Self::WentBack => WENT_BACK,
-            Self::CameBack => CAME_BACK,
-            Self::Written => WRITTEN,
-            Self::RefusedAttempts => REFUSED_ATTEMPTS,
-            Self::Unexplained => UNEXPLAINED,
-            Self::Visited => VISITED,
-        }
-    }
-
-    /// Whether it is told for a time of its own, and the window begins after that.
-    fn is_held(self) -> bool {
-        matches!(self, Self::Swapped | Self::CameBack)
-    }
-}
 
 /// What happened, as long as it is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -316,8 +316,7 @@ impl Advance<'_> {
                 |pages: &str| format!("SELECT count(*) AS rows FROM {} WHERE {pages} AND ({condition})", table.source());
             let reader = &mut self.pair.old;
             let rows = cursor.next(reader, table, question, (&mut self.piece, self.budget)).await?;
-            let rows = rows.first().map(|row| Row(row).number::<i64>("rows"));
-            let rows = rows.and_then(Result::ok).ok_or_else(|| reader.unreadable("count of rows"))?;
+            let rows = Row::only(&rows).and_then(|row| row.number::<i64>("rows")).map_err(|field| reader.unreadable(field))?;
             work.old = work.old + Sum { rows, hash: 0 };
             work.cursor = Some(cursor);
             if cursor.is_at_the_end(table) {

@@ -94,6 +94,9 @@ fn both(pair: &Pair, old: Table, new: Table) -> Case {
     if !new.readable {
         return Case::Hidden(hidden(&pair.new, &new));
     }
+    if old.columns.is_empty() && !new.columns.is_empty() {
+        return Case::Hidden(format!("{}: no column of {} is shown, and {} has some", pair.old.place, old.name, pair.new.place));
+    }
     if let Some(column) = new.lacks(&old) {
         return Case::Lacks(column.to_owned());
     }

@@ -32,8 +32,8 @@ pub(super) async fn next(reader: &mut Reader, after: u32, cut: &str, budget: Bud
          FROM (SELECT oid FROM pg_largeobject_metadata WHERE oid > {after} AND {cut} ORDER BY oid LIMIT {AT_ONCE}) AS batch"
     );
     let rows = reader.ask(&sql, budget).await?;
-    let row = Row(rows.first().ok_or_else(|| reader.unreadable("row"))?);
     let read = || {
+        let row = Row::only(&rows)?;
         let last = row.maybe("last")?.map(str::parse).transpose().map_err(|_| "last")?;
         Ok(Batch { sum: Sum { rows: row.number("rows")?, hash: row.number("hash")? }, last })
     };

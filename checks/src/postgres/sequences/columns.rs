@@ -103,8 +103,7 @@ impl Column {
     /// How many there are.
     pub(super) async fn count(reader: &mut Reader, budget: Budget) -> Result<u64, Trouble> {
         let rows = reader.session.ask(&format!("{PAIRS} SELECT count(*) AS columns {}", from()), budget).await?;
-        let count = rows.first().map(|row| Row(row).number("columns"));
-        Ok(count.unwrap_or(Err("columns")).map_err(|field| reader.unreadable(field))?)
+        Ok(Row::only(&rows).and_then(|row| row.number("columns")).map_err(|field| reader.unreadable(field))?)
     }
 
     /// `public.t.id`.
@@ -180,7 +179,7 @@ impl Slice {
         let begun = self.of == Some(column.key);
         if column.indexed && !begun {
             match reader.session.ask(&column.extreme("true"), budget).await {
-                Ok(rows) => return Ok(Read::Whole(value(reader, rows.first())?)),
+                Ok(rows) => return Ok(Read::Whole(value(reader, &rows)?)),
                 Err(refusal) if took_too_long(&refusal) => {}
                 Err(refusal) => return Err(refusal.into()),
             }
@@ -198,7 +197,7 @@ impl Slice {
         };
         blocks.took(asked.elapsed(), budget.timeout());
         let up = column.sequence.is_up();
-        self.extreme = further(self.extreme, value(reader, rows.first())?, up);
+        self.extreme = further(self.extreme, value(reader, &rows)?, up);
         self.block = end;
         if end < total { Ok(Read::Part) } else { Ok(Read::Whole(std::mem::take(self).extreme)) }
     }
@@ -226,12 +225,11 @@ async fn size(reader: &mut Reader, column: &Column, budget: Budget) -> Result<u6
         column.key.1
     );
     let rows = reader.session.ask(&sql, budget).await?;
-    let count = rows.first().map(|row| Row(row).number("blocks"));
-    Ok(count.unwrap_or(Err("blocks")).map_err(|field| reader.unreadable(field))?)
+    Ok(Row::only(&rows).and_then(|row| row.number("blocks")).map_err(|field| reader.unreadable(field))?)
 }
 
-fn value(reader: &Reader, row: Option<&tokio_postgres::SimpleQueryRow>) -> Result<Option<i64>, Trouble> {
-    let row = Row(row.ok_or_else(|| reader.unreadable("extreme"))?);
+fn value(reader: &Reader, rows: &[tokio_postgres::SimpleQueryRow]) -> Result<Option<i64>, Trouble> {
+    let row = Row::only(rows).map_err(|field| reader.unreadable(field))?;
     let text = row.maybe("extreme").map_err(|field| reader.unreadable(field))?;
     text.map(|text| number(text).ok_or_else(|| reader.unreadable("extreme").into())).transpose()
 }

@@ -192,6 +192,9 @@ async fn values(reader: &mut Reader, sequences: &mut [Sequence], budget: Budget)
             .map(|(number, sequence)| format!("SELECT {number} AS n, * FROM ({}) AS s", sequence.question()));
         let sql = each.collect::<Vec<_>>().join(" UNION ALL ");
         let rows = reader.session.ask(&sql, budget).await?;
+        if rows.len() != some.len() {
+            return Err(reader.unreadable("last_value").into());
+        }
         for row in &rows {
             let row = Row(row);
             let number = row.number::<usize>("n").map_err(|field| reader.unreadable(field))?;

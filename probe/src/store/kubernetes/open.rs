@@ -12,6 +12,14 @@ use crate::store::scan::Snapshot;
 use crate::store::walk::Walk;
 use crate::store::{Loaded, Resume, StoreError, sealed};
 
+/// What came of an attempt to take over.
+enum Taken {
+    /// It is ours, with what it holds.
+    Ours(Option<Box<Loaded>>),
+    /// It has changed meanwhile.
+    Moved,
+}
+
 impl KubernetesStore {
     /// Takes over the ledger of this name for one term, and reads what it holds: nothing, if there is none yet.
     pub fn open(objects: Box<dyn Objects>, name: &str, tenure: Tenure) -> Result<(Self, Option<Loaded>), StoreError> {
@@ -34,9 +42,9 @@ impl KubernetesStore {
                     other => return other.map(|()| (store, None)),
                 },
                 Some(found) => {
-                    if let Some(loaded) = store.take_over(found)? {
+                    if let Taken::Ours(loaded) = store.take_over(found)? {
                         store.sweep();
-                        return Ok((store, loaded));
+                        return Ok((store, loaded.map(|loaded| *loaded)));
                     }
                 }
             }
@@ -56,8 +64,8 @@ impl KubernetesStore {
         Ok(())
     }
 
-    /// Reads everything that this book names, and writes our term into it. None: it has changed meanwhile.
-    fn take_over(&mut self, found: Object) -> Result<Option<Option<Loaded>>, StoreError> {
+    /// Reads everything that this book names, and writes our term into it.
+    fn take_over(&mut self, found: Object) -> Result<Taken, StoreError> {
         let place = self.place();
         let book = Book::read(&place, &found.data)?;
         let loaded = self.load(&place, &book)?;
@@ -65,10 +73,10 @@ impl KubernetesStore {
         let name = self.book_name();
         match self.objects.replace(&name, &found.version, &next.texts()?) {
             Ok(version) => (self.book, self.version) = (next, version),
-            Err(ObjectError::Conflict) => return Ok(None),
+            Err(ObjectError::Conflict) => return Ok(Taken::Moved),
             Err(error) => return Err(self.api("write", &name)(error)),
         }
-        Ok(Some(loaded))
+        Ok(Taken::Ours(loaded.map(Box::new)))
     }
 
     fn load(&mut self, place: &str, book: &Book) -> Result<Option<Loaded>, StoreError> {

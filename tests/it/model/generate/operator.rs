@@ -243,8 +243,7 @@ impl Generator {
         for probe in &probes {
             self.push(1, Act::Control { probe: probe.id, old: false, began: 0, look: Look::Fail });
             for _ in 0..probe.recover_after {
-                let run =
-                    if self.rng.percent(self.trouble) { self.wild_run(probe) } else { super::healthy_run(&mut self.rng, probe) };
+                let run = if self.rng.percent(self.trouble) { self.wild_run(probe) } else { self.healthy_run(probe) };
                 self.push(1, run);
             }
         }
@@ -283,7 +282,7 @@ impl Generator {
 }
 
 fn one(probe: u8, look: Look) -> Act {
-    Act::Run { probe, old: false, began: 0, parts: Some(vec![(0, look)]), target: None }
+    Act::Run { probe, old: false, began: 0, parts: Some(vec![(0, look)]), reads: vec![] }
 }
 
 fn disturbed(step: &StepPlan) -> Vec<u8> {

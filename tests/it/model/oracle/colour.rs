@@ -1,36 +1,22 @@
-//! What the list says about one probe: its parts, its trust, its proof, its colour.
+//! What the list says about one probe: its parts, its trust, its colour.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use probe::event::Way;
 use probe::state::ProbeState;
 
+use super::proofs::Proof;
 use super::{Entry, Oracle, Turn};
-use crate::model::case::{Act, Doc, Look, ProbeDoc, Seal, WHOLE};
+use crate::model::case::{Act, Look, ProbeDoc, WHOLE};
 
 const FLAP_WINDOW: u64 = 10 * 60 * 1000;
-
-/// What a proof has come to.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) enum Proof {
-    #[default]
-    Unfinished,
-    Failed {
-        identities: BTreeMap<u8, u8>,
-    },
-    Passed {
-        at: u64,
-        identities: BTreeMap<u8, u8>,
-        sealed: bool,
-    },
-}
 
 /// When a Run started, and what it saw unless it was a slice.
 type LastRun = (u64, Option<Look>);
 
 impl Oracle<'_> {
     /// The entries after which the probe started afresh, other than with the process: another hash, a rollback of its own
-    /// phase (a proof) or of the phase it lasts until, another identity (a proof).
+    /// phase (a proof) or of the phase it lasts until, another identity or a newer edition (a proof).
     pub(super) fn starts(&self, id: u8) -> impl Iterator<Item = (usize, &Entry)> {
         let mut plan: Option<(u8, &ProbeDoc)> = None;
         let mut switching: Vec<u8> = Vec::new();
@@ -67,7 +53,7 @@ impl Oracle<'_> {
                     retired && probe.until == Some(*phase) || home == *phase && probe.proof.is_some()
                 })
             }
-            Act::Run { .. } => entry.voided.contains(&id),
+            Act::Run { .. } | Act::Record(..) => entry.voided.contains(&id),
             _ => false,
         })
     }
@@ -161,105 +147,6 @@ impl Oracle<'_> {
             }
             _ => None,
         })
-    }
-
-    /// Identities that a proof has read since its start or its last end: those of an unfinished scan.
-    pub(super) fn scan(&self, id: u8) -> BTreeMap<u8, u8> {
-        let mut read = BTreeMap::new();
-        for entry in self.log.iter().skip(self.start(id).map_or(0, |at| at + 1)).filter(|e| e.ok) {
-            match &entry.act {
-                Act::Run { probe, parts, target, .. } if *probe == id && !entry.ignored => match entry.outcome {
-                    _ if parts.is_none() && !entry.lost => read.extend(*target),
-                    Some(Look::Pass) if entry.trusted => read.clear(),
-                    Some(Look::Fail) => read.clear(),
-                    _ => {}
-                },
-                Act::Switch(_) | Act::StartStep { .. } | Act::Complete(_) if entry.seals.contains(&id) => read.clear(),
-                _ => {}
-            }
-        }
-        read
-    }
-
-    /// Identities that a continuous probe has read since its start, as far as no crash has lost them.
-    fn reads(&self, id: u8) -> BTreeMap<u8, u8> {
-        let since = self.log.iter().skip(self.start(id).map_or(0, |at| at + 1)).filter(|e| e.ok && !e.lost);
-        since
-            .filter_map(|entry| {
-                if let Act::Run { probe, target, .. } = &entry.act
-                    && *probe == id
-                {
-                    *target
-                } else {
-                    None
-                }
-            })
-            .collect()
-    }
-
-    /// Proofs that have read another identity of this target, and the continuous probe that has read this one.
-    pub(super) fn voids(&self, own: u8, target: Option<(u8, u8)>) -> Vec<u8> {
-        let Some((target, is)) = target else { return vec![] };
-        let differs = |read: &BTreeMap<u8, u8>| read.get(&target).is_some_and(|was| *was != is);
-        let proofs = self.doc().into_iter().flat_map(Doc::probes).filter(|(_, probe)| probe.proof.is_some());
-        proofs
-            .map(|(_, probe)| probe.id)
-            .filter(|id| {
-                let finished = match self.proof(*id) {
-                    Proof::Unfinished => false,
-                    Proof::Failed { identities } | Proof::Passed { identities, .. } => differs(&identities),
-                };
-                finished || differs(&self.scan(*id))
-            })
-            .chain(
-                self.doc()
-                    .and_then(|doc| doc.probe(own))
-                    .filter(|(_, p)| p.proof.is_none() && differs(&self.reads(own)))
-                    .map(|_| own),
-            )
-            .collect()
-    }
-
-    /// What a proof has come to, over all processes.
-    pub(super) fn proof(&self, id: u8) -> Proof {
-        let mut proof = Proof::default();
-        for entry in self.log.iter().skip(self.start(id).map_or(0, |at| at + 1)).filter(|e| e.ok) {
-            match &entry.act {
-                Act::Run { probe, began, .. } if *probe == id && !entry.ignored => match entry.outcome {
-                    Some(Look::Pass) if entry.trusted => {
-                        let (at, identities) = (entry.t - began, entry.identities.clone());
-                        proof = Proof::Passed { at, identities, sealed: false };
-                    }
-                    Some(Look::Fail) => proof = Proof::Failed { identities: entry.identities.clone() },
-                    _ => {}
-                },
-                Act::Restart { boot: true, .. } if matches!(proof, Proof::Passed { sealed: false, .. }) => {
-                    proof = Proof::Unfinished;
-                }
-                Act::Switch(_) | Act::StartStep { .. } | Act::Complete(_) if entry.seals.contains(&id) => {
-                    if let Proof::Passed { sealed, .. } = &mut proof {
-                        *sealed = true;
-                    }
-                }
-                _ => {}
-            }
-        }
-        proof
-    }
-
-    /// The proofs of a phase that are sealed by what happens now: valid ones, and no exception in force.
-    pub(super) fn needs(&self, phase: u8, now: impl Fn(Seal) -> bool) -> Vec<u8> {
-        let Some(doc) = self.doc() else { return vec![] };
-        let own = doc.probes().filter(|(at, _)| doc.phases[*at].id == phase).map(|(_, probe)| probe);
-        own.filter(|probe| probe.proof.is_some_and(|(_, seal)| now(seal)))
-            .filter(|probe| !self.overridden(probe) && !self.retired(probe) && self.colour(probe) == ProbeState::Green)
-            .map(|probe| probe.id)
-            .collect()
-    }
-
-    /// Whether a proof is sealed: it never runs again.
-    pub(super) fn sealed(&self, id: u8) -> bool {
-        matches!(self.proof(id), Proof::Passed { sealed: true, .. })
     }
 
     /// The colour that outcomes alone give.

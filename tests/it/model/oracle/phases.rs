@@ -81,7 +81,9 @@ impl Oracle<'_> {
         match act {
             Act::Epoch | Act::Store(_) | Act::Checkpoint | Act::Restart { .. } | Act::Read(_) => true,
             Act::Configure(index) => doc.is_none_or(|old| self.may_follow(old, &self.docs[*index])),
-            Act::Run { probe, old, .. } => !old && doc.is_some_and(|doc| doc.probe(*probe).is_some()),
+            Act::Run { probe, old, reads, .. } => {
+                !old && doc.is_some_and(|doc| doc.probe(*probe).is_some()) && !self.outrun(reads)
+            }
             Act::Control { probe, old, .. } => !old && doc.is_some_and(|doc| doc.probe(*probe).is_some()),
             Act::Begin(phase) => {
                 known(*phase)
@@ -112,8 +114,9 @@ impl Oracle<'_> {
                 *span > 0 && named.is_some_and(|(_, probe)| probe.waivable && !self.overridden(probe))
             }
             Act::Revoke(ordinal) => self.revocable(*ordinal),
-            Act::Record(name, value) => {
-                let other = |e: &Entry| matches!(e.act, Act::Record(of, is) if of == *name && is != *value);
+            Act::Record(fact, edition, value) => {
+                let other =
+                    |e: &Entry| matches!(e.act, Act::Record(of, nth, is) if (of, nth) == (*fact, *edition) && is != *value);
                 doc.is_some() && !self.log.iter().any(|e| e.ok && other(e))
             }
             Act::Forget(probe, part) => {

@@ -174,7 +174,7 @@ fn phases_are_moved_by_the_holder_of_the_lock_only() {
     script.holder(Act::Begin(0));
     script.holder(Act::Switch(0));
     script.must(Act::Override(1, 1_000));
-    script.must(Act::Record(0, 0));
+    script.must(Act::Record(0, 1, 0));
     script.healthy();
     script.holder(Act::Complete(0));
     script.holder(Act::Rollback(0));
@@ -189,10 +189,10 @@ fn phases_are_moved_by_the_holder_of_the_lock_only() {
 fn a_lock_that_is_named_must_be_the_lock_whatever_is_said() {
     let mut script = Script::stepped(vec![step(0), switch(1)]);
     let named = |lock| Said { lock: Some(lock), ..NOBODY };
-    for act in [Act::Override(1, 1_000), Act::Record(0, 0), Act::Acknowledge(0), Act::Rollback(1)] {
+    for act in [Act::Override(1, 1_000), Act::Record(0, 1, 0), Act::Acknowledge(0), Act::Rollback(1)] {
         script.refused(act, named(Token::Never), RefusalKind::Locked);
     }
-    for act in [Act::Override(1, 1_000), Act::Record(0, 0)] {
+    for act in [Act::Override(1, 1_000), Act::Record(0, 1, 0)] {
         assert!(script.say_with(act, named(Token::Newest)).is_some());
     }
     assert!(script.say_with(Act::Renew(Token::Newest), named(Token::Never)).is_some());

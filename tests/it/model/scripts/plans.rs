@@ -27,7 +27,7 @@ fn another_document_is_refused_by_everything() {
     let acts = [
         Act::Rollback(1),
         Act::Override(1, 1_000),
-        Act::Record(0, 0),
+        Act::Record(0, 1, 0),
         Act::Renew(Token::Newest),
         Act::ForceRelease(Token::Newest),
         start(1, 0, Way::Do),
@@ -75,7 +75,7 @@ fn a_plan_that_has_moved_is_not_begun() {
 fn a_plan_does_not_move_by_itself() {
     let mut script = ready(&[stepped(vec![step(0), switch(1)])]);
     script.must(Act::Read(1));
-    script.must(Act::Record(0, 0));
+    script.must(Act::Record(0, 1, 0));
     script.lock(1);
     script.must(Act::Release(Token::Newest));
     script.must(Act::Restart { crash: false, boot: false });

@@ -82,7 +82,7 @@ fn a_step_waits_for_looks_of_its_probes_after_its_work() {
     script.refused(done.clone(), HOLDER, RefusalKind::Conflict);
     script.holder(Act::StepWorked(1, 0));
     assert!(script.say_with(done.clone(), HOLDER).is_none(), "nobody has looked since");
-    script.must(Act::Run { probe: 1, old: false, began: 500, parts: Some(vec![(0, Look::Pass)]), target: None });
+    script.must(Act::Run { probe: 1, old: false, began: 500, parts: Some(vec![(0, Look::Pass)]), reads: vec![] });
     assert!(script.say_with(done.clone(), HOLDER).is_none(), "that look had begun before");
     script.run(1, Look::Waiting(60_000));
     assert!(script.say_with(done.clone(), HOLDER).is_none(), "waiting is not green");

@@ -64,7 +64,7 @@ async fn switch(pair: &Pair) {
     for side in [&pair.old, &pair.new] {
         sql(side, TABLES).await;
     }
-    sql(&pair.old, "CREATE ROLE owner LOGIN PASSWORD 'owner'; GRANT server, pg_monitor TO owner").await;
+    pair.old.grant("owner").await.unwrap();
     pair.exits(0, FENCE).await;
     pair.exits(0, BASELINE).await;
 }
@@ -245,8 +245,11 @@ async fn what_the_old_server_would_not_take_as_it_is_is_refused_by_name() {
 async fn rights_that_are_missing_and_large_objects_are_named() {
     let pair = switched().await;
     sql(&pair.new, TRAFFIC).await;
-    sql(&pair.old, "BEGIN READ WRITE; ALTER TABLE public.loose OWNER TO postgres; GRANT SELECT ON public.loose TO owner; COMMIT")
-        .await;
+    sql(
+        &pair.old,
+        "BEGIN READ WRITE; ALTER TABLE public.loose OWNER TO postgres; GRANT SELECT ON public.loose TO phasegate_owner; COMMIT",
+    )
+    .await;
     refused(&pair, 4, &["public.loose: the role may not add rows on the old server", "GRANT postgres TO that role"]).await;
     let superuser = CARRY.replace("OLD_OWNER", "OLD_SUPERUSER");
     pair.exits(0, &format!("{superuser} --dry-run")).await;
@@ -264,8 +267,11 @@ async fn a_trigger_is_left_out_if_the_role_may() {
     sql(&pair.new, TRAFFIC).await;
     let trigger = "CREATE FUNCTION public.double() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.value := 0; RETURN NEW; END'; \
          CREATE TRIGGER twice BEFORE INSERT ON public.metrics FOR EACH ROW EXECUTE FUNCTION public.double()";
-    sql(&pair.old, &format!("BEGIN READ WRITE; {trigger}; GRANT SET ON PARAMETER session_replication_role TO owner; COMMIT"))
-        .await;
+    sql(
+        &pair.old,
+        &format!("BEGIN READ WRITE; {trigger}; GRANT SET ON PARAMETER session_replication_role TO phasegate_owner; COMMIT"),
+    )
+    .await;
     let carried = pair.exits(0, CARRY).await;
     assert!(carried.stdout.contains("left out by session_replication_role"), "{}", carried.stdout);
     assert_eq!(all(&pair.old).await, all(&pair.new).await);
@@ -310,7 +316,7 @@ async fn what_is_broken_off_in_the_middle_changes_nothing() {
 async fn alone(pair: &Pair) {
     let session = pair.old.connect_as_superuser().await.unwrap();
     wait_until(PATIENCE, "the transaction is gone", async || {
-        let sql = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'owner'";
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'phasegate_owner'";
         let left: i64 = session.query_one(sql, &[]).await?.get(0);
         ensure!(left == 0, "{left}");
         Ok(())

@@ -8,7 +8,7 @@ use checks::postgres::mark::{Mark, Side};
 use checks::{Context, Fact, PartId};
 use chrono::TimeDelta;
 use serde_json::json;
-use tests::{Postgres, wait_until};
+use tests::{Fault, Postgres, wait_until};
 
 use super::super::postgres_canary::sql;
 use super::super::{PATIENCE, now};
@@ -78,6 +78,49 @@ pub(super) async fn fence(moved: &Moved) {
     look.silent(&proxy, "fail timeout", &[]).await;
     old.reset("default_transaction_read_only").await.unwrap();
     look.cut_off(&proxy, &open).await;
+}
+
+/// Times of rows are given, and not waited for. What came is deleted in the end: no other check is to take it for the application's.
+pub(super) async fn continuity(moved: &Moved) {
+    let Moved { old, new, .. } = moved;
+    let (to_old, to_new) = (proxy_to(old), proxy_to(new));
+    let (of_old, of_new) = (by_way_of(&to_old, &old.observer_dsn(), old), by_way_of(&to_new, &new.observer_dsn(), new));
+    let block = json!({"old": "old", "new": "new", "tables": [{"table": "system_metrics", "time": "time", "within": "10m"}]});
+    let mut look = moved.look("postgresContinuity", block, [("old", &of_old), ("new", &of_new)]);
+    look.cx.now = now();
+    let aged = "UPDATE system_metrics SET time = time - interval '3 hours'";
+    sql(old, aged).await;
+    sql(new, aged).await;
+    mark(&mut look.cx, ["old", "new"]).await;
+    look.says("waiting no_row_yet", &[]).await;
+    let row = async |at: &str| {
+        let row = "INSERT INTO system_metrics (time, host, metric_type, payload)";
+        sql(new, &format!("{row} SELECT {at}, 'node-1', 'late', '{{}}'")).await;
+    };
+    row("now()").await;
+    look.cut_off(&to_new, &[("system_metrics", "fail gap")]).await;
+    let filled =
+        "generate_series((SELECT max(time) FROM system_metrics WHERE metric_type <> 'late'), now(), interval '5 minutes')";
+    row(filled).await;
+    look.through(&to_new, &[]).await;
+    // The old side's last row is known: the server may be stopped.
+    to_old.set(Fault::Reset).await.unwrap();
+    look.says("pass", &[]).await;
+    assert!(look.evidence.contains("the old server is away, last seen"), "{}", look.evidence);
+    to_old.clear().await.unwrap();
+    stray_metric(old).await;
+    look.says("fail overlap", &[]).await;
+    sql(old, "DELETE FROM system_metrics WHERE metric_type = 'stray'").await;
+    look.through(&to_new, &[]).await;
+    sql(new, "DELETE FROM system_metrics WHERE metric_type = 'late'").await;
+    let recent = aged.replace(" - ", " + ");
+    sql(old, &recent).await;
+    sql(new, &recent).await;
+}
+
+/// One more row of the old side, of now.
+async fn stray_metric(postgres: &Postgres) {
+    sql(postgres, "INSERT INTO system_metrics (time, host, metric_type, payload) VALUES (now(), 'node-1', 'stray', '{}')").await;
 }
 
 pub(super) async fn traffic(moved: &Moved) {
