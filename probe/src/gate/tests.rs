@@ -107,6 +107,7 @@ impl World {
             memory: None,
             identities: BTreeMap::new(),
             trails: BTreeMap::new(),
+            named: None,
         };
         self.must(&Input::Run(run));
     }
@@ -338,6 +339,7 @@ fn a_target_that_names_new_parts_for_ever_is_remembered_within_bounds_and_stays_
             memory: None,
             identities: BTreeMap::new(),
             trails: BTreeMap::new(),
+            named: None,
         };
         world.must(&Input::Run(run));
     }

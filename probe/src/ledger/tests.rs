@@ -57,6 +57,7 @@ impl Bench {
             memory: None,
             identities: BTreeMap::new(),
             trails: BTreeMap::new(),
+            named: None,
         };
         self.ledger.run(run).await
     }
@@ -133,6 +134,7 @@ async fn a_run_of_an_earlier_start_is_not_taken() {
         memory: None,
         identities: BTreeMap::new(),
         trails: BTreeMap::new(),
+        named: None,
     };
     assert!(!bench.ledger.run(old).await);
     bench.end().await;
@@ -159,6 +161,7 @@ async fn a_probe_that_reads_another_server_starts_afresh() {
             memory: None,
             identities,
             trails: BTreeMap::new(),
+            named: None,
         };
         assert!(bench.ledger.run(run).await);
         sleep(Duration::from_secs(1)).await;

@@ -99,7 +99,17 @@ fn read(state: &mut State, probe: &str, at: u64, step: Step, identities: BTreeMa
     let (started, finished) = (now(at), now(at));
     let outcome = OWN.because("as it should");
     take(state, &Input::Control(Control { probe: probe.into(), generation, started, finished, outcome }), now(at)).unwrap();
-    let run = Run { probe: probe.into(), generation, started, finished, step, memory: None, identities, trails: BTreeMap::new() };
+    let run = Run {
+        probe: probe.into(),
+        generation,
+        started,
+        finished,
+        step,
+        memory: None,
+        identities,
+        trails: BTreeMap::new(),
+        named: None,
+    };
     take(state, &Input::Run(run), now(at)).unwrap();
 }
 

@@ -259,6 +259,7 @@ impl Act {
                     .map(|(target, is)| (format!("t{target}"), format!("i{is}")))
                     .collect::<BTreeMap<_, _>>(),
                 trails: BTreeMap::new(),
+                named: None,
             })),
             Self::Control { probe, began: ago, look, .. } => Some(Input::Control(Control {
                 probe: probe_name(*probe),
