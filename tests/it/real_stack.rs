@@ -2,6 +2,7 @@
 //! of a migration lose nothing, and do the checks say what is so?
 
 mod checks;
+mod kubernetes;
 mod moves;
 mod path;
 

@@ -43,6 +43,27 @@
 //!
 //! The whole stack with every server real, old side and new side, and the moves between them, are [`LogPath`] and [`Databases`].
 //!
+//! What the stack moves to is a [`Kubernetes`] with a control plane of its own and fake nodes:
+//!
+//! ```no_run
+//! use tests::{Kubernetes, World};
+//!
+//! # async fn example() -> anyhow::Result<()> {
+//! let world = World::new()?;
+//! let cluster = Kubernetes::start(&world).await?.with_controllers().await?;
+//! cluster.nodes(3).await?; // at 127.0.0.1 to 127.0.0.3, where real servers can listen
+//! cluster.apply("… a DaemonSet, a service account `phasegate`, its role …").await?;
+//! let rolled_out = cluster.kubectl(&["rollout", "status", "daemonset/alloy", "--timeout=30s"]).await?;
+//! let kubeconfig = cluster.kubeconfig_for_service_account("observability", "phasegate").await?;
+//! cluster.part("kube-controller-manager")?.freeze().await?; // new generations are not observed
+//! cluster.kill().await?; // the API server
+//! cluster.start_again().await?; // with all that it knew
+//! cluster.empty().await?; // with nothing
+//! let asked = cluster.asked("system:serviceaccount:observability:phasegate", "list", "pods")?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Three rules hold everywhere:
 //!
 //! - Every process dies with its [`World`], and with the test runner, however either of them ends ([`reaper`]).
@@ -62,6 +83,7 @@ mod homelab;
 pub mod hostile;
 mod http;
 mod journal;
+mod kubernetes;
 mod loki;
 mod loki_canary;
 mod namespace;
@@ -91,6 +113,7 @@ pub use homelab::{Application, Databases, Habit, LogPath, Pace, Reader, Writer, 
 pub use hostile::Hostile;
 pub use http::Answer;
 pub use journal::Journal;
+pub use kubernetes::{Kubernetes, Request};
 pub use loki::{Line, Loki};
 pub use loki_canary::LokiCanary;
 pub use postgres::{Major, Postgres, Session};

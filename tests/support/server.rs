@@ -28,9 +28,20 @@ pub struct Server {
 impl Server {
     /// A server that is not started yet: `spec` listens on `port` of 127.0.0.1 and is ready when `GET ready` is a 200, at most
     /// `start` after its start. It ends at most `stop` after it was told to.
-    pub(crate) fn new(world: &World, spec: Spec, port: u16, ready: &'static str, (start, stop): (Duration, Duration)) -> Self {
-        let process = world.adopt(spec);
-        Self { process, http: world.http().clone(), url: format!("http://127.0.0.1:{port}"), ready, start, stop }
+    pub(crate) fn new(world: &World, spec: Spec, port: u16, ready: &'static str, times: (Duration, Duration)) -> Self {
+        Self::at(world, spec, format!("http://127.0.0.1:{port}"), world.http().clone(), ready, times)
+    }
+
+    /// The same for one that listens at this base URL and is asked by a client of its own: over TLS, as somebody.
+    pub(crate) fn at(
+        world: &World,
+        spec: Spec,
+        url: String,
+        http: reqwest::Client,
+        ready: &'static str,
+        (start, stop): (Duration, Duration),
+    ) -> Self {
+        Self { process: world.adopt(spec), http, url, ready, start, stop }
     }
 
     /// Its base URL, without a slash at the end.
@@ -40,7 +51,7 @@ impl Server {
 
     /// `HOST:PORT` of it.
     pub fn authority(&self) -> &str {
-        self.url.trim_start_matches("http://")
+        self.url.split_once("://").map_or(&self.url, |(_, authority)| authority)
     }
 
     /// The process, for its logs and its id.
