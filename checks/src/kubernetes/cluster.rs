@@ -3,10 +3,12 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::core::Resource;
 use kube::{Client, Config};
 use tokio::sync::OnceCell;
@@ -33,7 +35,8 @@ pub struct Cluster(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    config: Option<Config>,
+    /// None: what the environment says.
+    kubeconfig: Option<PathBuf>,
     client: OnceCell<Client>,
     watches: Mutex<BTreeMap<Key, Running>>,
     last: Mutex<Option<(DateTime<Utc>, Instant)>>,
@@ -65,10 +68,14 @@ impl fmt::Debug for Cluster {
     }
 }
 
+async fn read(file: &Path) -> Result<Config, KubeconfigError> {
+    Config::from_custom_kubeconfig(Kubeconfig::read_from(file)?, &KubeConfigOptions::default()).await
+}
+
 impl Cluster {
-    /// The cluster that this configuration leads to.
-    pub fn at(config: Config) -> Self {
-        Self(Arc::new(Inner { config: Some(config), ..Inner::default() }))
+    /// The cluster that this kubeconfig leads to, whatever the environment says.
+    pub fn of_kubeconfig(file: PathBuf) -> Self {
+        Self(Arc::new(Inner { kubeconfig: Some(file), ..Inner::default() }))
     }
 
     #[cfg(test)]
@@ -78,8 +85,8 @@ impl Cluster {
 
     async fn client(&self, budget: Budget) -> Result<Client, Outcome> {
         let made = self.0.client.get_or_try_init(async || {
-            let mut config = match &self.0.config {
-                Some(config) => config.clone(),
+            let mut config = match &self.0.kubeconfig {
+                Some(file) => read(file).await.map_err(|error| NO_CLUSTER.because(error.to_string()))?,
                 None => Config::infer().await.map_err(|error| NO_CLUSTER.because(error.to_string()))?,
             };
             // A retry would hide what is to be seen, and a watch has its own limits of time.

@@ -26,6 +26,10 @@ pub(crate) const RULE: Rule = Rule::watch("coordination.k8s.io", &["leases"], Re
 /// A Lease counts as renewed for its own duration; this one is a kubelet's, and that of Kubernetes' controllers.
 pub(crate) const RENEWED_WITHIN: Duration = Duration::from_secs(40);
 
+/// How much later than a silent node's Lease another one must have been renewed, so that the node is to blame: kubelets renew every
+/// ten seconds, so Leases that all stop at once differ by about that.
+const LATER: Duration = Duration::from_secs(20);
+
 /// The nodes' Leases at the time of one look.
 #[derive(Debug, Clone)]
 pub(crate) struct Life {
@@ -77,7 +81,13 @@ impl Life {
             return Err(self.awaited(node, age));
         }
         self.any()?;
-        Err(NODE_SILENT.because(format!("{node}: its Lease was not renewed for {} s, others were", age.as_secs())))
+        let words = format!("{node}: its Lease was not renewed for {} s", age.as_secs());
+        let later = |other: &Renewal| other.last.is_some_and(|last| last >= since + LATER);
+        if self.leases.values().any(|other| later(other)) {
+            Err(NODE_SILENT.because(format!("{words}, others were")))
+        } else {
+            Err(NO_NEWS.because(format!("{words}, and no other since then")))
+        }
     }
 
     #[cfg(test)]
@@ -117,6 +127,9 @@ mod tests {
     fn without_any_news_no_node_is_to_blame() {
         let life = Life::of_test(&[("one", SECOND * 300, Some(SECOND * 41)), ("other", SECOND * 300, Some(SECOND * 50))]);
         assert_eq!([said(life.of("one")), said(life.of("none")), said(life.any())], ["no_news"; 3]);
+        // All have stopped at once, and one is the first to be overdue.
+        let life = Life::of_test(&[("one", SECOND * 300, Some(SECOND * 41)), ("other", SECOND * 300, Some(SECOND * 32))]);
+        assert_eq!([said(life.of("one")), said(life.of("other"))], ["no_news", "lives"]);
         let life = Life::of_test(&[]);
         assert_eq!(said(life.any()), "no_news");
     }

@@ -143,8 +143,12 @@ impl Api {
                 let cut = || Err(std::io::Error::other("unexpected end of file"));
                 (200, "application/json", stream::iter([Ok("{\"metadata\": {\"resour".into()), cut()]).boxed())
             }
-            _ if watches => (200, "application/json", self.watch(resource)),
-            _ => (200, "application/json", once(self.list(&resource, query))),
+            Manner::Well | Manner::Denies(_) | Manner::Forgets | Manner::Ends if watches => {
+                (200, "application/json", self.watch(resource))
+            }
+            Manner::Well | Manner::Denies(_) | Manner::Forgets | Manner::Ends => {
+                (200, "application/json", once(self.list(&resource, query)))
+            }
         };
         Response::builder().status(code).header("content-type", kind).body(Streamed(body)).unwrap()
     }

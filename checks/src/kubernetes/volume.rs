@@ -72,7 +72,7 @@ pub struct Volume {
     /// Name of a `PersistentVolumeClaim`. Give one of the two.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim: Option<String>,
-    /// Name of a StatefulSet, for all claims that it makes.
+    /// Name of a `StatefulSet`, for all claims that it makes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stateful_set: Option<String>,
     /// Name of the fact that holds the uid of each claim, like `volume-loki`.
@@ -85,6 +85,9 @@ pub struct Volume {
 
 /// The recorded uids, by claim.
 type Recorded = BTreeMap<String, String>;
+
+/// The `StatefulSet` that makes claims, by its name.
+type Owner<'a> = (&'a String, &'a Rollout);
 
 /// What one look has seen.
 struct Seen {
@@ -114,7 +117,7 @@ impl Volume {
     }
 
     /// The claims to look at, and the one that owns them.
-    fn named<'a>(&self, seen: &'a Seen) -> Result<(BTreeSet<String>, Option<(&'a String, &'a Rollout)>), Outcome> {
+    fn named<'a>(&self, seen: &'a Seen) -> Result<(BTreeSet<String>, Option<Owner<'a>>), Outcome> {
         let owners = || seen.owners.iter().map(|(name, owner)| (name, owner.as_ref()));
         if let Some(claim) = &self.claim {
             return Ok((BTreeSet::from([claim.clone()]), owners().find(|(name, owner)| belongs(claim, name, owner))));
@@ -195,7 +198,7 @@ impl Volume {
                             FACT_MISSING.because(format!("{}{}", outcome.evidence(), self.to_record(name, uid)))
                         }
                         Outcome::Pass { .. } => outcome.clone(),
-                        wrong => wrong,
+                        wrong @ (Outcome::Fail { .. } | Outcome::Unknown { .. } | Outcome::Waiting { .. }) => wrong,
                     }
                 }
             };
@@ -212,7 +215,7 @@ impl Volume {
     }
 }
 
-fn retention(owner: Option<(&String, &Rollout)>) -> Outcome {
+fn retention(owner: Option<Owner<'_>>) -> Outcome {
     let Some((name, owner)) = owner else { return Outcome::pass("no StatefulSet makes it") };
     match (owner.claims.deleted_when_scaled, owner.claims.deleted_when_deleted) {
         (true, _) => DELETED_ON_SCALE_DOWN.because(format!("StatefulSet {name}: whenScaled is Delete")),

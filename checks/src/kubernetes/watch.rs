@@ -272,7 +272,7 @@ impl<K: Kind> Watch<K> {
                 objects.push((name, Arc::new(kept)));
             }
             if objects.len() > MAX_OBJECTS {
-                return Err(Trouble::Said(self.too_many()));
+                return Err(Trouble::Said(Self::too_many()));
             }
             if page.metadata.more.is_empty() {
                 break page.metadata.resource_version;
@@ -291,7 +291,7 @@ impl<K: Kind> Watch<K> {
         Ok(version)
     }
 
-    fn too_many(&self) -> Outcome {
+    fn too_many() -> Outcome {
         TOO_MANY_OBJECTS.because(format!("list {}: more than {MAX_OBJECTS}", K::Object::plural(&())))
     }
 
@@ -312,7 +312,7 @@ impl<K: Kind> Watch<K> {
         let kept = K::keep(object, state.objects.get(&name).map(Arc::as_ref));
         let objects = Arc::make_mut(&mut state.objects);
         objects.insert(name, Arc::new(kept));
-        if objects.len() > MAX_OBJECTS { Err(Trouble::Said(self.too_many())) } else { Ok(()) }
+        if objects.len() > MAX_OBJECTS { Err(Trouble::Said(Self::too_many())) } else { Ok(()) }
     }
 
     fn drop(&self, name: &str) {

@@ -81,7 +81,7 @@ const NOBODY: &str = "phasegate..negative-control";
 /// The longest of the times.
 const LONGEST: Duration = Duration::from_hours(24);
 
-/// The rollout of a Deployment, StatefulSet or DaemonSet is complete, all its pods are Ready on nodes that live, they run the same
+/// The rollout of a Deployment, `StatefulSet` or `DaemonSet` is complete, all its pods are Ready on nodes that live, they run the same
 /// image, and no container has restarted within `restartsWithin` (10 m by default). It is seen by watch, a moment after it happens.
 ///
 /// Parts are `rollout`, `pods`, `restarts`, `image` and, of a `DaemonSet`, `nodes`. Ready is the kubelet's word, and stays written
@@ -103,10 +103,10 @@ pub struct Workload {
     /// Name of a Deployment. Give one of the three.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deployment: Option<String>,
-    /// Name of a StatefulSet.
+    /// Name of a `StatefulSet`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stateful_set: Option<String>,
-    /// Name of a DaemonSet.
+    /// Name of a `DaemonSet`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub daemon_set: Option<String>,
     /// The image that a container of each pod must run: `sha256:…`, `name@sha256:…`, or the exact reference.

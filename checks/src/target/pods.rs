@@ -113,8 +113,10 @@ pub(crate) async fn resolve(cx: &Context, uses: &[TargetUse]) -> Result<Option<C
     for (name, pods) in named {
         let (urls, found) = find(cx, pods, budget).await.map_err(|outcome| outcome.of(name))?;
         match targets.get_mut(name) {
-            Some(Target::Agent(AgentTarget { urls: to, found: as_found, .. }))
-            | Some(Target::Alloy(AlloyTarget { urls: to, found: as_found, .. })) => (*to, *as_found) = (urls, Some(found)),
+            Some(
+                Target::Agent(AgentTarget { urls: to, found: as_found, .. })
+                | Target::Alloy(AlloyTarget { urls: to, found: as_found, .. }),
+            ) => (*to, *as_found) = (urls, Some(found)),
             Some(Target::Grafana(_) | Target::Loki(_) | Target::Postgres(_) | Target::Prometheus(_)) | None => {}
         }
     }
@@ -149,17 +151,13 @@ fn place(pods: &[(&str, &Pod)], port: u16, found: &mut Found) -> Vec<Url> {
             let host = if address.is_ipv6() { format!("[{address}]") } else { address.to_string() };
             Url::parse(&format!("http://{host}:{port}")).ok()
         });
-        match url.filter(|_| !pod.identity.deleted) {
-            Some(url) => {
-                let better = best.get(node).is_none_or(|(ready, other, _)| (*ready, *other) < (pod.ready, name));
-                if better {
-                    best.insert(node, (pod.ready, name, url));
-                }
+        if let Some(url) = url.filter(|_| !pod.identity.deleted) {
+            if best.get(node).is_none_or(|(ready, other, _)| (*ready, *other) < (pod.ready, name)) {
+                best.insert(node, (pod.ready, name, url));
             }
-            None => {
-                let why = if pod.identity.deleted { "is being deleted" } else { "has no address" };
-                found.pending.insert(PartId::new(node), POD_PENDING.because(format!("{name} {why} ({})", pod.phase)));
-            }
+        } else {
+            let why = if pod.identity.deleted { "is being deleted" } else { "has no address" };
+            found.pending.insert(PartId::new(node), POD_PENDING.because(format!("{name} {why} ({})", pod.phase)));
         }
     }
     for (node, (_, _, url)) in best {

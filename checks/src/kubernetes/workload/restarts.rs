@@ -26,7 +26,7 @@ pub(super) struct Restarts(BTreeMap<String, Count>);
 struct Count {
     /// Of the pod: another one of the same name counts from its own beginning.
     uid: String,
-    count: u32,
+    restarts: u32,
     /// When it was last seen to rise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     rose: Option<DateTime<Utc>>,
@@ -44,11 +44,11 @@ impl Restarts {
         for (name, pod) in pods {
             for container in &pod.containers {
                 let key = format!("{name}/{}", container.name);
-                let (uid, count) = (pod.identity.uid.clone(), container.restarts);
+                let (uid, restarts) = (pod.identity.uid.clone(), container.restarts);
                 let before = self.0.get(&key);
-                let rises = before.is_some_and(|before| before.uid == uid && before.count < count);
+                let rises = before.is_some_and(|before| before.uid == uid && before.restarts < restarts);
                 let rose = if rises { Some(now) } else { before.and_then(|before| before.rose) };
-                next.insert(key, Count { uid, count, rose });
+                next.insert(key, Count { uid, restarts, rose });
             }
         }
         if next.len() > MAX_CONTAINERS {
@@ -60,11 +60,11 @@ impl Restarts {
             .iter()
             .filter_map(|(key, count)| {
                 let age = count.rose.map(age).filter(|age| *age <= within)?;
-                Some(format!("{key} restarted {} ago ({} restarts)", words(age), count.count))
+                Some(format!("{key} restarted {} ago ({} restarts)", words(age), count.restarts))
             })
             .collect();
         let outcome = if recent.is_empty() {
-            let all: u32 = next.values().map(|count| count.count).sum();
+            let all: u32 = next.values().map(|count| count.restarts).sum();
             Outcome::pass(format!("{} containers, {all} restarts in all, none new within {}", next.len(), words(within)))
         } else {
             RESTARTING.because(recent.join("; "))
