@@ -21,7 +21,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use self::conditions::{Standing, standing, without_answer};
+use self::conditions::{Standing, standing, starting, stopped};
 use self::events::Herald;
 use super::objects::{PATIENCE, words};
 use crate::api::reasons::ReasonBook;
@@ -145,7 +145,7 @@ impl Keeper {
         let phases: Vec<String> = self.document.borrow().plan.phases.iter().map(|phase| phase.name.to_string()).collect();
         match summary(&self.ledger.read(), &self.reasons, error.clone()) {
             Some(body) => standing(&body),
-            None => without_answer(&phases, "Starting", "the verifier has not seen everything yet", error.as_deref()),
+            None => starting(&phases, error.as_deref()),
         }
     }
 
@@ -209,7 +209,7 @@ impl Keeper {
     /// Nobody looks any more: that is all that can be said then.
     async fn leave(&self) {
         let phases: Vec<String> = self.document.borrow().plan.phases.iter().map(|phase| phase.name.to_string()).collect();
-        let standing = without_answer(&phases, "VerifierStopped", "the verifier has been stopped", None);
+        let standing = stopped(&phases);
         for _ in 0..TRIES {
             let left = match self.resource.get().await {
                 Ok(object) => self.patch(&object, &self.status(&object, &standing)).await,

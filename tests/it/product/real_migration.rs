@@ -105,7 +105,7 @@ async fn a_gate_is_waited_for_in_a_real_cluster_as_long_as_somebody_looks() {
     assert_eq!(completed.status, 200, "{}", completed.body);
     assert!(bench.waits("MoveComplete", "30s").await);
     assert!(verifier.sigterm().await.unwrap().success());
-    for kind in ["MoveGateOpen", "MoveComplete", "Regressed"] {
+    for kind in ["MoveGateOpen", "MoveComplete", "Regressed", "Accepted"] {
         let condition = bench.condition(kind).await.unwrap();
         assert_eq!((&condition["status"], &condition["reason"]), (&json!("Unknown"), &json!("VerifierStopped")), "{condition}");
     }

@@ -88,8 +88,7 @@ impl Script {
     fn spoilt(&self) -> Vec<(&'static str, Harm, Manner)> {
         let mut all = Vec::new();
         for (which, (words, columns, count)) in self.0.iter().enumerate() {
-            let mut harms =
-                vec![Harm::Silence, Harm::Refusal, Harm::Rows(if *count == 0 { 1 } else { 0 }), Harm::Rows(count + 1)];
+            let mut harms = vec![Harm::Silence, Harm::Refusal, Harm::Rows(usize::from(*count == 0)), Harm::Rows(count + 1)];
             harms.extend((0..8).map(Harm::Cut));
             for (name, value) in columns {
                 harms.push(Harm::Without(name));

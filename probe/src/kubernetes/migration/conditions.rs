@@ -56,12 +56,22 @@ pub(super) fn standing(body: &StatusBody) -> Standing {
     Standing { conditions, columns }
 }
 
-/// What is to be said of these phases while there is no evaluation.
-pub(super) fn without_answer(phases: &[String], reason: &str, message: &str, config_error: Option<&str>) -> Standing {
+/// What is to be said of these phases before there is an evaluation.
+pub(super) fn starting(phases: &[String], config_error: Option<&str>) -> Standing {
+    without_answer(phases, "Starting", "the verifier has not seen everything yet", accepted(config_error))
+}
+
+/// What is to be said of these phases when nobody looks any more.
+pub(super) fn stopped(phases: &[String]) -> Standing {
+    let (reason, message) = ("VerifierStopped", "the verifier has been stopped");
+    without_answer(phases, reason, message, Condition::new("Accepted", "Unknown", reason, message))
+}
+
+fn without_answer(phases: &[String], reason: &str, message: &str, accepted: Condition) -> Standing {
     let unknown = |kind: String| Condition::new(&kind, "Unknown", reason, message);
     let of_phases = titles(phases).into_iter().flat_map(|title| [format!("{title}GateOpen"), format!("{title}Complete")]);
     let mut conditions: Vec<Condition> = of_phases.chain(["Regressed".to_owned()]).map(unknown).collect();
-    conditions.push(accepted(config_error));
+    conditions.push(accepted);
     let columns = [("verdict", "unknown"), ("reason", message)].map(|(key, text)| (key.to_owned(), Value::from(text)));
     Standing { conditions, columns: columns.into_iter().collect() }
 }
@@ -193,7 +203,7 @@ mod tests {
 
     #[test]
     fn nothing_is_known_at_the_start_and_at_the_end() {
-        let standing = without_answer(&names(&["loki"]), "Starting", "not yet", None);
+        let standing = starting(&names(&["loki"]), None);
         let status = standing.status(&Conditions::new(), 3, "me", "2026-01-01T00:00:00Z");
         let conditions = by_type(Some(&status));
         for kind in ["LokiGateOpen", "LokiComplete", "Regressed"] {
@@ -201,11 +211,13 @@ mod tests {
         }
         assert_eq!(conditions["Accepted"]["status"], "True");
         assert_eq!(status["observedGeneration"], 3);
+        let status = stopped(&names(&["loki"])).status(&Conditions::new(), 3, "me", "2026-01-01T00:00:00Z");
+        assert!(by_type(Some(&status)).values().all(|condition| condition["status"] == "Unknown"), "{status}");
     }
 
     #[test]
     fn a_condition_keeps_the_time_of_its_change_and_another_generation_is_another_status() {
-        let standing = without_answer(&names(&["loki"]), "Starting", "not yet", None);
+        let standing = starting(&names(&["loki"]), None);
         let first = standing.status(&Conditions::new(), 3, "me", "2026-01-01T00:00:00Z");
         let second = standing.status(&by_type(Some(&first)), 4, "me", "2026-01-01T00:01:00Z");
         assert_eq!(by_type(Some(&second))["LokiGateOpen"]["lastTransitionTime"], "2026-01-01T00:00:00Z");
