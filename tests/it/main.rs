@@ -8,6 +8,8 @@ mod clocks;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
+mod image;
+#[cfg(test)]
 mod journal;
 #[cfg(test)]
 mod model;
