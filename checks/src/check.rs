@@ -1,6 +1,6 @@
 //! The [`Check`] trait: how to look at one thing. A check knows the outside world; it knows no schedule, phase or gate.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,9 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::clients::Clients;
 use crate::fact::Facts;
+use crate::kubernetes::Rule;
 use crate::net::reasons;
 use crate::outcome::{Measure, Outcome, PartId, ReasonSpec, Step};
-use crate::target::{OneKind, Target, TargetUse};
+use crate::target::{OneKind, Target, TargetUse, pods};
 use crate::trail::Hop;
 
 /// How a check's Pass is to be read.
@@ -42,6 +43,8 @@ pub struct Meta {
     pub measures: &'static [&'static str],
     /// False for identity, fence and split-brain checks: no override can name them.
     pub waivable: bool,
+    /// What it needs to be allowed in Kubernetes, the discovery of its targets included.
+    pub rules: &'static [Rule],
 }
 
 impl Meta {
@@ -107,12 +110,14 @@ pub struct Report<M> {
     pub identities: BTreeMap<String, String>,
     /// The way that something takes, and how far it comes, by the part that it is followed for.
     pub trails: BTreeMap<PartId, Vec<Hop>>,
+    /// Everything that can be a part now, if Kubernetes says so: what was one and is not named any more has left.
+    pub named: Option<BTreeSet<PartId>>,
 }
 
 impl<M> Report<M> {
     /// A report with the sight and the Memory alone.
     pub fn new(step: Step, memory: M) -> Self {
-        Self { step, memory, measures: Vec::new(), identities: BTreeMap::new(), trails: BTreeMap::new() }
+        Self { step, memory, measures: Vec::new(), identities: BTreeMap::new(), trails: BTreeMap::new(), named: None }
     }
 }
 
@@ -259,16 +264,23 @@ impl<C: Check> DynCheck for C {
     fn run<'a>(&'a self, cx: &'a Context, memory: Option<&'a [u8]>) -> BoxFuture<'a, Result<Report<Vec<u8>>, MemoryError>> {
         Box::pin(async move {
             let memory: C::Memory = memory.map(serde_json::from_slice).transpose().map_err(MemoryError)?.unwrap_or_default();
-            let Report { step, memory, measures, identities, trails } = Check::run(self, cx, memory).await;
+            let report = match pods::resolve(cx, &Check::targets(self)).await {
+                Ok(found) => Check::run(self, found.as_ref().unwrap_or(cx), memory).await,
+                Err(outcome) => Report::new(Step::whole(outcome), memory),
+            };
+            let Report { step, memory, measures, identities, trails, named } = report;
             let memory = serde_json::to_vec(&memory).map_err(MemoryError)?;
-            Ok(Report { step, memory, measures, identities, trails })
+            Ok(Report { step, memory, measures, identities, trails, named })
         })
     }
 
     fn control<'a>(&'a self, cx: &'a Context, memory: Option<&'a [u8]>) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
             let memory: C::Memory = memory.and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default();
-            Check::control(self, cx, memory).await
+            match pods::resolve(cx, &Check::targets(self)).await {
+                Ok(found) => Check::control(self, found.as_ref().unwrap_or(cx), memory).await,
+                Err(outcome) => outcome,
+            }
         })
     }
 }

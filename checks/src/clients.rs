@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::kubernetes::Cluster;
 use crate::net::names::Names;
 use crate::postgres::own::Own;
 
@@ -16,6 +17,8 @@ pub struct Clients {
     pub http: reqwest::Client,
     /// TLS settings for `PostgreSQL`.
     pub tls: Arc<rustls::ClientConfig>,
+    /// The cluster, asked by watches that all probes share.
+    pub cluster: Cluster,
     /// The verifier's own resolver.
     pub(crate) names: Names,
     /// What the verifier itself leaves in the counters of `PostgreSQL` servers.
@@ -49,7 +52,7 @@ impl Clients {
             .tls_backend_preconfigured(tls.clone())
             .build()
             .map_err(ClientsError::Http)?;
-        Ok(Self { http, tls: Arc::new(tls), names, own: Own::default() })
+        Ok(Self { http, tls: Arc::new(tls), cluster: Cluster::default(), names, own: Own::default() })
     }
 }
 

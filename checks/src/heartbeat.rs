@@ -78,6 +78,7 @@ impl Check for Heartbeat {
         control: OVERDUE_BEAT,
         measures: &["age_seconds"],
         waivable: true,
+        rules: &[],
     };
     type Memory = ();
 

@@ -10,6 +10,7 @@ mod counter;
 mod fact;
 pub mod grafana;
 pub mod heartbeat;
+pub mod kubernetes;
 pub mod log_path;
 pub mod loki;
 pub mod net;
@@ -27,6 +28,7 @@ mod trail;
 pub use check::{Beat, Check, Context, DynCheck, FieldError, MemoryError, Meta, Nature, Report};
 pub use clients::{Clients, ClientsError, MAX_BODY};
 pub use fact::{FACT_READ, Fact, Facts, edition, newest};
+pub use kubernetes::{Cluster, Reach, Rule};
 pub use outcome::{
     Colour, Evidence, MAX_EVIDENCE, MAX_MEASURES, MAX_MEMORY, MAX_PARTS, Measure, Outcome, PartId, Progress, Reason, ReasonSpec,
     Step,
@@ -34,7 +36,7 @@ pub use outcome::{
 pub use registry::{Entry, PathStep, Registry, SpecError, spec_error};
 pub use secret::{SecretError, SecretRef};
 pub use target::{
-    AgentTarget, AlloyTarget, GrafanaTarget, LokiTarget, PostgresTarget, PrometheusTarget, Target, TargetKind, TargetUse,
+    AgentTarget, AlloyTarget, GrafanaTarget, LokiTarget, PodsRef, PostgresTarget, PrometheusTarget, Target, TargetKind, TargetUse,
 };
 pub use trail::{Hop, HopState};
 
@@ -108,6 +110,7 @@ pub fn registry() -> Registry {
         Entry::of::<alloy::health::AlloyHealth>(),
         Entry::of::<alloy::shipping::AlloyShipping>(),
         Entry::of::<net::dns::Dns>(),
+        Entry::of::<kubernetes::endpoints::Endpoints>(),
         Entry::of::<grafana::datasource::GrafanaDatasource>(),
         Entry::of::<grafana::health::GrafanaHealth>(),
         Entry::of::<grafana::panels::GrafanaPanels>(),
@@ -137,6 +140,8 @@ pub fn registry() -> Registry {
         Entry::of::<loki::freshness::StreamFreshness>(),
         Entry::of::<net::tcp::Tcp>(),
         Entry::of::<net::tripwire::Tripwire>(),
+        Entry::of::<kubernetes::volume::Volume>(),
+        Entry::of::<kubernetes::workload::Workload>(),
     ])
 }
 

@@ -1,11 +1,17 @@
 //! What is looked at: the Targets of a Migration document, and how a check names the ones it needs.
 
+pub(crate) mod pods;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use crate::outcome::PartId;
 use crate::registry::PathStep;
 use crate::secret::SecretRef;
+
+use pods::Found;
+pub use pods::PodsRef;
 
 /// A named thing under observation. Exactly one kind per target.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -29,18 +35,52 @@ pub enum Target {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AgentTarget {
-    /// Base URL of each agent, e.g. `http://192.0.2.10:9471`.
+    /// Base URL of each agent, e.g. `http://192.0.2.10:9471`. Give either these or `pods`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<String>")]
     pub urls: Vec<Url>,
+    /// The pods that they run in, found in the cluster; let their `--node` be the node's name there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pods: Option<PodsRef>,
+    /// What was found for this Run.
+    #[serde(skip)]
+    pub(crate) found: Option<Found>,
 }
 
 /// How to reach Grafana Alloy: each instance by itself, since a service in front of them would answer for one at a time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AlloyTarget {
-    /// Base URL of each Alloy, e.g. `http://192.0.2.10:12345`.
+    /// Base URL of each Alloy, e.g. `http://192.0.2.10:12345`. Give either these or `pods`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<String>")]
     pub urls: Vec<Url>,
+    /// The pods that it runs in, found in the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pods: Option<PodsRef>,
+    /// What was found for this Run.
+    #[serde(skip)]
+    pub(crate) found: Option<Found>,
+}
+
+impl AgentTarget {
+    /// The node of the agent at this URL, if Kubernetes says so.
+    pub(crate) fn node(&self, url: &Url) -> Option<&str> {
+        self.found.as_ref()?.name(url)
+    }
+}
+
+impl AlloyTarget {
+    /// The part that one Alloy is: its node if Kubernetes says so, else where it is.
+    pub(crate) fn part(&self, url: &Url) -> PartId {
+        let node = self.found.as_ref().and_then(|found| found.name(url));
+        node.map_or_else(|| crate::alloy::part(url), PartId::new)
+    }
+
+    /// The Alloy on this node, if Kubernetes says so.
+    pub(crate) fn on(&self, node: &str) -> Option<&Url> {
+        self.found.as_ref()?.url(node)
+    }
 }
 
 /// How to reach a Grafana.
@@ -153,11 +193,20 @@ impl Target {
         }
     }
 
+    /// The pods it is, if it is found in the cluster.
+    pub fn pods(&self) -> Option<&PodsRef> {
+        match self {
+            Self::Agent(target) => target.pods.as_ref(),
+            Self::Alloy(target) => target.pods.as_ref(),
+            Self::Grafana(_) | Self::Loki(_) | Self::Postgres(_) | Self::Prometheus(_) => None,
+        }
+    }
+
     /// The URLs it names, each with the keys and indices that lead to it from the kind's block.
     pub fn urls(&self) -> Vec<(Vec<PathStep>, &Url)> {
         let at = |key: &str| vec![PathStep::Key(key.to_owned())];
         match self {
-            Self::Agent(AgentTarget { urls }) | Self::Alloy(AlloyTarget { urls }) => {
+            Self::Agent(AgentTarget { urls, .. }) | Self::Alloy(AlloyTarget { urls, .. }) => {
                 let nth = |n| vec![PathStep::Key("urls".to_owned()), PathStep::Index(n)];
                 urls.iter().enumerate().map(|(n, url)| (nth(n), url)).collect()
             }

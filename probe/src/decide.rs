@@ -1,7 +1,7 @@
 //! PURE. `decide`: what an [`Input`] means, given the [`State`], as events; or why it is refused.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use checks::{Evidence, MAX_PARTS, Outcome, PartId, Reason, Step, engine_reasons as engine};
@@ -56,7 +56,7 @@ fn take_run(state: &State, run: &Run) -> Result<Vec<Event>, Refusal> {
         return Ok(events);
     }
     let (parts, progress) = match &run.step {
-        Step::Done(parts) => (complete_parts(state, probe, parts), None),
+        Step::Done(parts) => (complete_parts(state, probe, parts, run.named.as_ref()), None),
         Step::More(progress) if probe.is_proof() => (BTreeMap::new(), Some(progress.clone())),
         Step::More(_) => (BTreeMap::new(), None),
     };
@@ -145,7 +145,12 @@ fn voided(state: &State, run: &Run) -> Vec<Event> {
 }
 
 /// The reported parts, and those that were there before and are not any more.
-fn complete_parts(state: &State, probe: &ProbePlan, reported: &BTreeMap<PartId, Outcome>) -> BTreeMap<PartId, Outcome> {
+fn complete_parts(
+    state: &State,
+    probe: &ProbePlan,
+    reported: &BTreeMap<PartId, Outcome>,
+    named: Option<&BTreeSet<PartId>>,
+) -> BTreeMap<PartId, Outcome> {
     if let Some(flood) = flood(reported) {
         return BTreeMap::from([(PartId::new(PartId::WHOLE), flood)]);
     }
@@ -154,7 +159,9 @@ fn complete_parts(state: &State, probe: &ProbePlan, reported: &BTreeMap<PartId, 
     let blind = reported
         .get(&PartId::new(PartId::WHOLE))
         .is_some_and(|whole| matches!(whole, Outcome::Unknown { .. } | Outcome::Fail { .. }));
-    for part in state.soft.parts.get(&probe.name).into_iter().flatten().filter(|_| !blind) {
+    // A node that Kubernetes has no more has left; one that it has is missing.
+    let left = |part: &PartId| named.is_some_and(|named| !named.contains(part));
+    for part in state.soft.parts.get(&probe.name).into_iter().flatten().filter(|part| !blind && !left(part)) {
         parts.entry(part.clone()).or_insert_with(|| engine::PART_VANISHED.because(format!("{part} is not reported any more")));
     }
     parts

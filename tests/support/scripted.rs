@@ -88,6 +88,7 @@ impl Check for Scripted {
         control: CONTROL,
         measures: &["answer"],
         waivable: true,
+        rules: &[],
     };
     type Memory = Vec<u8>;
 
@@ -108,6 +109,7 @@ impl Check for ScriptedProof {
         control: CONTROL,
         measures: &["answer"],
         waivable: false,
+        rules: &[],
     };
     type Memory = Vec<u8>;
 

@@ -11,12 +11,13 @@ use url::Url;
 
 use crate::check::{Check, Context, FieldError, Meta, Nature, Report};
 use crate::counter::{Motion, Rising, Succession, words};
+use crate::kubernetes::SIGHT;
 use crate::net::exposition::{self, Page};
 use crate::net::{Budget, below, fetch, reasons};
 use crate::outcome::{Measure, Outcome, ReasonSpec, Step};
-use crate::target::{AlloyTarget, TargetKind, TargetUse};
+use crate::target::{AlloyTarget, TargetKind, TargetUse, pods};
 
-use super::{DROPPED, JOURNAL_LINES as LINES, LOADED_AT, SEVERAL_INSTANCES, best, get, metrics, part, worst};
+use super::{DROPPED, JOURNAL_LINES as LINES, LOADED_AT, SEVERAL_INSTANCES, best, get, metrics, worst};
 use ask::{ask_health, ask_ready, named};
 
 mod ask;
@@ -296,6 +297,8 @@ impl Check for AlloyHealth {
         nature: Nature::Continuous,
         reasons: &[
             reasons::NETWORK,
+            SIGHT,
+            pods::FOUND,
             fetch::REPLIES,
             exposition::PAGES,
             &[NOT_READY, UNHEALTHY, OLD_CONFIG, JOURNAL_STILL, NO_JOURNAL, JOURNAL_AWAITED, SEVERAL_INSTANCES],
@@ -304,6 +307,7 @@ impl Check for AlloyHealth {
         control: OLD_CONFIG,
         measures: &["journal_age_seconds"],
         waivable: true,
+        rules: pods::RULES,
     };
     type Memory = BTreeMap<String, Seen>;
 
@@ -331,8 +335,8 @@ impl Check for AlloyHealth {
                 Err(outcome) => return Report::new(Step::whole(outcome), memory),
             };
             let looks = target.urls.iter().map(|base| {
-                let before = memory.remove(part(base).as_str());
-                async move { (part(base), self.look(cx, base, budget, before).await) }
+                let before = memory.remove(target.part(base).as_str());
+                async move { (target.part(base), self.look(cx, base, budget, before).await) }
             });
             let looks: Vec<_> = looks.collect();
             let mut parts = BTreeMap::new();
@@ -347,7 +351,11 @@ impl Check for AlloyHealth {
                 let known: Option<Outcome> = parts.remove(&part);
                 parts.extend(worst(known.into_iter().chain([outcome]).collect()).map(|outcome| (part, outcome)));
             }
-            Report { step: Step::Done(parts), ..report }
+            let mut report = Report { step: Step::Done(parts), ..report };
+            if let Some(found) = &target.found {
+                found.complete(&mut report);
+            }
+            report
         })
     }
 

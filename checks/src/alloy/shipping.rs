@@ -11,13 +11,14 @@ use url::Url;
 
 use crate::check::{Check, Context, FieldError, Meta, Nature, Report};
 use crate::counter::{Motion, words};
+use crate::kubernetes::SIGHT;
 use crate::loki::names::{Loki, told_apart};
 use crate::net::exposition;
 use crate::net::{Budget, fetch, reasons};
 use crate::outcome::{Measure, Outcome, ReasonSpec, Step};
-use crate::target::{AlloyTarget, LokiTarget, TargetKind, TargetUse};
+use crate::target::{AlloyTarget, LokiTarget, TargetKind, TargetUse, pods};
 
-use super::{LOADED_AT, SEVERAL_INSTANCES, best, metrics, part, worst};
+use super::{LOADED_AT, SEVERAL_INSTANCES, best, metrics, worst};
 use memory::{Life, Seen};
 use state::{SERIES, Sent, State};
 
@@ -272,6 +273,8 @@ impl Check for AlloyShipping {
         nature: Nature::Continuous,
         reasons: &[
             reasons::NETWORK,
+            SIGHT,
+            pods::FOUND,
             fetch::REPLIES,
             exposition::PAGES,
             &[WRONG_LOKI, NOT_SHIPPING, DROPPED, AWAITED, SAME_ADDRESS, SEVERAL_INSTANCES],
@@ -280,6 +283,7 @@ impl Check for AlloyShipping {
         control: WRONG_LOKI,
         measures: &["sent_age_seconds"],
         waivable: true,
+        rules: pods::RULES,
     };
     type Memory = BTreeMap<String, Seen>;
 
@@ -307,8 +311,8 @@ impl Check for AlloyShipping {
                 Err(outcome) => return Report::new(Step::whole(outcome), memory),
             };
             let looks = target.urls.iter().map(|base| {
-                let (before, lokis) = (memory.remove(part(base).as_str()), lokis.as_slice());
-                async move { (part(base), self.look(cx, (base, lokis), budget, before, target.urls.len()).await) }
+                let (before, lokis) = (memory.remove(target.part(base).as_str()), lokis.as_slice());
+                async move { (target.part(base), self.look(cx, (base, lokis), budget, before, target.urls.len()).await) }
             });
             let looks: Vec<_> = looks.collect();
             let mut parts = BTreeMap::new();
@@ -320,7 +324,11 @@ impl Check for AlloyShipping {
                 let known: Option<Outcome> = parts.remove(&part);
                 parts.extend(worst(known.into_iter().chain([outcome]).collect()).map(|outcome| (part, outcome)));
             }
-            Report { step: Step::Done(parts), ..report }
+            let mut report = Report { step: Step::Done(parts), ..report };
+            if let Some(found) = &target.found {
+                found.complete(&mut report);
+            }
+            report
         })
     }
 

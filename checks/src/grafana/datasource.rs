@@ -198,6 +198,7 @@ impl Check for GrafanaDatasource {
         control: NO_DATASOURCE,
         measures: &["latency_seconds", "dashboards_read"],
         waivable: true,
+        rules: &[],
     };
     type Memory = Survey;
 

@@ -171,6 +171,7 @@ impl Check for GrafanaHealth {
         control: WRONG_REPLY,
         measures: &["latency_seconds"],
         waivable: true,
+        rules: &[],
     };
     type Memory = Memory;
 

@@ -252,6 +252,7 @@ impl Check for GrafanaPanels {
         control: PANEL_ERRORS,
         measures: &["panels_asked", "panels_shown", "panels_empty", "panels_wrong"],
         waivable: true,
+        rules: &[],
     };
     type Memory = Memory;
 

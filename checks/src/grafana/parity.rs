@@ -239,6 +239,7 @@ impl Check for GrafanaParity {
         control: MISSING,
         measures: &["dashboards_total", "missing", "changed", "extra"],
         waivable: true,
+        rules: &[],
     };
     type Memory = Memory;
 

@@ -14,11 +14,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::check::{Check, Context, FieldError, Meta, Nature, Report};
+use crate::kubernetes::SIGHT;
 use crate::log_path::line::SERVICE;
 use crate::loki;
 use crate::net::{fetch, reasons};
 use crate::outcome::{Outcome, ReasonSpec, Step};
-use crate::target::{TargetKind, TargetUse};
+use crate::target::{TargetKind, TargetUse, pods};
 
 use super::api::PERMISSION_MISSING;
 use super::{SERVER_ERROR, WRONG_REPLY};
@@ -211,10 +212,11 @@ impl Check for GrafanaQuery {
     const META: Meta = Meta {
         kind: "grafanaQuery",
         nature: Nature::Continuous,
-        reasons: &[reasons::NETWORK, fetch::REPLIES, &[reasons::TARGET_MISSING], COMPARED, THROUGH],
+        reasons: &[reasons::NETWORK, SIGHT, pods::FOUND, fetch::REPLIES, &[reasons::TARGET_MISSING], COMPARED, THROUGH],
         control: DIFFERS,
         measures: &["latency_seconds", "age_seconds"],
         waivable: true,
+        rules: pods::RULES,
     };
     type Memory = ();
 

@@ -9,11 +9,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::check::{Check, Context, FieldError, Meta, Nature, Report};
 use crate::grafana::query;
+use crate::kubernetes::SIGHT;
 use crate::loki::lines;
 use crate::net::fetch;
 use crate::net::{Budget, reasons, shown};
 use crate::outcome::{MAX_MEMORY, Measure, Outcome, PartId, ReasonSpec, Step};
-use crate::target::{AgentTarget, AlloyTarget, GrafanaTarget, LokiTarget, TargetKind, TargetUse};
+use crate::target::{AgentTarget, AlloyTarget, GrafanaTarget, LokiTarget, TargetKind, TargetUse, pods};
 
 use super::head::{self, Told};
 use super::hops::look::Along;
@@ -230,7 +231,15 @@ impl<'a> Named<'a> {
         let grafana = self.grafana.map(|grafana| View::grafana(cx, grafana, selector));
         let stations = stations(self.alloy.is_some(), gateway.is_some(), grafana.is_some());
         let along = self.alloy.map(|alloy| Along::new(cx, self.agents, alloy, self.loki));
-        Way { cx, loki: self.loki, selector, views: gateway.into_iter().chain(grafana).collect(), stations, along }
+        Way {
+            cx,
+            agents: self.agents,
+            loki: self.loki,
+            selector,
+            views: gateway.into_iter().chain(grafana).collect(),
+            stations,
+            along,
+        }
     }
 }
 
@@ -240,6 +249,8 @@ impl Check for LogCanary {
         nature: Nature::Continuous,
         reasons: &[
             reasons::NETWORK,
+            SIGHT,
+            pods::FOUND,
             fetch::REPLIES,
             lines::REASONS,
             head::REASONS,
@@ -277,6 +288,7 @@ impl Check for LogCanary {
             "head_seq",
         ],
         waivable: true,
+        rules: pods::RULES,
     };
     type Memory = Memory;
 
@@ -342,13 +354,21 @@ impl Check for LogCanary {
             }
             let (pace, way) = (self.pace(urls.len()), named.way(cx, &self.selector));
             let looks = urls.iter().map(|url| {
-                let (key, book, way) = (shown(url), memory.remove(&shown(url)), &way);
+                // A pod has another address after each start; what was lost before it is not forgotten with that.
+                let key = named.agents.node(url).map_or_else(|| shown(url), str::to_owned);
+                let (book, way) = (memory.remove(&key), &way);
                 async move {
-                    let told = head::ask(cx, url, budget).await;
+                    let told = head::ask(cx, url, budget).await.and_then(|told| told.on(way.agents.node(url)));
                     (key, look(way, url, told, book, (pace, budget)).await)
                 }
             });
             let mut report = together(join_all(looks.collect::<Vec<_>>()).await);
+            if let Some(found) = &named.agents.found {
+                // A node whose agent can not be asked now is not forgotten either.
+                report.memory.extend(memory);
+                report.memory.retain(|node, _| found.has(node));
+                found.complete(&mut report);
+            }
             fit(&mut report.memory);
             report
         })

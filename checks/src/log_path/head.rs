@@ -52,6 +52,17 @@ pub(crate) struct Told {
 }
 
 impl Told {
+    /// The same, if it is the agent of this node.
+    pub(crate) fn on(self, node: Option<&str>) -> Result<Self, Outcome> {
+        match node {
+            Some(node) if node != self.node => {
+                let evidence = format!("the agent on node {node} calls itself {}: start it with `--node {node}`", self.node);
+                Err(AGENT_CONFUSED.because(evidence))
+            }
+            Some(_) | None => Ok(self),
+        }
+    }
+
     /// The newest line that was written at least so many milliseconds ago, by the agent's clock and cadence.
     pub(crate) fn written_before(&self, age: i64) -> u64 {
         let Some(last_at) = self.last_at else { return 0 };

@@ -237,6 +237,7 @@ impl Check for StreamFreshness {
         control: SILENT,
         measures: &["lines"],
         waivable: true,
+        rules: &[],
     };
     type Memory = Seen;
 

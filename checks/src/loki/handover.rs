@@ -205,6 +205,7 @@ impl Check for ShipperHandover {
         control: NOT_TAKEN_OVER,
         measures: &["old_lines", "new_lines"],
         waivable: true,
+        rules: &[],
     };
     type Memory = Seen;
 

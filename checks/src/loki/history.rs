@@ -339,6 +339,7 @@ impl Check for LokiHistory {
         control: MISSING,
         measures: &["hours_compared", "hours_total", "lines_compared", "hours_different"],
         waivable: true,
+        rules: &[],
     };
     type Memory = Memory;
 

@@ -288,6 +288,7 @@ impl Check for LokiIngest {
         control: NO_LINES,
         measures: &["lines_age_seconds"],
         waivable: true,
+        rules: &[],
     };
     type Memory = Seen;
 

@@ -147,6 +147,7 @@ impl Check for LokiQuiet {
         control: LINES_ARRIVE,
         measures: &["quiet_seconds"],
         waivable: true,
+        rules: &[],
     };
     type Memory = Seen;
 

@@ -129,6 +129,7 @@ impl Check for LokiReady {
         control: WRONG_REPLY,
         measures: &["latency_seconds"],
         waivable: true,
+        rules: &[],
     };
     type Memory = ();
 

@@ -184,6 +184,7 @@ impl Check for Dns {
         control: CONTRADICTED,
         measures: &["latency_seconds"],
         waivable: true,
+        rules: &[],
     };
     type Memory = ();
 

@@ -230,6 +230,7 @@ impl Check for Http {
         control: WRONG_STATUS,
         measures: &["latency_seconds"],
         waivable: true,
+        rules: &[],
     };
     type Memory = ();
 

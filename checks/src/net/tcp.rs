@@ -101,6 +101,7 @@ impl Check for Tcp {
         control: CONTRADICTED,
         measures: &["latency_seconds"],
         waivable: true,
+        rules: &[],
     };
     type Memory = ();
 

@@ -131,6 +131,7 @@ impl Check for Tripwire {
         control: ANSWERS,
         measures: &[],
         waivable: false,
+        rules: &[],
     };
     type Memory = ();
 

@@ -149,6 +149,7 @@ impl Check for PostgresCanary {
         control: COMMIT_LOST,
         measures: &["commit_seconds", "table_bytes"],
         waivable: true,
+        rules: &[],
     };
     type Memory = Memory;
 

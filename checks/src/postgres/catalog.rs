@@ -250,6 +250,7 @@ impl Check for PostgresCatalog {
         control: MISSING,
         measures: &["objects_total", "missing", "changed", "extra"],
         waivable: true,
+        rules: &[],
     };
     type Memory = Memory;
 

@@ -329,6 +329,7 @@ impl Check for PostgresContinuity {
         control: GAP,
         measures: &["gap_seconds"],
         waivable: true,
+        rules: &[],
     };
     type Memory = Memory;
 

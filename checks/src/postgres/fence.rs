@@ -145,6 +145,7 @@ impl Check for PostgresFence {
         control: NOT_FENCED,
         measures: &["sessions"],
         waivable: false,
+        rules: &[],
     };
     type Memory = Memory;
 

@@ -223,6 +223,7 @@ impl Check for PostgresIdentity {
         control: SAME_SERVER,
         measures: &[],
         waivable: false,
+        rules: &[],
     };
     type Memory = Memory;
 

@@ -349,6 +349,7 @@ impl Check for PostgresIndexes {
         control: INVALID,
         measures: &["indexes_checked", "tables_checked"],
         waivable: true,
+        rules: &[],
     };
     type Memory = Memory;
 

@@ -66,6 +66,9 @@ const SIGHT: &str = "SELECT (SELECT system_identifier FROM pg_control_system()) 
 
 /// Who says what a setting is, if it is not the server.
 const OWN: [&str; 5] = ["user", "database user", "client", "interactive", "session"];
+/// Who else can say it, in the words of `pg_settings.source`.
+const OTHERS: [&str; 7] =
+    ["default", "environment variable", "configuration file", "command line", "global", "database", "override"];
 
 /// What one look shows of a server and of the database that is logged in to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -241,7 +244,11 @@ impl Row<'_> {
         if let Some(table) = self.maybe("writable")? {
             return Ok(Err(NOT_AN_OBSERVER.because(format!("{place}: role {role} may write to {table}"))));
         }
-        if OWN.contains(&self.text("read_only_by")?) {
+        let read_only_by = self.text("read_only_by")?;
+        if !OWN.contains(&read_only_by) && !OTHERS.contains(&read_only_by) {
+            return Err("read_only_by");
+        }
+        if OWN.contains(&read_only_by) {
             let words = format!("{place}: {role} itself says what default_transaction_read_only is");
             return Ok(Err(OWN_READ_ONLY.because(words)));
         }

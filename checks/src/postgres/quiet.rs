@@ -195,6 +195,7 @@ impl Check for PostgresQuiet {
         control: UNEXPLAINED,
         measures: &["open_writers", "prepared_transactions", "sessions", "quiet_seconds"],
         waivable: true,
+        rules: &[],
     };
     type Memory = Memory;
 

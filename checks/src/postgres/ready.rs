@@ -94,6 +94,7 @@ impl Check for PostgresReady {
         control: READ_ONLY,
         measures: &["latency_seconds"],
         waivable: true,
+        rules: &[],
     };
     type Memory = ();
 

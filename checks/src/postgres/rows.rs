@@ -282,6 +282,7 @@ impl Check for PostgresRows {
         control: DIFFERENT,
         measures: &["tables_compared", "tables_total", "tables_different"],
         waivable: true,
+        rules: &[],
     };
     type Memory = Memory;
 

@@ -336,6 +336,7 @@ impl Check for PostgresSequences {
         control: BEHIND,
         measures: &["sequences", "columns", "most_used_percent"],
         waivable: true,
+        rules: &[],
     };
     type Memory = Memory;
 

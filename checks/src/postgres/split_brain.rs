@@ -114,6 +114,7 @@ impl Check for PostgresSplitBrain {
         control: DRIFT,
         measures: &["drift_rows", "rows_at_risk", "reversible"],
         waivable: false,
+        rules: &[],
     };
     type Memory = Memory;
 

@@ -181,6 +181,7 @@ impl Check for PostgresTraffic {
         control: SILENT,
         measures: &["age_seconds"],
         waivable: true,
+        rules: &[],
     };
     type Memory = Memory;
 

@@ -197,6 +197,7 @@ impl Check for Promql {
         control: NO_DATA,
         measures: &["value", "data_age_seconds"],
         waivable: true,
+        rules: &[],
     };
     type Memory = ();
 

@@ -127,8 +127,8 @@ async fn looks(looking: Arc<Looking>, order: Order) -> Sight {
         at = cx.now;
         let looked = supervise::look(check.run(&cx, memory.as_deref()), plan.timeout).await;
         took = begun.elapsed();
-        let Report { step, memory: next, measures, identities, trails } = looked.report;
-        reports.push(Report { step, memory: (), measures, identities, trails });
+        let Report { step, memory: next, measures, identities, trails, named } = looked.report;
+        reports.push(Report { step, memory: (), measures, identities, trails, named });
         if looked.forget {
             memory = None;
         } else if next.is_some() {

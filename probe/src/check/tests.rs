@@ -42,6 +42,7 @@ impl Check for Says {
         control: CONTROL,
         measures: &["answer"],
         waivable: true,
+        rules: &[],
     };
     type Memory = usize;
 

@@ -92,8 +92,20 @@ pub(crate) fn bad_name(name: &str) -> Option<String> {
 /// What a target's URLs must be: web addresses, each of them once, and at least one.
 fn addresses(problems: &mut Problems<'_>, root: &Node, path: &Path, target: &Target) {
     let urls = target.urls();
-    if urls.is_empty() && target.kind() != TargetKind::Postgres {
-        problems.value(root, &path.key("urls"), "no URL is listed", "list the base URL of each instance");
+    match target.pods() {
+        None if urls.is_empty() && target.kind() != TargetKind::Postgres => {
+            problems.value(root, &path.key("urls"), "no URL is listed", "list the base URL of each instance, or say `pods`");
+        }
+        Some(_) if !urls.is_empty() => {
+            let hint = "give the URLs of instances, or say which pods they are: one of the two";
+            problems.value(root, &path.key("urls"), "`pods` are named as well", hint);
+        }
+        Some(pods) => {
+            if let Some((field, message, hint)) = pods.problem() {
+                problems.value(root, &path.key("pods").key(field), message, hint);
+            }
+        }
+        None => {}
     }
     let mut seen = BTreeSet::new();
     for (steps, url) in urls {

@@ -1,6 +1,6 @@
 //! PURE. What comes in: documents, finished Runs and controls, commands, and the passing of time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use checks::{Hop, Outcome, PartId, Step};
@@ -48,6 +48,8 @@ pub struct Run {
     pub identities: BTreeMap<String, String>,
     /// How far what it follows comes on its way, by part.
     pub trails: BTreeMap<PartId, Vec<Hop>>,
+    /// Everything that can be a part now, if somebody knows: what was one and is not named any more has left.
+    pub named: Option<BTreeSet<PartId>>,
 }
 
 /// One finished negative control, on its way in.

@@ -108,6 +108,7 @@ impl World {
             memory: None,
             identities: BTreeMap::new(),
             trails: BTreeMap::new(),
+            named: None,
         };
         self.must(&Input::Run(run));
     }
@@ -339,6 +340,7 @@ fn a_target_that_names_new_parts_for_ever_is_remembered_within_bounds_and_stays_
             memory: None,
             identities: BTreeMap::new(),
             trails: BTreeMap::new(),
+            named: None,
         };
         world.must(&Input::Run(run));
     }
@@ -348,4 +350,31 @@ fn a_target_that_names_new_parts_for_ever_is_remembered_within_bounds_and_stays_
     assert_eq!(last.outcome.reason(), Some(&checks::engine_reasons::PART_VANISHED.into()));
     world.epoch();
     assert_eq!(world.gate("a").0, Verdict::Unknown);
+}
+
+/// A node that Kubernetes has no more has left; one that it has, and that runs nothing, is missing.
+#[test]
+fn a_part_that_nobody_names_any_more_has_left() {
+    let mut world = World::green();
+    let look = |world: &mut World, reported: &[&str], named: Option<&[&str]>| {
+        let part = |name: &&str| (PartId::new(name), Outcome::pass("seen"));
+        let run = Run {
+            probe: "one".into(),
+            generation: world.state.live.probes["one"].generation,
+            started: world.now(),
+            finished: world.now(),
+            step: Step::Done(reported.iter().map(part).collect()),
+            memory: None,
+            identities: BTreeMap::new(),
+            trails: BTreeMap::new(),
+            named: named.map(|named| named.iter().map(PartId::new).collect()),
+        };
+        world.must(&Input::Run(run));
+        world.state.live.probes["one"].last.clone().unwrap().outcome.label()
+    };
+    assert_eq!(look(&mut world, &["n1", "n2"], Some(&["n1", "n2"])), "pass");
+    assert_eq!(look(&mut world, &["n1"], Some(&["n1", "n2"])), "unknown", "the node is there");
+    assert_eq!(look(&mut world, &["n1"], None), "unknown", "nobody knows");
+    assert_eq!(look(&mut world, &["n1"], Some(&["n1"])), "pass", "the node is gone");
+    assert_eq!(look(&mut world, &["n1"], Some(&["n1", "n2"])), "unknown", "it is back, without a pod");
 }

@@ -58,6 +58,7 @@ impl Bench {
             memory: None,
             identities: BTreeMap::new(),
             trails: BTreeMap::new(),
+            named: None,
         };
         self.ledger.run(run).await
     }
@@ -134,6 +135,7 @@ async fn a_run_of_an_earlier_start_is_not_taken() {
         memory: None,
         identities: BTreeMap::new(),
         trails: BTreeMap::new(),
+        named: None,
     };
     assert!(!bench.ledger.run(old).await);
     bench.end().await;
@@ -160,6 +162,7 @@ async fn a_probe_that_reads_another_server_starts_afresh() {
             memory: None,
             identities,
             trails: BTreeMap::new(),
+            named: None,
         };
         assert!(bench.ledger.run(run).await);
         sleep(Duration::from_secs(1)).await;

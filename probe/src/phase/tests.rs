@@ -105,7 +105,7 @@ fn read(state: &mut State, probe: &str, at: u64, step: Step, identities: BTreeMa
 fn run_of(state: &State, probe: &str, at: u64, step: Step, identities: BTreeMap<String, String>) -> Run {
     let generation = state.live.probes[probe].generation;
     let (probe, started, finished) = (probe.into(), now(at), now(at));
-    Run { probe, generation, started, finished, step, memory: None, identities, trails: BTreeMap::new() }
+    Run { probe, generation, started, finished, step, memory: None, identities, trails: BTreeMap::new(), named: None }
 }
 
 #[test]

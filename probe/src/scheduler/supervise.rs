@@ -32,8 +32,8 @@ pub(crate) async fn look(run: impl Future<Output = Result<Report<Vec<u8>>, Memor
         Ok(Ok(Ok(report))) if report.measures.len() > MAX_MEASURES => {
             unknown(why::FLOOD.because(format!("{} measures, more than {MAX_MEASURES}", report.measures.len())), false)
         }
-        Ok(Ok(Ok(Report { step, memory, measures, identities, trails }))) => {
-            Looked { report: Report { step, memory: Some(memory), measures, identities, trails }, forget: false }
+        Ok(Ok(Ok(Report { step, memory, measures, identities, trails, named }))) => {
+            Looked { report: Report { step, memory: Some(memory), measures, identities, trails, named }, forget: false }
         }
     }
 }

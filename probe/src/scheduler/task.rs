@@ -66,6 +66,7 @@ impl ProbeTask {
                 memory: next.clone(),
                 identities: report.identities,
                 trails: report.trails,
+                named: report.named,
             };
             let taken = self.shared.ledger.run(run).await;
             if forget {

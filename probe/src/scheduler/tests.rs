@@ -14,8 +14,15 @@ use crate::store::MemoryStore;
 use crate::testing::{at, phase, plan, probe};
 
 const CONTROL: ReasonSpec = ReasonSpec::fail("control_failed", "nothing");
-static META: Meta =
-    Meta { kind: "fake", nature: Nature::Continuous, reasons: &[&[CONTROL]], control: CONTROL, measures: &[], waivable: true };
+static META: Meta = Meta {
+    kind: "fake",
+    nature: Nature::Continuous,
+    reasons: &[&[CONTROL]],
+    control: CONTROL,
+    measures: &[],
+    waivable: true,
+    rules: &[],
+};
 
 /// What a fake check does, given how often it ran before.
 type Behaviour = fn(u64) -> BoxFuture<'static, Report<Vec<u8>>>;

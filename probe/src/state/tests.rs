@@ -67,6 +67,7 @@ fn run(state: &mut State, at: u64, outcome: Outcome) {
         memory: None,
         identities: BTreeMap::new(),
         trails: BTreeMap::new(),
+        named: None,
     };
     take(state, &Input::Run(run), now(at));
 }

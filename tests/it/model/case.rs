@@ -292,6 +292,7 @@ impl Act {
                 memory: Some(Arc::from([7_u8].as_slice())),
                 identities: reads.iter().map(|(thing, is)| thing.identity(*is)).collect::<BTreeMap<_, _>>(),
                 trails: BTreeMap::new(),
+                named: None,
             })),
             Self::Control { probe, began: ago, look, .. } => Some(Input::Control(Control {
                 probe: probe_name(*probe),

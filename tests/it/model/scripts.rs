@@ -7,10 +7,11 @@ mod ponr;
 mod removals;
 mod steps;
 
+use probe::event::Event;
 use probe::gate::Verdict;
 use probe::state::ProbeState;
 
-use super::case::{Act, Doc, Look, ProbeDoc, Seal};
+use super::case::{Act, Doc, Look, ProbeDoc, Seal, Thing};
 use super::script::{Script, phase, probe};
 
 #[test]
@@ -114,4 +115,18 @@ fn a_sealed_proof_outlives_a_boot() {
     script.must(Act::Complete(0));
     script.must(Act::Restart { crash: true, boot: true });
     assert_eq!(script.colour(1), ProbeState::Green);
+}
+
+#[test]
+fn a_failure_is_told_again_when_it_is_one_of_something_else_or_took_several_runs() {
+    let sum = ProbeDoc { proof: Some((600_000, Seal::Complete)), ..probe(1) };
+    let mut script = Script::one(0, vec![probe(0), sum]);
+    let mut told = |server: u8, parts: Option<Vec<(u8, Look)>>| {
+        let reads = vec![(Thing::Server(server), 0)];
+        let events = script.say(Act::Run { probe: 1, old: false, began: 0, parts, reads }).unwrap();
+        events.iter().any(|event| matches!(event, Event::ProofFinished { .. }))
+    };
+    let fail = || Some(vec![(0, Look::Fail)]);
+    let runs = [(0, fail()), (0, fail()), (1, fail()), (1, fail()), (1, None), (1, fail()), (1, fail())];
+    assert_eq!(runs.map(|(server, parts)| told(server, parts)), [true, false, true, false, false, true, false]);
 }

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
+use super::super::part;
 use super::*;
 use crate::net::tcp::closed_port;
 use crate::outcome::{Colour, PartId};

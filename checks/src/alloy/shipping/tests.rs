@@ -2,6 +2,7 @@ use serde_json::{Value, json};
 use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
+use super::super::part;
 use super::*;
 use crate::alloy::{ANSWERS, GIVEN_UP, SENT};
 use crate::net::exposition::STARTED_AT;

@@ -11,7 +11,7 @@ use crate::log_path::trace::InLoki;
 use crate::log_path::views::View;
 use crate::net::Budget;
 use crate::outcome::{Outcome, PartId};
-use crate::target::LokiTarget;
+use crate::target::{AgentTarget, LokiTarget};
 use crate::trail::Hop;
 
 use super::book::{self, Book};
@@ -30,6 +30,7 @@ pub(super) struct Sight {
 /// The way of the lines, as one Run looks at it.
 pub(super) struct Way<'a> {
     pub(super) cx: &'a Context,
+    pub(super) agents: &'a AgentTarget,
     pub(super) loki: &'a LokiTarget,
     pub(super) selector: &'a str,
     /// Where the lines must come through, beside Loki itself.
@@ -51,7 +52,8 @@ pub(super) async fn look(
     let told = match told {
         Ok(told) => told,
         Err(outcome) => {
-            let part = PartId::new(book.as_ref().map_or(PartId::WHOLE, |book| book.node.as_str()));
+            let node = way.agents.node(agent).or(book.as_ref().map(|book| book.node.as_str()));
+            let part = PartId::new(node.unwrap_or(PartId::WHOLE));
             let trail = trail(stations, Some((Station::Agent, outcome.evidence().as_str())), 0);
             return Sight { part, outcome, book, numbers: Vec::new(), trail };
         }

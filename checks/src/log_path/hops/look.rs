@@ -44,7 +44,8 @@ impl<'a> Along<'a> {
         mark: Option<Counts>,
         budget: Budget,
     ) -> (Option<Stop>, Option<Counts>) {
-        let alloy = reader(&self.agents.urls, agent, &self.alloy.urls);
+        let beside = self.agents.node(agent).and_then(|node| self.alloy.on(node));
+        let alloy = beside.or_else(|| reader(&self.agents.urls, agent, &self.alloy.urls));
         let first = match self.counts(told, alloy, &self.early, brief(budget)).await {
             Ok(counts) => counts,
             Err(stop) => return (Some(stop), mark),

@@ -49,6 +49,7 @@ impl Check for Scripted {
         control: REFUSED,
         measures: &["lag_seconds"],
         waivable: true,
+        rules: &[],
     };
     type Memory = ();
 
@@ -269,6 +270,7 @@ impl World {
             memory: None,
             identities: BTreeMap::new(),
             trails: BTreeMap::new(),
+            named: None,
         };
         assert!(self.ledger.run(run).await, "the run of {probe} was not taken");
         self.evaluated(finished).await;

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 const WRONG: ReasonSpec = ReasonSpec::fail("wrong", "correct it");
 
 const fn meta(kind: &'static str, nature: Nature) -> Meta {
-    Meta { kind, nature, reasons: &[&[WRONG]], control: WRONG, measures: &[], waivable: true }
+    Meta { kind, nature, reasons: &[&[WRONG]], control: WRONG, measures: &[], waivable: true, rules: &[] }
 }
 
 pub(super) fn registry() -> Registry {

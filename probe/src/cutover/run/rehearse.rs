@@ -105,6 +105,9 @@ fn places(targets: &BTreeMap<String, Target>) -> impl Iterator<Item = (String, &
         let host =
             |url: &url::Url| format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or(0));
         let mut places: Vec<String> = target.urls().into_iter().map(|(_, url)| host(url)).collect();
+        if let Some(pods) = target.pods() {
+            places.push(format!("pods {} in namespace {} at port {}", pods.selector, pods.namespace, pods.port));
+        }
         if let Target::Postgres(postgres) = target {
             places.push(format!("{}", postgres.dsn));
         }
