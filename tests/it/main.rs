@@ -22,4 +22,6 @@ mod real_stack;
 #[cfg(test)]
 mod reaper;
 #[cfg(test)]
+mod rights;
+#[cfg(test)]
 mod tidy;

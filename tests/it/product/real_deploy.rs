@@ -120,6 +120,30 @@ async fn the_homelab_is_taken_by_a_real_cluster_without_a_warning_and_gets_nodes
     .await
     .unwrap();
 
+    // What checks of Kubernetes itself need: the verifier can do it where it was granted, and there alone.
+    let applied = cluster.kubectl(&["create", "namespace", "observability"]).await.unwrap();
+    assert_eq!(applied.code, 0, "{applied:?}");
+    let rights = deploy("components/cluster-checks/rights.yaml").display().to_string();
+    let applied = cluster.kubectl(&["apply", "-f", &rights]).await.unwrap();
+    assert_eq!((applied.code, applied.stderr.as_str()), (0, ""), "{applied:?}");
+    let account = format!("--as=system:serviceaccount:{NAMESPACE}:{NAME}");
+    for (verb, what, namespace, answer) in [
+        ("watch", "daemonsets.apps", "observability", "yes"),
+        ("list", "leases.coordination.k8s.io", "kube-node-lease", "yes"),
+        ("watch", "nodes", "observability", "yes"),
+        ("list", "pods", NAMESPACE, "no"),
+        ("get", "secrets", "observability", "no"),
+        ("patch", "daemonsets.apps", "observability", "no"),
+    ] {
+        wait_until(PATIENCE, what, async || {
+            let said = cluster.kubectl(&["auth", "can-i", verb, what, "-n", namespace, &account]).await?;
+            ensure!(said.stdout.trim() == answer, "{verb} {what} in {namespace}: {said:?}");
+            Ok(())
+        })
+        .await
+        .unwrap();
+    }
+
     // The other one.
     let minimal = deploy("overlays/minimal").display().to_string();
     let taken = cluster.kubectl(&["apply", "--dry-run=server", "-k", &minimal]).await.unwrap();
