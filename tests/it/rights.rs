@@ -10,9 +10,12 @@ use serde_json::{Value, json};
 const NAMESPACE: &str = "observability";
 const FILE: &str = "deploy/components/cluster-checks/rights.yaml";
 
+/// Resources, by their group and what may be done with them.
+type Rules<'a> = BTreeMap<(&'a str, Vec<&'a str>), BTreeSet<&'a str>>;
+
 /// A role and its binding for each place in which checks need something.
 fn rights() -> Vec<Value> {
-    let mut places: BTreeMap<Option<&str>, BTreeMap<(&str, Vec<&str>), BTreeSet<&str>>> = BTreeMap::new();
+    let mut places: BTreeMap<Option<&str>, Rules<'_>> = BTreeMap::new();
     for rule in checks::registry().iter().flat_map(|entry| entry.meta.rules) {
         let place = match rule.scope {
             Reach::Namespace => Some(NAMESPACE),

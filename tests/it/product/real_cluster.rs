@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::{PATIENCE, check, gate, migration, reaches, switch};
 
 /// For what needs the end of a Lease.
-const LEASE: Duration = Duration::from_secs(60);
+const LEASE: Duration = Duration::from_mins(1);
 /// What a verifier may do in its namespace, and nothing else.
 const ROLE: &str = include_str!("real_migration/role.yaml");
 
