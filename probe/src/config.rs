@@ -99,7 +99,7 @@ pub fn digest(bytes: &[u8]) -> String {
 
 /// A document as an operator would write it, with comments: three phases with all the kinds of check there are.
 pub const fn example() -> &'static str {
-    include_str!("../../deploy/migration.yaml")
+    include_str!("../../deploy/overlays/homelab/migration.yaml")
 }
 
 /// Reads a document from a file.

@@ -8,6 +8,8 @@ mod clocks;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
+mod image;
+#[cfg(test)]
 mod journal;
 #[cfg(test)]
 mod model;
@@ -19,5 +21,7 @@ mod readme;
 mod real_stack;
 #[cfg(test)]
 mod reaper;
+#[cfg(test)]
+mod rights;
 #[cfg(test)]
 mod tidy;

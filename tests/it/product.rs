@@ -39,6 +39,7 @@ mod real_account;
 mod real_annotations;
 mod real_canary;
 mod real_cluster;
+mod real_deploy;
 mod real_faults;
 mod real_grafana;
 mod real_healthy;

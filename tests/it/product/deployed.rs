@@ -60,7 +60,7 @@ async fn the_unit_is_one_that_systemd_takes_and_starts_the_agent() {
 
 #[tokio::test]
 async fn the_daemonset_starts_the_agent_and_asks_it_where_it_answers() {
-    let set: Value = serde_saphyr::from_str(&deploy("agent-daemonset.yaml")).unwrap();
+    let set: Value = serde_saphyr::from_str(&deploy("base/agents/daemonset.yaml")).unwrap();
     let pod = &set["spec"]["template"]["spec"];
     let agent = &pod["containers"][0];
     assert_eq!(set["spec"]["selector"]["matchLabels"], set["spec"]["template"]["metadata"]["labels"]);

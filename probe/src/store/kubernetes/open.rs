@@ -33,12 +33,14 @@ impl KubernetesStore {
             doubtful: Vec::new(),
             chunks: std::collections::BTreeMap::new(),
         };
+        let mut refused = None;
         for _ in 0..TRIES {
             store.held()?;
             let name = store.book_name();
             match store.objects.get(&name).map_err(store.api("read", &name))? {
                 None => match store.initialise() {
-                    Err(StoreError::Api { .. }) if store.doubtful.is_empty() => {}
+                    // It may have been made all the same, by us or by somebody else: the next look tells.
+                    Err(error @ StoreError::Api { .. }) => refused = Some(error),
                     other => return other.map(|()| (store, None)),
                 },
                 Some(found) => {
@@ -50,7 +52,7 @@ impl KubernetesStore {
             }
         }
         let name = store.book_name();
-        Err(store.touched(&name, "changed again and again"))
+        Err(refused.unwrap_or_else(|| store.touched(&name, "changed again and again")))
     }
 
     fn initialise(&mut self) -> Result<(), StoreError> {
@@ -133,13 +135,15 @@ impl KubernetesStore {
     fn sweep(&mut self) {
         let names = match self.objects.list() {
             Ok(names) => names,
-            Err(error) => return tracing::debug!(%error, "the ledger's objects could not be listed"),
+            Err(error) => return tracing::warn!(%error, "the ledger's objects could not be listed: what no ledger names stays"),
         };
         for name in names {
             let is_segment = name.starts_with(&format!("{}-events-", self.name));
             if is_segment && !self.book.segments.contains(&name) {
-                let removed = self.objects.delete(&name);
-                tracing::info!(name, removed = removed.is_ok(), "an object that no ledger names");
+                match self.objects.delete(&name) {
+                    Ok(()) => tracing::info!(name, "removed an object that no ledger names"),
+                    Err(error) => tracing::warn!(name, %error, "an object that no ledger names could not be removed"),
+                }
             } else if name.starts_with(&format!("{}-checkpoint-", self.name)) {
                 self.look_again(&name);
             }
