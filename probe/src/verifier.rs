@@ -61,14 +61,15 @@ impl Failure {
 /// Runs until a signal or a failure. Everything that can be wrong is found before a port is bound.
 pub fn run(args: VerifierArgs, registry: Registry) -> Result<(), Failure> {
     telemetry::start(&args.log).map_err(Failure::given)?;
+    let holder = home::holder();
     let control = runtime("api", 2)?;
-    let origin = document::find(&args.config, args.namespace.as_deref(), &control)?;
+    let origin = document::find(&args.config, (args.namespace.as_deref(), &holder), &control)?;
     let document = origin.source.load(&registry).map_err(|errors| Failure::given(errors.to_string()))?;
     let auth = args.token_file.as_deref().map_or_else(|| Ok(Auth::disabled()), Auth::load);
     let auth = auth.map_err(|error| Failure::given(chain(&error)))?;
     let clients = Clients::new().map_err(|error| Failure::met(chain(&error)))?;
     let metrics = Metrics::new().with_checks(&registry);
-    let Some(opened) = home::open(&args.state, args.namespace.as_deref())? else { return Ok(()) };
+    let Some(opened) = home::open(&args.state, (args.namespace.as_deref(), &holder))? else { return Ok(()) };
     let Opened { state, store, clock, continuity, last, mut lease } = opened;
 
     let looking = runtime("check", 2)?;

@@ -110,6 +110,8 @@ pub(crate) async fn run(keeper: Keeper, stop: CancellationToken) {
     let mut tick = interval(LOOK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut written, mut last) = (None, Instant::now());
+    // What keeps the status from being written, while something does: it is told once, and tried again with the next look.
+    let mut trouble = String::new();
     loop {
         let looked = tokio::select! {
             biased;
@@ -123,14 +125,22 @@ pub(crate) async fn run(keeper: Keeper, stop: CancellationToken) {
             }
         };
         let edge = written.as_ref() != Some(&keeper.standing().edge());
-        if !(looked || edge && last.elapsed() >= SOON) {
+        if !(looked || edge && trouble.is_empty() && last.elapsed() >= SOON) {
             continue;
         }
         let renew = last.elapsed() >= WORDS;
         match keeper.write(written.as_ref(), renew, &mut herald).await {
-            Ok(true) => (written, last) = (Some(keeper.standing().edge()), Instant::now()),
-            Ok(false) => {}
-            Err(why) => tracing::warn!(migration = keeper.resource.place, why, "the status could not be written"),
+            Ok(done) => {
+                trouble.clear();
+                if done {
+                    (written, last) = (Some(keeper.standing().edge()), Instant::now());
+                }
+            }
+            Err(why) if why == trouble => {}
+            Err(why) => {
+                tracing::warn!(migration = keeper.resource.place, why, "the status could not be written");
+                trouble = why;
+            }
         }
     }
     if timeout(FAREWELL, keeper.leave()).await.is_err() {

@@ -152,28 +152,30 @@ impl KubernetesStore {
             self.held()?;
             let name = slot.chunk(&self.name, index);
             let texts = BTreeMap::from([(TEXT.to_owned(), (*chunk).to_owned())]);
-            let version = match self.chunks.get(&name) {
-                Some(version) => self.objects.replace(&name, version, &texts),
-                None => self.objects.create(&name, &texts, false),
-            };
-            match version {
-                Ok(version) => drop(self.chunks.insert(name, version)),
-                Err(error) => {
-                    self.look_again(&name);
-                    return Err(self.api("write", &name)(error));
-                }
-            }
+            // What is not known of a chunk is found out with the next attempt: a silent API server is not asked twice in one.
+            let known = self.chunks.remove(&name);
+            let version = self.write_chunk(&name, known, &texts)?;
+            self.chunks.insert(name, version);
         }
         Ok(chunks.len())
     }
 
-    /// The slot that the book does not name holds nothing of worth: whatever is there may be written over.
-    fn look_again(&mut self, name: &str) {
-        match self.objects.get(name) {
-            Ok(Some(found)) => drop(self.chunks.insert(name.to_owned(), found.version)),
-            Ok(None) => drop(self.chunks.remove(name)),
-            Err(error) => tracing::debug!(name, %error, "a chunk of a checkpoint could not be looked at"),
-        }
+    fn write_chunk(&self, name: &str, known: Option<String>, texts: &BTreeMap<String, String>) -> Result<String, StoreError> {
+        let version = match known {
+            Some(version) => version,
+            None => match self.objects.create(name, texts, false) {
+                Ok(version) => return Ok(version),
+                // The slot that the book does not name holds nothing of worth: whatever is there may be written over.
+                Err(ObjectError::Exists) => {
+                    let found = self.objects.get(name).map_err(self.api("read", name))?;
+                    found.ok_or(ObjectError::Absent).map_err(self.api("write", name))?.version
+                }
+                Err(error) => return Err(self.api("write", name)(error)),
+            },
+        };
+        // Only now: whoever takes over after the version was read changes it, and whoever did so before is noticed here.
+        self.held()?;
+        self.objects.replace(name, &version, texts).map_err(self.api("write", name))
     }
 
     fn segment(&self, name: &str) -> Result<String, StoreError> {

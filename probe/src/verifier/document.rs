@@ -6,7 +6,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use super::Failure;
-use super::home::{connect, holder};
+use super::home::connect;
 use crate::cli::ConfigArgs;
 use crate::kubernetes::migration::Resource;
 use crate::source::{Seen, Source};
@@ -26,7 +26,7 @@ pub(super) struct Watched {
 }
 
 /// Finds the document. The runtime is the one that will look after a custom resource.
-pub(super) fn find(args: &ConfigArgs, namespace: Option<&str>, runtime: &Runtime) -> Result<Origin, Failure> {
+pub(super) fn find(args: &ConfigArgs, (namespace, holder): (Option<&str>, &str), runtime: &Runtime) -> Result<Origin, Failure> {
     let Some(name) = &args.migration else {
         let path = args.file.clone().unwrap_or_default();
         return Ok(Origin { source: Source::File(path), resource: None });
@@ -38,5 +38,8 @@ pub(super) fn find(args: &ConfigArgs, namespace: Option<&str>, runtime: &Runtime
     let first =
         runtime.block_on(resource.look()).map_err(|why| Failure::given(format!("{place} can not be read: {why}; {hint}")))?;
     let (sender, seen) = watch::channel(Ok(first));
-    Ok(Origin { source: Source::Resource { place, seen }, resource: Some(Watched { resource, seen: sender, holder: holder() }) })
+    Ok(Origin {
+        source: Source::Resource { place, seen },
+        resource: Some(Watched { resource, seen: sender, holder: holder.to_owned() }),
+    })
 }

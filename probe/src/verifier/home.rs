@@ -67,12 +67,12 @@ pub(super) struct LeaseKeeper {
 }
 
 /// Opens the ledger. None: told to stop while another verifier was still writing it.
-pub(super) fn open(args: &StateArgs, namespace: Option<&str>) -> Result<Option<Opened>, Failure> {
+pub(super) fn open(args: &StateArgs, (namespace, holder): (Option<&str>, &str)) -> Result<Option<Opened>, Failure> {
     if let Some(dir) = &args.dir {
         return open_dir(dir).map(Some);
     }
     let name = args.kubernetes.as_deref().unwrap_or_default();
-    open_cluster(name, namespace)
+    open_cluster(name, namespace, holder)
 }
 
 fn open_dir(dir: &Path) -> Result<Opened, Failure> {
@@ -81,11 +81,11 @@ fn open_dir(dir: &Path) -> Result<Opened, Failure> {
     Ok(opened(Box::new(store), loaded, None))
 }
 
-fn open_cluster(name: &str, namespace: Option<&str>) -> Result<Option<Opened>, Failure> {
+fn open_cluster(name: &str, namespace: Option<&str>, holder: &str) -> Result<Option<Opened>, Failure> {
     let runtime = runtime("store", 1)?;
     let stop = CancellationToken::new();
     let (client, namespace) = runtime.block_on(connect(namespace))?;
-    let candidate = Candidate::new(client.clone(), &namespace, name, holder());
+    let candidate = Candidate::new(client.clone(), &namespace, name, holder.to_owned());
     let taken = runtime.block_on(async {
         tokio::select! {
             taken = candidate.acquire(&stop) => Some(taken),

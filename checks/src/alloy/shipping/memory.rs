@@ -194,7 +194,8 @@ impl Seen {
 
 /// Which of the lines that are given up a start explains: Loki answers 400 for what is read again and too old by then.
 fn explained(check: &AlloyShipping, state: &State, born: DateTime<Utc>, now: DateTime<Utc>) -> BTreeSet<String> {
-    let graced = age(now, born).is_some_and(|age| age <= check.restart_grace);
+    // A look can begin in the very moment of a start: no grace is none then, too.
+    let graced = !check.restart_grace.is_zero() && age(now, born).is_some_and(|age| age <= check.restart_grace);
     let refused = |(host, reason): &&(String, String)| graced && reason == REFUSED && state.refusing.contains(host);
     state.drops.keys().filter(refused).map(name_of).collect()
 }

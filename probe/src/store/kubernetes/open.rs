@@ -132,11 +132,15 @@ impl KubernetesStore {
     }
 
     /// Removes what earlier terms have begun and never acknowledged. What can not be removed does no harm.
-    fn sweep(&mut self) {
+    fn sweep(&self) {
         let names = match self.objects.list() {
             Ok(names) => names,
             Err(error) => return tracing::warn!(%error, "the ledger's objects could not be listed: what no ledger names stays"),
         };
+        // What was listed after another has taken over may be that one's.
+        if self.held().is_err() {
+            return;
+        }
         for name in names {
             let is_segment = name.starts_with(&format!("{}-events-", self.name));
             if is_segment && !self.book.segments.contains(&name) {
@@ -144,8 +148,6 @@ impl KubernetesStore {
                     Ok(()) => tracing::info!(name, "removed an object that no ledger names"),
                     Err(error) => tracing::warn!(name, %error, "an object that no ledger names could not be removed"),
                 }
-            } else if name.starts_with(&format!("{}-checkpoint-", self.name)) {
-                self.look_again(&name);
             }
         }
     }

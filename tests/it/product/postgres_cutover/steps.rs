@@ -112,7 +112,7 @@ async fn reversible(last: &str) -> Pair {
     )
     .unwrap();
     let pair = Pair::with(&document).await;
-    sql(&pair.old, "CREATE ROLE owner LOGIN PASSWORD 'owner'; GRANT server, pg_monitor TO owner").await;
+    pair.old.grant("owner").await.unwrap();
     sql(&pair.new, "GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO observer").await;
     ready(pair).await
 }
