@@ -116,6 +116,28 @@ fn frames(head: &Head, events: &[Event], at: Now) -> Result<Vec<Frame>, StoreErr
     Ok(frames)
 }
 
+/// A page of the audit trail is not much longer than this, in bytes.
+const PAGE_BYTES: usize = 4 * 1024 * 1024;
+
+/// A page that is being filled: a limit of frames and of bytes, and at least one frame.
+struct Filling {
+    frames: Vec<Frame>,
+    bytes: usize,
+    limit: usize,
+}
+
+impl Filling {
+    fn new(limit: usize) -> Self {
+        Self { frames: Vec::new(), bytes: 0, limit: limit.max(1) }
+    }
+
+    /// Whether a frame of this length in bytes belongs to it as well.
+    fn takes(&mut self, length: usize) -> bool {
+        self.bytes = self.bytes.saturating_add(length);
+        self.frames.len() < self.limit && (self.bytes <= PAGE_BYTES || self.frames.is_empty())
+    }
+}
+
 /// A page of these frames; `head` is the newest of the chain.
 fn page(frames: Vec<Frame>, head: &Head) -> AuditPage {
     let next = frames.last().map(|frame| frame.seq.saturating_add(1)).filter(|next| *next <= head.seq);

@@ -15,11 +15,10 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde::{Deserialize, Serialize};
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use self::record::{Record, Sighting};
-use super::objects::{PATIENCE, words};
 use crate::clock::boottime_ms;
 
 /// How long the right to write lasts without being renewed.
@@ -189,12 +188,10 @@ impl Candidate {
     }
 
     async fn ask<T>(&self, request: impl Future<Output = kube::Result<T>>) -> Result<T, Refused> {
-        match timeout(PATIENCE, request).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(kube::Error::Api(status))) if status.code == 403 => Err(Refused::Forever(status.message.clone())),
-            Ok(Err(error)) => Err(Refused::Now(words(&error))),
-            Err(_) => Err(Refused::Now("the API server does not answer".to_owned())),
-        }
+        super::ask(request).await.map_err(|unanswered| match unanswered.status() {
+            Some(status) if status.code == 403 => Refused::Forever(status.message.clone()),
+            Some(_) | None => Refused::Now(unanswered.to_string()),
+        })
     }
 }
 

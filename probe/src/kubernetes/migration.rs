@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::conditions::{Standing, standing, starting, stopped};
 use self::events::Herald;
-use super::objects::{PATIENCE, words};
+use super::ask;
 use crate::api::reasons::ReasonBook;
 use crate::api::{ConfigStatus, summary};
 use crate::clock::wall;
@@ -55,9 +55,7 @@ pub(crate) struct Resource {
 impl Resource {
     /// The Migration of this name.
     pub(crate) fn new(client: &Client, namespace: &str, name: &str) -> Self {
-        let kind = GroupVersionKind::gvk(GROUP, VERSION, "Migration");
-        let resource = ApiResource::from_gvk_with_plural(&kind, PLURAL);
-        let api = Api::namespaced_with(client.clone(), namespace, &resource);
+        let api = Api::namespaced_with(client.clone(), namespace, &kind());
         Self { api, client: client.clone(), name: name.to_owned(), place: format!("migration {namespace}/{name}") }
     }
 
@@ -72,11 +70,13 @@ impl Resource {
     }
 
     async fn get(&self) -> Result<DynamicObject, String> {
-        match timeout(PATIENCE, self.api.get(&self.name)).await {
-            Ok(found) => found.map_err(|error| words(&error)),
-            Err(_) => Err("the API server does not answer".to_owned()),
-        }
+        ask(self.api.get(&self.name)).await.map_err(|unanswered| unanswered.to_string())
     }
+}
+
+/// The kind of resource that Migrations are.
+fn kind() -> ApiResource {
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(GROUP, VERSION, "Migration"), PLURAL)
 }
 
 /// The document that a file would hold.
@@ -152,11 +152,15 @@ impl Keeper {
     /// What is to be said at this moment.
     fn standing(&self) -> Standing {
         let error = self.config.borrow().error.clone();
-        let phases: Vec<String> = self.document.borrow().plan.phases.iter().map(|phase| phase.name.to_string()).collect();
         match summary(&self.ledger.read(), &self.reasons, error.clone()) {
             Some(body) => standing(&body),
-            None => starting(&phases, error.as_deref()),
+            None => starting(&self.phases(), error.as_deref()),
         }
+    }
+
+    /// The phases of the document in force.
+    fn phases(&self) -> Vec<String> {
+        self.document.borrow().plan.phases.iter().map(|phase| phase.name.to_string()).collect()
     }
 
     /// Looks at the resource, and writes its status if it is not as it should be. False: nothing was to be written.
@@ -208,18 +212,16 @@ impl Keeper {
         if !self.ledger.read().held {
             return Err("the Lease could not be renewed, so another verifier may write it by now".to_owned());
         }
-        match timeout(PATIENCE, self.resource.api.patch_status(&self.resource.name, &PatchParams::default(), &patch)).await {
-            Ok(Ok(_)) => Ok(true),
-            Ok(Err(kube::Error::Api(status))) if status.reason == "Conflict" => Ok(false),
-            Ok(Err(error)) => Err(words(&error)),
-            Err(_) => Err("the API server does not answer".to_owned()),
+        match ask(self.resource.api.patch_status(&self.resource.name, &PatchParams::default(), &patch)).await {
+            Ok(_) => Ok(true),
+            Err(unanswered) if unanswered.status().is_some_and(|status| status.reason == "Conflict") => Ok(false),
+            Err(unanswered) => Err(unanswered.to_string()),
         }
     }
 
     /// Nobody looks any more: that is all that can be said then.
     async fn leave(&self) {
-        let phases: Vec<String> = self.document.borrow().plan.phases.iter().map(|phase| phase.name.to_string()).collect();
-        let standing = stopped(&phases);
+        let standing = stopped(&self.phases());
         for _ in 0..TRIES {
             let left = match self.resource.get().await {
                 Ok(object) => self.patch(&object, &self.status(&object, &standing)).await,

@@ -12,12 +12,10 @@ use kube::{Api, Client};
 use serde_json::json;
 use tokio::runtime::Handle;
 
-/// How long one request may take: less than an evaluation counts, so that a silent API server makes no gap between evaluations.
-pub const PATIENCE: Duration = Duration::from_secs(2);
-/// A little more than [`PATIENCE`], for a runtime that is busy.
+use super::{Unanswered, ask};
+
+/// A little more than [`super::PATIENCE`], for a runtime that is busy.
 const AT_MOST: Duration = Duration::from_millis(2250);
-/// Words of an API server that are passed on, in characters.
-const MAX_WORDS: usize = 400;
 
 /// What an object holds, and which version of it that is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,15 +86,15 @@ impl ConfigMaps {
     fn wait<T: Send + 'static>(&self, request: impl Future<Output = kube::Result<T>> + Send + 'static) -> Result<T, ObjectError> {
         let (answer, answered) = sync_channel(1);
         let task = self.runtime.spawn(async move {
-            let result = tokio::time::timeout(PATIENCE, request).await;
+            let result = ask(request).await;
             // Whoever asked may have stopped waiting.
             drop(answer.send(result));
         });
         match answered.recv_timeout(AT_MOST) {
-            Ok(Ok(result)) => result.map_err(ObjectError::from),
-            Ok(Err(_)) | Err(RecvTimeoutError::Timeout) => {
+            Ok(result) => result.map_err(ObjectError::from),
+            Err(RecvTimeoutError::Timeout) => {
                 task.abort();
-                Err(ObjectError::Other(silence()))
+                Err(Unanswered::Silent.into())
             }
             Err(RecvTimeoutError::Disconnected) => Err(ObjectError::Other("the request was given up".to_owned())),
         }
@@ -158,31 +156,13 @@ fn version(metadata: ObjectMeta) -> Result<String, ObjectError> {
     metadata.resource_version.ok_or_else(|| ObjectError::Other("the answer holds no resource version".to_owned()))
 }
 
-fn silence() -> String {
-    format!("the API server did not answer within {}", humantime::format_duration(PATIENCE))
-}
-
-impl From<kube::Error> for ObjectError {
-    fn from(error: kube::Error) -> Self {
-        if let kube::Error::Api(status) = &error {
-            match status.reason.as_str() {
-                "AlreadyExists" => return Self::Exists,
-                "Conflict" => return Self::Conflict,
-                "NotFound" => return Self::Absent,
-                _ => {}
-            }
+impl From<Unanswered> for ObjectError {
+    fn from(unanswered: Unanswered) -> Self {
+        match unanswered.status().map(|status| status.reason.as_str()) {
+            Some("AlreadyExists") => Self::Exists,
+            Some("Conflict") => Self::Conflict,
+            Some("NotFound") => Self::Absent,
+            Some(_) | None => Self::Other(unanswered.to_string()),
         }
-        Self::Other(words(&error))
     }
-}
-
-/// What an API server, or the way to it, says: one line of bounded length.
-pub fn words(error: &kube::Error) -> String {
-    let said = if let kube::Error::Api(status) = error { Some(status).filter(|status| !status.message.is_empty()) } else { None };
-    let text = match said {
-        Some(status) => format!("the API server says {}: {}", status.code, status.message),
-        None => crate::verifier::chain(error),
-    };
-    let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    line.chars().take(MAX_WORDS).collect()
 }

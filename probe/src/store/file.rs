@@ -7,16 +7,14 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::scan::{EVENTS, HEAD, HeadFile, SNAPSHOT, Scan, Segment, SnapshotRef, scan, segment_name};
-use super::{BootMoment, Loaded, Resume, Store, StoreError, frames, lock, page, sealed};
-use crate::audit::{AuditPage, Frame, Head};
+use super::{BootMoment, Filling, Loaded, Resume, Store, StoreError, frames, lock, page, sealed};
+use crate::audit::{AuditPage, Head};
 use crate::event::Event;
 use crate::now::Now;
 use crate::state::State;
 
 /// A segment that is longer than this is not continued.
 const SEGMENT_BYTES: u64 = 8 * 1024 * 1024;
-/// A page of the audit trail is not much longer than this.
-const PAGE_BYTES: usize = 4 * 1024 * 1024;
 /// What the root of a file system may hold besides.
 const LOST_AND_FOUND: &str = "lost+found";
 
@@ -210,23 +208,23 @@ impl Store for FileStore {
         if from > self.head.seq {
             return Ok(page(Vec::new(), &self.head));
         }
-        let mut found: Vec<Frame> = Vec::new();
-        let mut size = 0_usize;
+        let mut filling = Filling::new(limit);
         let begin = self.segments.partition_point(|segment| segment.first <= from).saturating_sub(1);
         for segment in self.segments.iter().skip(begin) {
             let bytes = sealed::read_file(&segment.path)?.unwrap_or_default();
             let counts = bytes.get(..usize::try_from(segment.len).unwrap_or(usize::MAX)).unwrap_or(&bytes);
             let skipped = usize::try_from(from.saturating_sub(segment.first)).unwrap_or(usize::MAX);
             for line in counts.split_inclusive(|byte| *byte == b'\n').skip(skipped) {
-                size = size.saturating_add(line.len());
-                if found.len() >= limit.max(1) || (size > PAGE_BYTES && !found.is_empty()) {
-                    return Ok(page(found, &self.head));
+                if !filling.takes(line.len()) {
+                    return Ok(page(filling.frames, &self.head));
                 }
                 let frame = serde_json::from_slice(line);
-                found.push(frame.map_err(|error| StoreError::damaged(&segment.path, format!("it is not readable: {error}")))?);
+                filling
+                    .frames
+                    .push(frame.map_err(|error| StoreError::damaged(&segment.path, format!("it is not readable: {error}")))?);
             }
         }
-        Ok(page(found, &self.head))
+        Ok(page(filling.frames, &self.head))
     }
 
     fn head(&self) -> Head {

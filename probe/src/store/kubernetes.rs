@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use self::book::{Book, CheckpointRef, Slot};
 use super::scan::SnapshotRef;
-use super::{BootMoment, Resume, Store, StoreError, frames, page, sealed};
+use super::{BootMoment, Filling, Resume, Store, StoreError, frames, page, sealed};
 use crate::audit::{AuditPage, Frame, Head};
 use crate::event::Event;
 use crate::kubernetes::lease::Tenure;
@@ -25,8 +25,6 @@ use crate::state::State;
 const SEGMENT_BYTES: usize = 128 * 1024;
 /// A checkpoint is cut into objects of this size, in bytes; an object may have a MiB.
 const CHUNK_BYTES: usize = 512 * 1024;
-/// The audit trail is answered from objects in pages not much longer than this, in bytes.
-const PAGE_BYTES: usize = 4 * 1024 * 1024;
 /// Time between two checkpoints: an API server is shared with everybody.
 const CHECKPOINT: Duration = Duration::from_secs(30);
 /// The key of what any of the objects holds.
@@ -215,8 +213,7 @@ impl Store for KubernetesStore {
         if from > self.book.head.seq {
             return Ok(page(Vec::new(), &self.book.head));
         }
-        let mut found: Vec<Frame> = Vec::new();
-        let mut size = 0_usize;
+        let mut filling = Filling::new(limit);
         let begin = self.book.segments.partition_point(|name| book::first_of(name) <= from).saturating_sub(1);
         let closed = self.book.segments.iter().skip(begin).map(|name| self.segment(name));
         for text in closed.chain(std::iter::once(Ok(self.book.open.clone()))) {
@@ -225,14 +222,13 @@ impl Store for KubernetesStore {
                 if frame.seq < from {
                     continue;
                 }
-                size = size.saturating_add(line.len());
-                if found.len() >= limit.max(1) || (size > PAGE_BYTES && !found.is_empty()) {
-                    return Ok(page(found, &self.book.head));
+                if !filling.takes(line.len()) {
+                    return Ok(page(filling.frames, &self.book.head));
                 }
-                found.push(frame);
+                filling.frames.push(frame);
             }
         }
-        Ok(page(found, &self.book.head))
+        Ok(page(filling.frames, &self.book.head))
     }
 
     fn head(&self) -> Head {

@@ -87,24 +87,14 @@ pub(super) fn scan(dir: &Path) -> Result<Option<Scan>, StoreError> {
 
 fn walk(dir: &Path, acknowledged: HeadFile, snapshot: Snapshot, segments: Vec<Segment>) -> Result<Scan, StoreError> {
     let state = State { durable: snapshot.durable, soft: snapshot.soft, ..State::default() };
-    let mut walk = Walk {
-        head: Head::genesis(),
-        marks: [(HEAD, &acknowledged.head), (SNAPSHOT, &snapshot.head)].map(|(name, head)| (dir.join(name), head.clone())).into(),
-        included: snapshot.head.seq,
-        state: state.restarted(),
-        last: None,
-        torn: None,
-    };
-    walk.check_marks()?;
+    let marks = [(HEAD, &acknowledged.head), (SNAPSHOT, &snapshot.head)].map(|(name, head)| (dir.join(name), head.clone()));
+    let mut walk = Walk::new(marks.into(), snapshot.head.seq, state)?;
     let mut read = Vec::with_capacity(segments.len());
     for segment in segments {
         if let Some(why) = walk.torn {
             return Err(StoreError::damaged(&segment.path, format!("it follows an unfinished one ({why})")));
         }
-        if segment.first != walk.head.seq.saturating_add(1) {
-            let why = format!("it begins with frame {}, but frame {} is missing", segment.first, walk.head.seq.saturating_add(1));
-            return Err(StoreError::damaged(&segment.path, why));
-        }
+        walk.comes_to(&segment.path, segment.first)?;
         let bytes = sealed::read_file(&segment.path)?.unwrap_or_default();
         let len = walk.segment(&segment.path, &bytes)?;
         read.push(Segment { len, ..segment });

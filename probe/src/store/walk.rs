@@ -13,9 +13,9 @@ pub(super) struct Walk {
     /// The newest frame of a complete append.
     pub(super) head: Head,
     /// Frames that other places know of.
-    pub(super) marks: Vec<(PathBuf, Head)>,
+    marks: Vec<(PathBuf, Head)>,
     /// The state includes the frames up to this one.
-    pub(super) included: u64,
+    included: u64,
     pub(super) state: State,
     pub(super) last: Option<Resume>,
     /// Why the last segment is longer than what counts of it.
@@ -29,6 +29,22 @@ enum Flaw {
 }
 
 impl Walk {
+    /// From the first frame on. `marks` are frames that other places know of; the state includes all up to `included`.
+    pub(super) fn new(marks: Vec<(PathBuf, Head)>, included: u64, state: State) -> Result<Self, StoreError> {
+        let walk = Self { head: Head::genesis(), marks, included, state: state.restarted(), last: None, torn: None };
+        walk.check_marks()?;
+        Ok(walk)
+    }
+
+    /// Whether the segment that begins with this frame comes next.
+    pub(super) fn comes_to(&self, path: &Path, first: u64) -> Result<(), StoreError> {
+        let next = self.head.seq.saturating_add(1);
+        if first == next {
+            return Ok(());
+        }
+        Err(StoreError::damaged(path, format!("it begins with frame {first}, but frame {next} is missing")))
+    }
+
     /// Takes in one segment and says how many bytes of it count.
     pub(super) fn segment(&mut self, path: &Path, bytes: &[u8]) -> Result<u64, StoreError> {
         let (mut kept, mut offset) = (0, 0);
@@ -107,7 +123,7 @@ impl Walk {
     }
 
     /// Whether the frame that another file knows of is the one that stands there. Each is the last one of its append.
-    pub(super) fn check_marks(&self) -> Result<(), StoreError> {
+    fn check_marks(&self) -> Result<(), StoreError> {
         for (path, mark) in &self.marks {
             if mark.seq == self.head.seq && mark.hash != self.head.hash {
                 return Err(StoreError::damaged(path, format!("frame {} is another one in the events", mark.seq)));

@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Failure, chain, runtime};
 use crate::clock::{Clock, Continuity};
+use crate::kubernetes::PATIENCE;
 use crate::kubernetes::lease::{Candidate, Held, LeaseError, Tenure};
-use crate::kubernetes::objects::{ConfigMaps, PATIENCE};
+use crate::kubernetes::objects::ConfigMaps;
 use crate::now::Now;
 use crate::shutdown;
 use crate::state::State;

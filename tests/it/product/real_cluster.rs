@@ -13,8 +13,17 @@ use super::{PATIENCE, check, gate, migration, reaches, switch};
 
 /// For what needs the end of a Lease.
 const LEASE: Duration = Duration::from_mins(1);
-/// What a verifier may do in its namespace, and nothing else.
-const ROLE: &str = include_str!("real_migration/role.yaml");
+/// What a verifier may do in its namespace, and nothing else; kustomize says in which.
+const ROLE: &str = include_str!("../../../deploy/base/verifier/role.yaml");
+
+/// The kubeconfig of a verifier that may do in the namespace `default` what `deploy/` allows it.
+pub(super) async fn verifiers_kubeconfig(cluster: &Kubernetes) -> PathBuf {
+    let subject = "{kind: ServiceAccount, name: phasegate-verifier}";
+    assert!(ROLE.contains(subject));
+    let role = ROLE.replace(subject, "{kind: ServiceAccount, name: phasegate-verifier, namespace: default}");
+    cluster.apply(&role).await.unwrap();
+    cluster.kubeconfig_for_service_account("default", "phasegate-verifier").await.unwrap()
+}
 
 /// A cluster, what a verifier needs there, and something that is always well.
 struct Bench {
@@ -29,8 +38,7 @@ impl Bench {
     async fn start() -> Self {
         let world = World::new().unwrap();
         let cluster = Kubernetes::start(&world).await.unwrap();
-        cluster.apply(ROLE).await.unwrap();
-        let kubeconfig = cluster.kubeconfig_for_service_account("default", "verifier").await.unwrap();
+        let kubeconfig = verifiers_kubeconfig(&cluster).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let probe = format!("{{name: new-side, check: {{tcp: {{address: \"{}\"}}}}}}", listener.local_addr().unwrap());
         let document = migration(super::QUICK, "{}", "{soak: 3s, minSamples: 2, unknownBudget: 1h}", &[&probe]);

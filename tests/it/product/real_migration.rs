@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use tests::{Kubernetes, Verifier, World, wait_until};
 use tokio::net::TcpListener;
 
+use super::real_cluster::verifiers_kubeconfig;
 use super::{PATIENCE, reaches, switch};
 
 const DEFINITION: &str = include_str!("../../../deploy/base/crd.yaml");
-const ROLE: &str = include_str!("real_migration/role.yaml");
 const RESOURCE: &str = "/apis/phasegate.dev/v1alpha1/namespaces/default/migrations/it";
 
 /// A cluster that knows Migrations, and one of them.
@@ -26,7 +26,6 @@ impl Bench {
     async fn start() -> Self {
         let world = World::new().unwrap();
         let cluster = Kubernetes::start(&world).await.unwrap();
-        cluster.apply(ROLE).await.unwrap();
         let made = cluster.folder().join("crd.yaml");
         std::fs::write(&made, DEFINITION).unwrap();
         let made = made.display().to_string();
@@ -34,7 +33,7 @@ impl Bench {
         assert_eq!((applied.code, applied.stderr.as_str()), (0, ""), "{applied:?}");
         let known = cluster.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "-f", &made]).await.unwrap();
         assert_eq!(known.code, 0, "{known:?}");
-        let kubeconfig = cluster.kubeconfig_for_service_account("default", "verifier").await.unwrap();
+        let kubeconfig = verifiers_kubeconfig(&cluster).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let bench = Self { world, cluster, kubeconfig, listener };
         bench.apply("3s").await;

@@ -4,11 +4,10 @@ use kube::api::DynamicObject;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Resource as _};
 use serde_json::Value;
-use tokio::time::timeout;
 
 use super::conditions::by_type;
-use crate::config::crd::{GROUP, PLURAL, VERSION};
-use crate::kubernetes::objects::{PATIENCE, words};
+use crate::config::crd::GROUP;
+use crate::kubernetes::ask;
 
 /// Who tells of edges.
 pub(super) struct Herald {
@@ -24,9 +23,7 @@ impl Herald {
 
     /// Tells of each condition that has another status than it had.
     pub(super) async fn tell(&mut self, object: &DynamicObject, before: &Value, after: &Value) {
-        let kind =
-            kube::api::ApiResource::from_gvk_with_plural(&kube::api::GroupVersionKind::gvk(GROUP, VERSION, "Migration"), PLURAL);
-        let about = object.object_ref(&kind);
+        let about = object.object_ref(&super::kind());
         let (before, after) = (by_type(Some(before)), by_type(Some(after)));
         for (kind, condition) in &after {
             let status = |condition: Option<&Value>| condition?.get("status")?.as_str().map(str::to_owned);
@@ -36,10 +33,8 @@ impl Herald {
                 continue;
             }
             let event = event(kind, is.as_deref().unwrap_or_default(), condition);
-            match timeout(PATIENCE, self.recorder.publish(&event, &about)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::warn!(why = words(&error), "an edge could not be told as a Kubernetes Event"),
-                Err(_) => tracing::warn!("an edge could not be told as a Kubernetes Event: the API server does not answer"),
+            if let Err(why) = ask(self.recorder.publish(&event, &about)).await {
+                tracing::warn!(%why, "an edge could not be told as a Kubernetes Event");
             }
         }
     }

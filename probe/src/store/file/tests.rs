@@ -6,6 +6,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::audit::verify;
 use crate::plan::ProbeName;
+use crate::store::PAGE_BYTES;
 use crate::store::testing::{boot, fact, now, state_of, story};
 
 pub(super) fn open(dir: &Path) -> (FileStore, Option<Loaded>) {

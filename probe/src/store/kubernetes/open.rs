@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::book::{Book, CheckpointRef, first_of};
 use super::{KubernetesStore, TEXT, TRIES};
-use crate::audit::{Head, sha256};
+use crate::audit::sha256;
 use crate::kubernetes::lease::Tenure;
 use crate::kubernetes::objects::{Object, ObjectError, Objects};
 use crate::state::State;
@@ -85,24 +85,18 @@ impl KubernetesStore {
         let snapshot = book.checkpoint.as_ref().map(|checkpoint| self.snapshot(place, checkpoint)).transpose()?;
         let book_place = PathBuf::from(place);
         let mut marks = vec![(book_place.clone(), book.head.clone())];
-        let mut walk =
-            Walk { head: Head::genesis(), marks: Vec::new(), included: 0, state: State::default(), last: None, torn: None };
+        let (mut included, mut state) = (0, State::default());
         let mut moments = vec![book.moment.clone()];
         if let Some(snapshot) = snapshot {
             marks.push((PathBuf::from(format!("the checkpoint of {place}")), snapshot.head.clone()));
-            walk.included = snapshot.head.seq;
-            walk.state = State { durable: snapshot.durable, soft: snapshot.soft, ..State::default() };
+            included = snapshot.head.seq;
+            state = State { durable: snapshot.durable, soft: snapshot.soft, ..state };
             moments.push(snapshot.moment);
         }
-        walk.state = walk.state.restarted();
-        walk.marks = marks;
-        walk.check_marks()?;
+        let mut walk = Walk::new(marks, included, state)?;
         for name in &book.segments {
             let place = PathBuf::from(self.objects.place(name));
-            if first_of(name) != walk.head.seq.saturating_add(1) {
-                let why = format!("it does not begin with frame {}, which is missing", walk.head.seq.saturating_add(1));
-                return Err(StoreError::damaged(&place, why));
-            }
+            walk.comes_to(&place, first_of(name))?;
             walk.segment(&place, text(self.objects.as_ref(), name)?.as_bytes())?;
         }
         walk.segment(&book_place, book.open.as_bytes())?;
