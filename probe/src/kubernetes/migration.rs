@@ -21,7 +21,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use self::conditions::{Standing, standing, starting, stopped};
+use self::conditions::{Edge, Standing, standing, starting, stopped};
 use self::events::Herald;
 use super::ask;
 use crate::api::reasons::ReasonBook;
@@ -130,10 +130,10 @@ pub(crate) async fn run(keeper: Keeper, stop: CancellationToken) {
         }
         let renew = last.elapsed() >= WORDS;
         match keeper.write(written.as_ref(), renew, &mut herald).await {
-            Ok(done) => {
+            Ok(edge) => {
                 trouble.clear();
-                if done {
-                    (written, last) = (Some(keeper.standing().edge()), Instant::now());
+                if let Some(edge) = edge {
+                    (written, last) = (Some(edge), Instant::now());
                 }
             }
             Err(why) if why == trouble => {}
@@ -163,8 +163,9 @@ impl Keeper {
         self.document.borrow().plan.phases.iter().map(|phase| phase.name.to_string()).collect()
     }
 
-    /// Looks at the resource, and writes its status if it is not as it should be. False: nothing was to be written.
-    async fn write(&self, written: Option<&conditions::Edge>, renew: bool, herald: &mut Herald) -> Result<bool, String> {
+    /// Looks at the resource, and writes its status if it is not as it should be. None: nothing has changed there.
+    /// What is returned is what stands there now, which need not be what is true by now.
+    async fn write(&self, written: Option<&Edge>, renew: bool, herald: &mut Herald) -> Result<Option<Edge>, String> {
         for _ in 0..TRIES {
             let object = self.look().await?;
             // Only now, so that what is written is what is known after the look.
@@ -173,11 +174,11 @@ impl Keeper {
             let found = object.data.get("status").cloned().unwrap_or_default();
             let stands = conditions::same(&found, &status);
             if stands && (found == status || !renew && written.is_some()) {
-                return Ok(written != Some(&standing.edge()));
+                return Ok(Some(standing.edge()).filter(|edge| written != Some(edge)));
             }
             if self.patch(&object, &status).await? {
                 herald.tell(&object, &found, &status).await;
-                return Ok(true);
+                return Ok(Some(standing.edge()));
             }
         }
         Err("somebody else writes it again and again".to_owned())
