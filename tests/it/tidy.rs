@@ -136,6 +136,23 @@ fn nothing_is_allowed_ignored_or_put_off() {
     }
 }
 
+/// A mutant that does not apply is noticed here, in a second, and not at the end of an hour.
+#[test]
+fn mutants_apply() {
+    let mut patches: Vec<_> = std::fs::read_dir(root().join("tests/mutants")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    patches.retain(|path| path.extension().is_some_and(|end| end == "patch"));
+    assert!(patches.len() > 100, "{} mutants", patches.len());
+    for patch in patches {
+        let tried = std::process::Command::new("patch")
+            .args(["--dry-run", "--silent", "-p1", "--fuzz=0", "--input"])
+            .arg(&patch)
+            .current_dir(root())
+            .output()
+            .unwrap();
+        assert!(tried.status.success(), "{}: {}", patch.display(), String::from_utf8_lossy(&tried.stdout));
+    }
+}
+
 #[test]
 fn files_stay_small_enough_to_be_read() {
     for folder in ["checks/src", "probe/src", "tests"] {
