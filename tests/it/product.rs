@@ -51,6 +51,7 @@ mod real_parity;
 mod real_phases;
 mod real_shipping;
 mod real_streams;
+mod real_traps;
 mod real_workload;
 mod reload;
 mod restart;

@@ -1,5 +1,8 @@
 //! The Migration document of the rehearsal: the example of `deploy/`, with this homelab's addresses and a quicker pace.
 
+use anyhow::{Context, Result};
+
+use crate::cluster::probes;
 use crate::homelab::Pace;
 use crate::stack::Addresses;
 
@@ -9,10 +12,16 @@ pub(crate) fn migration(
     Pace { soak, budget, every, late, within, quiet, .. }: Pace,
     hands: &str,
     cutover: &str,
-    counts: bool,
-) -> String {
-    let more = if counts { More::of(at, within) } else { More::default() };
-    format!(
+    (counts, kubernetes): (bool, bool),
+) -> Result<String> {
+    let mut more = if counts { More::of(at, within) } else { More::default() };
+    let mut k3s_alloy = format!("urls: [\"{}\"]", at.alloy);
+    if kubernetes {
+        more.in_the_cluster();
+        let (_, port) = at.alloy.rsplit_once(':').context("Alloy has no port")?;
+        k3s_alloy = format!("pods: {{namespace: observability, selector: app=alloy, port: {port}}}");
+    }
+    Ok(format!(
         r#"apiVersion: phasegate.dev/v1alpha1
 kind: Migration
 metadata: {{name: homelab}}
@@ -20,7 +29,7 @@ spec:
 {annotations}  defaults: {{every: {every}, timeout: {every}, failAfter: 2, recoverAfter: 2}}
   targets:
     agents: {{agent: {{urls: ["{agent}"]}}}}
-    k3s-alloy: {{alloy: {{urls: ["{alloy}"]}}}}
+    k3s-alloy: {{alloy: {{{k3s_alloy}}}}}
     docker-loki: {{loki: {{url: "{docker_loki}"}}}}
     k3s-loki: {{loki: {{url: "{k3s_loki}", gateway: "{gateway}"}}}}
     k3s-grafana: {{grafana: {{url: "{grafana}", token: {{env: GRAFANA_TOKEN}}}}}}
@@ -124,7 +133,7 @@ spec:
     - name: no-gap
       check: {{postgresContinuity: {{old: docker-pg, new: k3s-pg, tables: [{{table: system_metrics, time: time, within: 10m}}]}}}}
     - {{name: every-row, use: [verify, gate], sealAt: switch, check: {{postgresRows: {{old: docker-pg, new: k3s-pg, manifest: postgres-manifest, loadPercent: 100}}}}}}
-    steps:
+{postgres_more}    steps:
     - name: stop-application
       do: [{hands}, stop-application]
       undo: [{hands}, start-application]
@@ -151,7 +160,6 @@ spec:
       timeout: 1m
 "#,
         agent = at.agent,
-        alloy = at.alloy,
         docker_loki = at.old_loki,
         k3s_loki = at.new_loki,
         gateway = at.gateway,
@@ -166,7 +174,8 @@ spec:
         annotations = more.annotations,
         grafana_more = more.grafana,
         grafana_verify = more.grafana_verify,
-    )
+        postgres_more = more.postgres,
+    ))
 }
 
 /// What is looked at besides, where Lokis can count their lines and Grafanas have more than a datasource.
@@ -180,6 +189,7 @@ struct More {
     annotations: &'static str,
     grafana: String,
     grafana_verify: &'static str,
+    postgres: String,
 }
 
 impl More {
@@ -229,7 +239,6 @@ impl More {
             "{name: grafana-panels, check: {grafanaPanels: {old: docker-grafana, new: k3s-grafana, dashboards: [homelab, from-a-file], rest: 10s}}}"
                 .to_owned(),
         ];
-        let items = |items: &[String]| items.iter().flat_map(|item| ["    - ", item.as_str(), "\n"]).collect();
         Self {
             alloy: items(&alloy),
             alloy_verify: ", alloy-carries-all",
@@ -239,6 +248,20 @@ impl More {
             annotations: "  annotations: {grafana: k3s-grafana, token: {env: GRAFANA_EDITOR}}\n",
             grafana: items(&grafana),
             grafana_verify: "      verify: [grafana-parity]\n",
+            postgres: String::new(),
         }
     }
+
+    /// Adds what is looked at where the new side is made of objects.
+    fn in_the_cluster(&mut self) {
+        self.alloy += &items(&[probes::ALLOY]);
+        self.loki += &items(&probes::LOKI);
+        self.grafana += &items(&[probes::GRAFANA]);
+        self.postgres += &items(&probes::POSTGRES);
+    }
+}
+
+/// Items of a list of probes.
+fn items<T: AsRef<str>>(items: &[T]) -> String {
+    items.iter().flat_map(|item| ["    - ", item.as_ref(), "\n"]).collect()
 }

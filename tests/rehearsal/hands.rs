@@ -7,6 +7,7 @@ use tests::Databases;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::cluster::{Cluster, Part};
 use crate::homelab::Homelab;
 use crate::stack::Stack;
 
@@ -49,6 +50,12 @@ impl Hands {
     }
 }
 
+/// What runs has its objects as well, where there is a cluster.
+async fn rolled_out(cluster: Option<&Cluster>, part: Part, said: &str) -> Result<String> {
+    let Some(cluster) = cluster else { return Ok(said.to_owned()) };
+    Ok(format!("{said}; {}", cluster.apply(part).await?))
+}
+
 impl<S: Stack> Homelab<'_, S> {
     /// Does what a command asked for, and answers it.
     pub(crate) async fn answer(&mut self, mut asked: Asked) -> Result<()> {
@@ -69,18 +76,29 @@ impl<S: Stack> Homelab<'_, S> {
         let plain = |words: &str| Ok(words.to_owned());
         let (deed, of) = deed.split_once(':').unwrap_or((deed, ""));
         match deed {
-            "kubectl-apply-alloy" => self.logs.deploy_alloy().await.and(plain("daemonset alloy and the agent run")),
-            "kubectl-delete-alloy" => self.logs.remove_alloy().await.and(plain("daemonset alloy and the agent are gone")),
+            "kubectl-apply-alloy" => {
+                self.logs.deploy_alloy().await?;
+                rolled_out(self.cluster.as_ref(), Part::Alloy, "daemonset alloy and the agent run").await
+            }
+            "kubectl-delete-alloy" => {
+                if let Some(cluster) = &self.cluster {
+                    cluster.delete(Part::Alloy).await?;
+                }
+                self.logs.remove_alloy().await.and(plain("daemonset alloy and the agent are gone"))
+            }
             "compose-stop-promtail" => self.logs.retire_promtail().await.and(plain("container promtail stopped")),
             "compose-start-promtail" => self.logs.restore_promtail().await.and(plain("container promtail started")),
             "copy-loki" => {
                 let moved = self.logs.copy_loki().await?;
-                Ok(format!("the volume of the old Loki is copied: {moved}; Alloy ships to both"))
+                let said = format!("the volume of the old Loki is copied: {moved}; Alloy ships to both");
+                rolled_out(self.cluster.as_ref(), Part::Loki, &said).await
             }
             "ship-to-old-loki" => self.logs.ship_to_old_loki().await.and(plain("Alloy ships to the old Loki alone")),
             "ship-to-new-loki" => self.logs.ship_to_new_loki().await.and(plain("Alloy ships to the new Loki alone")),
             "copy-grafana" => {
-                self.logs.move_grafana().await.map(|moved| format!("the volume of the old Grafana is copied: {moved}"))
+                let moved = self.logs.move_grafana().await?;
+                let said = format!("the volume of the old Grafana is copied: {moved}");
+                rolled_out(self.cluster.as_ref(), Part::Grafana, &said).await
             }
             "stop-application" => {
                 self.databases.application.stop().await;
@@ -92,10 +110,11 @@ impl<S: Stack> Homelab<'_, S> {
             }
             "dump-and-restore" => {
                 let moved = self.databases.dump_and_restore(Some(of)).await?;
-                Ok(format!(
+                let said = format!(
                     "pg_dump --snapshot={of} | pg_restore: {} metrics and {} syncs are on both sides",
                     moved.metrics, moved.syncs
-                ))
+                );
+                rolled_out(self.cluster.as_ref(), Part::Postgres, &said).await
             }
             "canary-table" => {
                 self.databases.new.grant("canary").await?;

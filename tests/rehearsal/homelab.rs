@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use tests::{Databases, Role, Verifier, World, binary};
 
+use crate::cluster::{Cluster, NAME, NAMESPACE};
 use crate::document;
 use crate::hands::Hands;
 use crate::screen::Screen;
@@ -52,17 +53,25 @@ pub(crate) struct Homelab<'w, S> {
     pub(crate) databases: Databases,
     pub(crate) verifier: Verifier,
     pub(crate) hands: Hands,
+    /// Where the new side is, if it is told of.
+    pub(crate) cluster: Option<Cluster>,
     pub(crate) patience: Duration,
 }
 
 impl<'w, S: Stack> Homelab<'w, S> {
-    pub(crate) async fn start(world: &'w World, logs: impl Future<Output = Result<S>>, pace: Pace) -> Result<Self> {
+    pub(crate) async fn start(
+        world: &'w World,
+        logs: impl Future<Output = Result<S>>,
+        pace: Pace,
+        kubernetes: bool,
+    ) -> Result<Self> {
         Screen::say("old side (Docker Compose)  Promtail → Loki ← Grafana · PostgreSQL with an application on it");
         Screen::say("new side (k3s)             Alloy → Loki ← gateway ← Grafana · PostgreSQL");
         Screen::say(S::PARTS);
         Screen::say("starting all of it …");
         let (databases, logs) = tokio::try_join!(Databases::start(world), logs)?;
         roles(&databases).await?;
+        let cluster = if kubernetes { Some(Cluster::start(world).await?) } else { None };
         let addresses = logs.addresses();
         let hands = Hands::start().await?;
         let program = binary("hands")?;
@@ -71,8 +80,8 @@ impl<'w, S: Stack> Homelab<'w, S> {
             pace,
             &format!("{}, \"{}\"", program.display(), hands.address()),
             &binary("cutover")?.display().to_string(),
-            S::COUNTS,
-        );
+            (S::COUNTS, kubernetes),
+        )?;
         let file = world.write("migration.yaml", &document)?;
         Screen::say(&format!("the Migration document, {} lines: {}", document.lines().count(), file.display()));
         let secrets = [
@@ -85,8 +94,19 @@ impl<'w, S: Stack> Homelab<'w, S> {
             ("GRAFANA_EDITOR", addresses.editor),
         ];
         let secrets = secrets.each_ref().map(|(name, secret)| (*name, secret.as_str()));
-        let verifier = Verifier::start_with(world, &document, &secrets).await?;
-        let lab = Self { world, logs, databases, verifier, hands, patience: pace.patience };
+        let verifier = match &cluster {
+            None => Verifier::start_with(world, &document, &secrets).await?,
+            Some(cluster) => {
+                cluster.migrate(&file).await?;
+                let verifier =
+                    Verifier::launch_for_migration_in(world, &cluster.kubeconfig().await?, (NAMESPACE, NAME), &secrets)?;
+                // The steps are in it, for `cutover`.
+                verifier.write_migration(&document)?;
+                verifier.answers().await?;
+                verifier
+            }
+        };
+        let lab = Self { world, logs, databases, verifier, hands, cluster, patience: pace.patience };
         lab.addresses();
         Ok(lab)
     }

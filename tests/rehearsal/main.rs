@@ -2,6 +2,7 @@
 //! both sides, and for the rest stand-ins, or with `--real` the real servers; everything that is printed after a `$` is what an
 //! operator would type and see.
 
+mod cluster;
 mod document;
 mod hands;
 mod homelab;
@@ -29,7 +30,7 @@ use tests::World;
 #[command(
     name = "tests/rehearse",
     bin_name = "tests/rehearse",
-    after_help = "Examples:\n  tests/rehearse\n  tests/rehearse --keep   leave it running, with the addresses\n  tests/rehearse --fast   shorter soaks, for CI\n  tests/rehearse --real   with real Loki, Alloy, Promtail, Grafana and journald; builds them once, about 25 minutes"
+    after_help = "Examples:\n  tests/rehearse\n  tests/rehearse --keep   leave it running, with the addresses\n  tests/rehearse --fast   shorter soaks, for CI\n  tests/rehearse --real   with real Loki, Alloy, Promtail, Grafana and journald; builds them once, about 25 minutes\n  tests/rehearse --real --kubernetes   with a real control plane as well; builds it once, about 10 minutes"
 )]
 struct Args {
     /// Shorter soaks, for CI.
@@ -38,6 +39,9 @@ struct Args {
     /// Real servers instead of stand-ins: journald, Promtail, Alloy, Loki, Grafana.
     #[arg(long)]
     real: bool,
+    /// A real Kubernetes control plane: rollouts by its controllers, the document and the ledger in it, `kubectl` on the screen.
+    #[arg(long)]
+    kubernetes: bool,
     /// Leave everything running at the end, until Ctrl-C.
     #[arg(long)]
     keep: bool,
@@ -65,12 +69,14 @@ fn main() -> ExitCode {
 
 async fn rehearse(args: &Args, screen: &Screen) -> anyhow::Result<()> {
     let pace = if args.fast { Pace::fast() } else { Pace::watchable() };
+    let pace = if args.real || args.kubernetes { pace.patient() } else { pace };
     let world = World::new()?;
     screen.title("The homelab");
+    let kubernetes = args.kubernetes;
     if args.real {
-        run(args, screen, Box::pin(Homelab::start(&world, Real::start(&world), pace.patient())).await?).await
+        run(args, screen, Box::pin(Homelab::start(&world, Real::start(&world), pace, kubernetes)).await?).await
     } else {
-        run(args, screen, Box::pin(Homelab::start(&world, Standins::start(&world), pace)).await?).await
+        run(args, screen, Box::pin(Homelab::start(&world, Standins::start(&world), pace, kubernetes)).await?).await
     }
 }
 

@@ -52,6 +52,9 @@ async fn alloy_stops_shipping<S: Stack>(lab: &Homelab<'_, S>, screen: &Screen) -
     soaking(lab, "alloy").await?;
     cutover(lab, &["gate", "explain", "alloy"], Exit::PENDING).await?;
     waits(lab, "alloy").await?;
+    if let Some(cluster) = &lab.cluster {
+        cluster.waits("AlloyGateOpen", lab.patience).await?;
+    }
     curl(lab, "alloy", 200).await
 }
 
@@ -60,6 +63,20 @@ async fn phase_loki<S: Stack>(lab: &mut Homelab<'_, S>, screen: &Screen) -> Resu
     level(lab, "loki/entry", "closed").await?;
     run(lab, &["advance", "--yes"], Exit::OPEN).await?;
     Screen::say("the probes that watched the old Loki are not required any more");
+    soaking(lab, "loki").await?;
+    scaled_to_zero(lab, screen).await
+}
+
+/// Loki answers on, as far as HTTP goes: what is wrong is in the cluster alone.
+async fn scaled_to_zero<S: Stack>(lab: &Homelab<'_, S>, screen: &Screen) -> Result<()> {
+    let Some(cluster) = &lab.cluster else { return Ok(()) };
+    screen.title("A fault of the cluster: somebody scales the new Loki to zero");
+    cluster.scale_loki("0").await?;
+    level(lab, "loki", "closed").await?;
+    cutover(lab, &["advance"], Exit::CLOSED).await?.names("loki-rollout")?;
+    cluster.shows("closed").await?;
+    cluster.scale_loki("1").await?;
+    Screen::say("its claim was kept (`whenScaled: Retain`), and the soak starts anew");
     soaking(lab, "loki").await
 }
 
@@ -102,6 +119,10 @@ async fn ending<S: Stack>(lab: &Homelab<'_, S>, screen: &Screen) -> Result<()> {
     let report = cutover(lab, &["report"], Exit::OPEN).await?;
     report.names("4 of 4 phases complete")?;
     ensure!(!report.0.stdout.contains("[ ]"), "something on the checklist is not proven");
+    if let Some(cluster) = &lab.cluster {
+        cluster.waits("PostgresComplete", lab.patience).await?;
+        cluster.shows("complete").await?;
+    }
     marked(lab).await
 }
 

@@ -98,9 +98,23 @@ impl Verifier {
     /// # Errors
     /// The binary is missing or stale.
     pub fn launch_for_migration(world: &World, kubeconfig: &Path, name: &str) -> Result<Self> {
+        Self::launch_for_migration_in(world, kubeconfig, ("default", name), &[])
+    }
+
+    /// The same in another namespace, with environment variables for the document's secrets.
+    ///
+    /// # Errors
+    /// The binary is missing or stale.
+    pub fn launch_for_migration_in(
+        world: &World,
+        kubeconfig: &Path,
+        (namespace, name): (&str, &str),
+        env: &[(&str, &str)],
+    ) -> Result<Self> {
         let folder = world.folder("verifier")?;
-        let env = [("KUBECONFIG", &*kubeconfig.display().to_string())];
-        let from = ["--kubernetes.namespace", "default", "--state.kubernetes", name, "--config.migration", name];
+        let kubeconfig = kubeconfig.display().to_string();
+        let env: Vec<_> = env.iter().copied().chain([("KUBECONFIG", kubeconfig.as_str())]).collect();
+        let from = ["--kubernetes.namespace", namespace, "--state.kubernetes", name, "--config.migration", name];
         Self::spawn(world, "probe", &env, (&folder, &from))
     }
 

@@ -9,7 +9,7 @@ const HOUR: i64 = 3_600_000_000_000;
 const JOB: (&str, &str) = ("job", "systemd-journal");
 
 /// By service: a line each ten minutes, one each hour, and a single one.
-type History = Vec<(&'static str, Vec<tests::Line>)>;
+pub(super) type History = Vec<(&'static str, Vec<tests::Line>)>;
 
 /// The beginning of the present hour.
 fn present() -> i64 {
@@ -17,7 +17,7 @@ fn present() -> i64 {
 }
 
 /// Two days of history, all of it in hours that are over.
-fn history() -> History {
+pub(super) fn history() -> History {
     let begin = present() - 48 * HOUR;
     let each = |every: i64, count: i64, text: &str| {
         (0..count).map(|n| tests::Line::new(begin + n * every + 7_000_000_042, format!("{text} {n}"))).collect()
@@ -26,14 +26,14 @@ fn history() -> History {
     vec![("proxy", each(HOUR / 6, 48 * 6, "GET /")), ("gitops-sync", each(HOUR, 48, "synced")), ("backup", once)]
 }
 
-async fn push(loki: &Loki, history: &History) {
+pub(super) async fn push(loki: &Loki, history: &History) {
     for (service, lines) in history {
         loki.push(&[JOB, ("service", service)], lines).await.unwrap();
     }
 }
 
 /// As Docker's is configured, with its default settings and an older schema.
-async fn old_loki(world: &World, seconds: u32) -> Loki {
+pub(super) async fn old_loki(world: &World, seconds: u32) -> Loki {
     let schema = json!({"configs": [{
         "from": "2020-10-24", "store": "tsdb", "object_store": "filesystem", "schema": "v13",
         "index": {"prefix": "index_", "period": "24h"},
@@ -57,7 +57,7 @@ async fn new_loki(world: &World, seconds: u32) -> Loki {
 }
 
 /// A new Loki that was given this history, and has written it.
-async fn new_with(world: &World, history: &History) -> Loki {
+pub(super) async fn new_with(world: &World, history: &History) -> Loki {
     let loki = new_loki(world, 1).await;
     push(&loki, history).await;
     loki.flush().await.unwrap();

@@ -18,7 +18,7 @@ use super::now;
 const SOON: Duration = Duration::from_mins(1);
 const WORKLOADS: &str = include_str!("real_workload/workloads.yaml");
 const KINDS: &[&str] = &["workload", "volume", "endpoints", "alloyHealth"];
-const CLAIM: &str = "/api/v1/namespaces/observability/persistentvolumeclaims/storage-loki-0";
+pub(super) const CLAIM: &str = "/api/v1/namespaces/observability/persistentvolumeclaims/storage-loki-0";
 
 /// The roles of a service account that may do what these checks declare, but for one resource.
 fn roles(account: &str, without: &str) -> String {
@@ -54,7 +54,7 @@ fn roles(account: &str, without: &str) -> String {
 }
 
 /// A cluster with the workloads rolled out, and a kubeconfig that may do what the checks declare.
-async fn cluster(world: &World) -> (Kubernetes, PathBuf) {
+pub(super) async fn cluster(world: &World) -> (Kubernetes, PathBuf) {
     let cluster = Kubernetes::start(world).await.unwrap().with_controllers().await.unwrap();
     cluster.nodes(3).await.unwrap();
     cluster.apply(WORKLOADS).await.unwrap();
@@ -63,7 +63,7 @@ async fn cluster(world: &World) -> (Kubernetes, PathBuf) {
     (cluster, kubeconfig)
 }
 
-async fn kubectl(cluster: &Kubernetes, args: &[&str]) {
+pub(super) async fn kubectl(cluster: &Kubernetes, args: &[&str]) {
     let output = cluster.kubectl(&[args, &["-n", "observability"]].concat()).await.unwrap();
     assert_eq!(output.code, 0, "{args:?}: {output:?}");
 }
