@@ -2,11 +2,15 @@
 
 // The lints that tests are exempt from look for this attribute, also in a test binary.
 #[cfg(test)]
+mod alerts;
+#[cfg(test)]
 mod bench;
 #[cfg(test)]
 mod clocks;
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+mod dashboards;
 #[cfg(test)]
 mod image;
 #[cfg(test)]
@@ -15,6 +19,8 @@ mod journal;
 mod model;
 #[cfg(test)]
 mod product;
+#[cfg(test)]
+mod promql;
 #[cfg(test)]
 mod readme;
 #[cfg(test)]

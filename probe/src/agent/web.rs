@@ -83,6 +83,8 @@ impl Collector for Scrape {
         let mut sheet = Sheet::new(&mut encoder, self.classic);
         let (node, unread, counts) = ([("node", self.account.node())], self.account.unread(), self.account.counts());
         sheet.gauge("build_info", "Version of the agent; always 1", [([("version", env!("CARGO_PKG_VERSION"))], 1_u32)])?;
+        let now = seconds(self.account.head().now);
+        sheet.gauge("time_seconds", "The agent's clock at the moment of the scrape", [(node, now)])?;
         sheet.counter("canary_emitted", "Canary lines that the sink took", [(node, counts.last)])?;
         sheet.counter("agent_write_failures", "Canary lines that the sink refused", [(node, counts.failed)])?;
         let last = counts.last_at.map_or(0.0, seconds);
@@ -110,6 +112,8 @@ mod tests {
         let account = Account::new("node-1".into(), "canary".into(), Boot(1), Duration::from_millis(500), Clock::machine(None).0);
         let version = env!("CARGO_PKG_VERSION");
         let classic = render(Arc::new(account), false).unwrap().replace(version, "VERSION");
-        insta::assert_snapshot!(classic);
+        insta::with_settings!({filters => vec![(r"(time_seconds\{.*\}) .*", "$1 [now]")]}, {
+            insta::assert_snapshot!(classic);
+        });
     }
 }

@@ -52,6 +52,7 @@ impl Collector for Scrape {
 impl Scrape {
     fn engine_families(&self, sheet: &mut Sheet<'_, '_>) -> fmt::Result {
         let engine = &self.engine;
+        sheet.single("time_seconds", "The verifier's clock at the moment of the scrape", &seconds(self.reading.now.utc))?;
         let help = "How much later than due Runs started";
         sheet.single_histogram("scheduler_lag_seconds", help, &engine.lag)?;
         sheet.single("ledger_queue_depth", "Messages that wait for the ledger's writer", &engine.queue)?;
@@ -117,6 +118,13 @@ impl<'a> Board<'a> {
         row.view.filter(|_| self.fresh).map_or(ProbeState::Unknown, |view| view.sight.state)
     }
 
+    /// Whether a gate asks for this probe, once it is its phase's turn: the same as in the verdict.
+    fn required(&self, row: &Row<'_>) -> bool {
+        let proven = !(row.probe.is_proof() && self.state.phase(&row.phase.name).adopted.is_some());
+        let counts = row.probe.gate && !self.state.retired(row.probe) && proven;
+        counts && self.state.overridden(row.probe, self.now.t).is_none()
+    }
+
     fn probe_families(&self, sheet: &mut Sheet<'_, '_>) -> fmt::Result {
         let live = |row: &Row<'_>| self.state.live.probes.get(&row.probe.name);
         let colours = self.rows.iter().flat_map(|row| {
@@ -125,6 +133,9 @@ impl<'a> Board<'a> {
             ProbeState::ALL.map(|state| ([phase, probe, ("state", state.as_str())], u32::from(state == is)))
         });
         sheet.gauge("probe_state", "The colour of a probe: 1 for the one it has", colours)?;
+        let required = self.rows.iter().map(|row| (row.labels(), u32::from(self.required(row))));
+        let help = "1 while gates ask for a probe; 0 for one that is retired, overridden, or not meant for a gate";
+        sheet.gauge("probe_required", help, required)?;
         let since = self.rows.iter().map(|row| (row.labels(), at(row.view.map(|view| view.since))));
         sheet.gauge("probe_state_since_timestamp_seconds", "Since when a probe has its colour; 0 for never evaluated", since)?;
         let last_run = self.rows.iter().map(|row| {

@@ -3,6 +3,9 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use checks::{Measure, PartId};
+
+use crate::annotations::Standing;
 use crate::api::tests::world::{BLIND, REFUSED, World, plan};
 use crate::event::Wish;
 use crate::metrics::{MAX_REASONS, Tally};
@@ -21,7 +24,17 @@ async fn eventful() -> World {
     let world = World::regressed().await;
     world.see("beat", BLIND.because("no permission")).await;
     world.wish(Wish::Override { probe: "beat".into(), reason: "known".into(), ticket: None, ttl: Duration::from_mins(1) }).await;
-    world.measure(&plan().phases[0].probes[0], 1.5);
+    let (part, probe) = (PartId::new("node \"1\""), &plan().phases[0].probes[0]);
+    let measure = |name, value| Measure { part: part.clone(), name, value };
+    world.metrics.measures(probe, &[measure("lag_seconds", 1.5), measure("latency_seconds", 0.2)]);
+    world.metrics.annotations(&[Standing {
+        target: "grafana".into(),
+        marked: 3,
+        waiting: 1,
+        failures: 2,
+        proven: None,
+        problem: None,
+    }]);
     world.metrics.scheduler_lag(Duration::from_millis(7));
     world.metrics.config_reload(true, world.ledger.clock().now());
     world
@@ -81,6 +94,36 @@ async fn every_probe_has_its_series_from_the_first_scrape_on() {
     let body = classic(&world);
     assert_eq!(value(&body, "phasegate_probe_runs_total{phase=\"one\",probe=\"a\",check=\"scripted\",outcome=\"pass\"}"), "0");
     assert!(!body.contains("lag_seconds\"} "), "an old value of a new probe");
+}
+
+/// What alerts count: the same as the verdict does.
+#[tokio::test(start_paused = true)]
+async fn required_is_what_gates_ask_for() {
+    let world = World::new().await;
+    let is = |world: &World, probe: &str| {
+        let body = classic(world);
+        let [one, two] = ["one", "two"].map(|phase| format!("phasegate_probe_required{{phase=\"{phase}\",probe=\"{probe}\"}} "));
+        let line = body.lines().find_map(|line| line.strip_prefix(one.as_str()).or(line.strip_prefix(two.as_str())));
+        line.unwrap_or_else(|| panic!("no {probe}")).to_owned()
+    };
+    for probe in ["a", "beat", "c", "proof"] {
+        assert_eq!(is(&world, probe), "1", "{probe}");
+    }
+    let mut changed = plan();
+    changed.hash = "another".into();
+    changed.phases[0].probes[1].gate = false;
+    changed.phases[0].probes[0].until = Some("two".into());
+    changed.phases[0].probes.push(crate::api::tests::world::probe("stays"));
+    world.ledger.configure(Arc::new(changed)).await.unwrap();
+    assert_eq!(is(&world, "beat"), "0", "not meant for a gate");
+    for phase in ["one", "two"] {
+        world.wish(Wish::Adopt(phase.into(), "it was there before".into())).await;
+    }
+    assert_eq!(is(&world, "a"), "0", "retired");
+    assert_eq!(is(&world, "stays"), "1");
+    assert_eq!((is(&world, "c"), is(&world, "proof")), ("1".into(), "0".into()), "proofs of an adopted phase are not asked for");
+    world.wish(Wish::Override { probe: "c".into(), reason: "known".into(), ticket: None, ttl: Duration::from_mins(1) }).await;
+    assert_eq!(is(&world, "c"), "0", "overridden");
 }
 
 #[tokio::test(start_paused = true)]
