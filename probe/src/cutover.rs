@@ -261,8 +261,7 @@ async fn dispatch(cli: Cli, around: &Around, stop: Stop, io: &mut Io<'_>) -> Ans
 /// found is not looked for elsewhere: another verifier could say that another gate is open.
 async fn verifier(global: &Global, around: &Around, token: Option<&str>) -> Result<Client, Trouble> {
     let timeout = global.request_timeout;
-    let server = global.server.as_deref().filter(|server| !server.is_empty());
-    match (server, &global.cluster.context) {
+    match (global.server.as_deref(), &global.cluster.context) {
         (Some(_), Some(_)) => {
             Err(Trouble::new(Exit::USAGE, "an address and a context were given, and they may lead to two verifiers")
                 .hint("give --server (PHASEGATE_SERVER) or --context (PHASEGATE_CONTEXT)"))

@@ -202,8 +202,7 @@ impl Cluster {
 
     /// Variables by which another `cutover` finds the same verifier, as the same.
     pub(super) fn env(&self) -> Vec<(String, String)> {
-        // An address that a step inherits would lead elsewhere; an empty one is none.
-        let mut env = vec![("PHASEGATE_SERVER", String::new()), ("PHASEGATE_NAMESPACE", self.place.namespace.clone())];
+        let mut env = vec![("PHASEGATE_NAMESPACE", self.place.namespace.clone())];
         // The current one may be another by then.
         env.extend(self.place.context.iter().map(|context| ("PHASEGATE_CONTEXT", context.clone())));
         env.extend(self.tokens.env());
