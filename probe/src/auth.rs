@@ -1,21 +1,23 @@
-//! Who may change something: `--web.token.file`, one `NAME ROLE TOKEN` per line. Reading needs no token.
+//! Who may change something: whoever has a token of `--web.token.file`, or whom Kubernetes knows and allows to
+//! (`--web.kubernetes.auth`). Reading needs no token.
 
-use std::fmt;
-use std::io;
-use std::path::{Path, PathBuf};
+mod answers;
+mod cluster;
+mod file;
+mod missing;
+
+use std::path::Path;
 use std::sync::Arc;
 
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
-use parking_lot::RwLock;
-use sha2::{Digest, Sha256};
 
-use crate::decide::VERIFIER;
+pub use cluster::Reviews;
+pub use file::{AuthError, LineError};
+pub use missing::Missing;
 
-/// Shorter tokens are refused.
-const MIN_TOKEN: usize = 16;
-/// Longest name of a token.
-const MAX_NAME: usize = 63;
+use crate::api::types::TOKEN_HEADER;
+use file::TokenFile;
 
 /// What a token allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,55 +67,56 @@ impl Role {
         }
     }
 
-    /// The roles that this one includes, itself among them.
-    pub fn covered(self) -> impl Iterator<Item = Self> {
-        Self::ALL.into_iter().filter(move |role| self.covers(*role))
+    /// The role by the name of whoever has it, as `deploy/` calls it.
+    pub const fn bearer(self) -> &'static str {
+        match self {
+            Self::Read => "reader",
+            Self::Heartbeat => "heartbeat",
+            Self::Operate => "operator",
+            Self::Approve => "approver",
+        }
+    }
+
+    /// The roles that include this one and that Kubernetes can give, itself first.
+    fn granting(self) -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(move |role| *role != Self::Read && role.covers(self))
     }
 }
 
-/// A line of the token file that can not be used. It never shows the token.
+/// Who has a token, and what it allows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LineError {
-    /// From 1.
-    pub line: usize,
-    /// What is wrong.
-    pub message: String,
+pub struct Holder {
+    /// The name in the audit trail.
+    pub name: String,
+    /// Its roles; the first is the one to be called by.
+    pub roles: Vec<Role>,
 }
 
-impl fmt::Display for LineError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}: {}", self.line, self.message)
-    }
-}
-
-/// The token file can not be used.
-#[derive(Debug, thiserror::Error)]
-pub enum AuthError {
-    /// It can not be read.
-    #[error("can not read the token file {}", .0.display())]
-    Unreadable(PathBuf, #[source] io::Error),
-    /// Lines of it can not be used; all of them.
-    #[error("token file {}:{}", .0.display(), Lines(.1))]
-    Lines(PathBuf, Vec<LineError>),
-}
-
-struct Lines<'a>(&'a [LineError]);
-
-impl fmt::Display for Lines<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|error| write!(f, "\n  {error}"))
+impl Holder {
+    /// The roles that these include, themselves among them.
+    pub fn covered(&self) -> impl Iterator<Item = Role> {
+        Role::ALL.into_iter().filter(|role| self.roles.iter().any(|has| has.covers(*role)))
     }
 }
 
 /// Why somebody may not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Denied {
-    /// The verifier runs without a token file.
+    /// The verifier runs without a token file, and does not ask Kubernetes.
     Disabled,
     /// No bearer token was sent.
     Missing,
+    /// Two tokens were sent, and they are not the same.
+    Contradiction,
     /// The token is not known.
     Invalid,
+    /// Neither the token file nor Kubernetes knows the token.
+    Unvouched {
+        /// Where the verifier lives.
+        namespace: String,
+    },
+    /// Kubernetes vouches for somebody who can not be named.
+    Unusable(String),
     /// The token's role is not enough.
     Role {
         /// Name of the token.
@@ -123,37 +126,28 @@ pub enum Denied {
         /// The role it takes.
         needs: Role,
     },
+    /// Kubernetes knows them, and does not allow it.
+    Forbidden(Box<Missing>),
+    /// Kubernetes was asked, and nobody knows the answer.
+    Unanswered {
+        /// Why not, in one line.
+        why: String,
+        /// What to do about it.
+        next: String,
+    },
 }
 
-/// Knows the tokens. Cheap to clone.
+/// Knows who may. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Auth(Option<Arc<TokenFile>>);
-
-#[derive(Debug)]
-struct TokenFile {
-    path: PathBuf,
-    seen: RwLock<Seen>,
-}
-
-/// The file's content as it was last read.
-#[derive(Debug, Clone, Default)]
-struct Seen {
-    digest: Option<[u8; 32]>,
-    tokens: Arc<[Token]>,
-}
-
-/// A token, known by its digest alone.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Token {
-    name: String,
-    role: Role,
-    digest: [u8; 32],
+pub struct Auth {
+    file: Option<Arc<TokenFile>>,
+    cluster: Option<Arc<Reviews>>,
 }
 
 impl Auth {
     /// Nobody may change anything.
     pub const fn disabled() -> Self {
-        Self(None)
+        Self { file: None, cluster: None }
     }
 
     /// Reads the token file.
@@ -161,134 +155,81 @@ impl Auth {
     /// # Errors
     /// When it can not be read, or with all lines that can not be used.
     pub fn load(path: &Path) -> Result<Self, AuthError> {
-        let bytes = std::fs::read(path).map_err(|error| AuthError::Unreadable(path.to_owned(), error))?;
-        let (tokens, errors) = parse(&bytes);
-        if !errors.is_empty() {
-            return Err(AuthError::Lines(path.to_owned(), errors));
-        }
-        let seen = Seen { digest: Some(sha256(&bytes)), tokens: tokens.into() };
-        Ok(Self(Some(Arc::new(TokenFile { path: path.to_owned(), seen: RwLock::new(seen) }))))
+        Ok(Self { file: Some(Arc::new(TokenFile::load(path)?)), cluster: None })
     }
 
-    /// The name of the token that a request carries, if its role is enough.
+    /// Asks Kubernetes about tokens that are not in the file.
+    #[must_use]
+    pub fn with_cluster(self, reviews: Reviews) -> Self {
+        Self { cluster: Some(Arc::new(reviews)), ..self }
+    }
+
+    /// The name of whoever sends a request, if they may do what takes this role.
     ///
     /// # Errors
     /// Why the request is denied.
     pub async fn actor(&self, headers: &HeaderMap, needs: Role) -> Result<String, Denied> {
-        let (name, has) = self.holder(headers).await?;
-        if has.covers(needs) { Ok(name) } else { Err(Denied::Role { name, has, needs }) }
+        let sent = self.sent(headers)?;
+        if let Some((name, has)) = self.in_file(sent).await {
+            return if has.covers(needs) { Ok(name) } else { Err(Denied::Role { name, has, needs }) };
+        }
+        self.cluster.as_ref().ok_or(Denied::Invalid)?.actor(sent, needs).await
     }
 
-    /// The name and the role of the token that a request carries.
+    /// Whoever sends a request, and what their token allows.
     ///
     /// # Errors
     /// Why it carries none that is known.
-    pub async fn holder(&self, headers: &HeaderMap) -> Result<(String, Role), Denied> {
-        let file = self.0.as_ref().ok_or(Denied::Disabled)?;
-        let sent = bearer(headers).ok_or(Denied::Missing)?;
-        let tokens = file.current().await;
-        let digest = sha256(sent.as_bytes());
-        // Each token is compared in full, so that the time taken tells nothing about which one is near.
-        let found = tokens.iter().fold(None, |found, token| if same(&token.digest, &digest) { Some(token) } else { found });
-        found.map(|token| (token.name.clone(), token.role)).ok_or(Denied::Invalid)
-    }
-}
-
-impl TokenFile {
-    /// The tokens that the file names now. It is read for each change that somebody wants: a token that was taken out is out.
-    async fn current(&self) -> Arc<[Token]> {
-        let read = tokio::fs::read(&self.path).await;
-        let digest = read.as_ref().ok().map(|bytes| sha256(bytes));
-        let seen = self.seen.read().clone();
-        if seen.digest == digest {
-            return seen.tokens;
+    pub async fn holder(&self, headers: &HeaderMap) -> Result<Holder, Denied> {
+        let sent = self.sent(headers)?;
+        if let Some((name, role)) = self.in_file(sent).await {
+            return Ok(Holder { name, roles: vec![role] });
         }
-        let file = self.path.display();
-        let tokens = match read {
-            Ok(bytes) => {
-                let (tokens, errors) = parse(&bytes);
-                for error in errors {
-                    tracing::error!(%file, line = error.line, error = error.message, "line of the token file ignored");
-                }
-                tracing::info!(%file, tokens = tokens.len(), "token file read again");
-                tokens
-            }
-            Err(error) => {
-                tracing::error!(%file, %error, "the token file can not be read: no token is valid");
-                Vec::new()
-            }
-        };
-        let seen = Seen { digest, tokens: tokens.into() };
-        *self.seen.write() = seen.clone();
-        seen.tokens
+        self.cluster.as_ref().ok_or(Denied::Invalid)?.holder(sent).await
     }
-}
 
-/// The bearer token; none when there is no such header, or more than one.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let mut all = headers.get_all(AUTHORIZATION).iter();
-    let (header, more) = (all.next()?, all.next());
-    let (scheme, token) = header.to_str().ok()?.split_once(' ')?;
-    (more.is_none() && scheme.eq_ignore_ascii_case("bearer")).then_some(token.trim()).filter(|token| !token.is_empty())
-}
-
-fn sha256(bytes: &[u8]) -> [u8; 32] {
-    Sha256::digest(bytes).into()
-}
-
-/// Compares without an early exit.
-fn same(a: &[u8; 32], b: &[u8; 32]) -> bool {
-    a.iter().zip(b).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
-}
-
-fn parse(bytes: &[u8]) -> (Vec<Token>, Vec<LineError>) {
-    let (mut tokens, mut errors) = (Vec::<Token>::new(), Vec::new());
-    for (at, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
-        match token(line, &tokens) {
-            Ok(Some(token)) => tokens.push(token),
-            Ok(None) => {}
-            Err(message) => errors.push(LineError { line: at.saturating_add(1), message }),
+    fn sent<'h>(&self, headers: &'h HeaderMap) -> Result<&'h str, Denied> {
+        if self.file.is_none() && self.cluster.is_none() {
+            return Err(Denied::Disabled);
+        }
+        match (bearer(headers)?, named(headers)?) {
+            (Some(one), Some(other)) if one != other => Err(Denied::Contradiction),
+            (one, other) => one.or(other).ok_or(Denied::Missing),
         }
     }
-    (tokens, errors)
+
+    async fn in_file(&self, sent: &str) -> Option<(String, Role)> {
+        self.file.as_ref()?.holder(sent).await
+    }
 }
 
-fn token(line: &[u8], known: &[Token]) -> Result<Option<Token>, String> {
-    let line = std::str::from_utf8(line).map_err(|_| "it is not UTF-8".to_owned())?.trim();
-    if line.is_empty() || line.starts_with('#') {
-        return Ok(None);
+/// The bearer token, if one is sent.
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Denied> {
+    let sent = only(headers, AUTHORIZATION.as_str())?.and_then(|value| value.split_once(' '));
+    let token = sent.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
+    Ok(token.filter(|token| !token.is_empty()))
+}
+
+/// The token in a header of its own, if one is sent.
+fn named(headers: &HeaderMap) -> Result<Option<&str>, Denied> {
+    Ok(only(headers, TOKEN_HEADER)?.map(str::trim).filter(|token| !token.is_empty()))
+}
+
+/// A header that must not come twice: nobody knows which of them whoever stands in between has looked at.
+fn only<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, Denied> {
+    let mut all = headers.get_all(name).iter();
+    let first = all.next();
+    if all.next().is_some() {
+        return Err(Denied::Missing);
     }
-    let mut words = line.split_whitespace();
-    let (Some(name), Some(role), Some(token), None) = (words.next(), words.next(), words.next(), words.next()) else {
-        return Err("it takes exactly three words: NAME ROLE TOKEN".into());
-    };
-    let plain = |c: char| c.is_ascii_alphanumeric() || "._@-".contains(c);
-    if name.len() > MAX_NAME || !name.chars().all(plain) {
-        return Err(format!("a name is at most {MAX_NAME} letters, digits, `.`, `_`, `@` or `-`"));
-    }
-    if name == VERIFIER {
-        return Err(format!("the name `{VERIFIER}` is the verifier's own in the audit trail"));
-    }
-    let role = Role::parse(role).ok_or("the role is one of read, heartbeat, operate, approve")?;
-    if token.len() < MIN_TOKEN {
-        return Err(format!("the token of {name} is shorter than {MIN_TOKEN} characters"));
-    }
-    if !token.chars().all(|c| c.is_ascii_graphic()) {
-        return Err(format!("the token of {name} has characters that no HTTP header carries"));
-    }
-    if known.iter().any(|other| other.name == name) {
-        return Err(format!("the name {name} is used twice"));
-    }
-    let digest = sha256(token.as_bytes());
-    if known.iter().any(|other| same(&other.digest, &digest)) {
-        return Err(format!("the token of {name} is used twice"));
-    }
-    Ok(Some(Token { name: name.to_owned(), role, digest }))
+    Ok(first.and_then(|value| value.to_str().ok()))
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+
+    use axum::http::HeaderName;
 
     use super::*;
 
@@ -361,6 +302,24 @@ two words
         let mut twice = headers(&format!("Bearer {ANN}"));
         twice.append(AUTHORIZATION, "Bearer other".parse().unwrap());
         assert_eq!(actor(twice).await, Err(Denied::Missing));
+        let both = |other: &str| {
+            let mut both = headers(&format!("Bearer {ANN}"));
+            both.append(TOKEN_HEADER, other.parse().unwrap());
+            both
+        };
+        assert_eq!(actor(both(ANN)).await, Ok("ann".into()));
+        assert_eq!(actor(both("an-operators-long-tokem")).await, Err(Denied::Contradiction));
+        assert_eq!(
+            actor(HeaderMap::from_iter([(HeaderName::from_static(TOKEN_HEADER), ANN.parse().unwrap())])).await,
+            Ok("ann".into())
+        );
+        let mut thrice = HeaderMap::new();
+        thrice.append(TOKEN_HEADER, ANN.parse().unwrap());
+        thrice.append(TOKEN_HEADER, ANN.parse().unwrap());
+        assert_eq!(actor(thrice).await, Err(Denied::Missing), "twice is once too often");
+        let mut one_of_three = both(ANN);
+        one_of_three.append(AUTHORIZATION, "Bearer other".parse().unwrap());
+        assert_eq!(actor(one_of_three).await, Err(Denied::Missing));
         assert_eq!(Auth::disabled().actor(&headers(&format!("Bearer {ANN}")), Role::Read).await, Err(Denied::Disabled));
     }
 

@@ -79,6 +79,11 @@ pub struct VerifierArgs {
     /// is answered with 403.
     #[arg(long = "web.token.file", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+    /// Also ask Kubernetes whose a bearer token is that is not in the token file (`TokenReview`, for the audience `phasegate` or the API
+    /// server's own), and whether they may `operate`, `approve` or `heartbeat` the resource `migrations.phasegate.dev` of the document's
+    /// name in the verifier's namespace (`SubjectAccessReview`).
+    #[arg(long = "web.kubernetes.auth")]
+    pub kubernetes_auth: bool,
     #[command(flatten)]
     pub(crate) log: LogArgs,
 }

@@ -14,6 +14,7 @@ mod advance;
 mod audit;
 mod cli;
 mod client;
+mod cluster;
 mod doctor;
 mod gate;
 mod history;
@@ -46,6 +47,7 @@ pub(crate) use render::painted;
 
 use cli::{Cli, Global, Verb, name, positive, told};
 use client::Client;
+use cluster::{Cluster, Machine};
 use own::Own;
 use plugin::Called;
 use render::{Collected, Io, Keyboard};
@@ -105,6 +107,7 @@ impl Context<'_, '_> {
 struct Around {
     /// `$PHASEGATE_TOKEN`.
     token: Option<String>,
+    machine: Machine,
     aids: Aids,
 }
 
@@ -134,7 +137,8 @@ pub fn main(aids: Aids) -> Exit {
             return if error.use_stderr() { Exit::USAGE } else { Exit::OPEN };
         }
     };
-    let around = Around { token: std::env::var("PHASEGATE_TOKEN").ok().filter(|token| !token.is_empty()), aids };
+    let around =
+        Around { token: std::env::var("PHASEGATE_TOKEN").ok().filter(|token| !token.is_empty()), machine: Machine::look(), aids };
     let mut io = terminal(&cli.global, called);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -205,10 +209,11 @@ async fn dispatch(cli: Cli, around: &Around, stop: Stop, io: &mut Io<'_>) -> Ans
     }
     let found = token(&global, around);
     let (token, denied) = if matches!(verb, Verb::Doctor) { doctor::usable(found) } else { (found?, None) };
-    let client = Client::new(&global.server, token.as_deref(), global.request_timeout)?;
+    let client = verifier(&global, around, token.as_deref()).await?;
+    let examines = matches!(verb, Verb::Doctor);
     let cx = &mut Context {
         client: &client,
-        io,
+        io: &mut *io,
         request_timeout: global.request_timeout,
         yes: global.yes,
         file: global.file,
@@ -219,7 +224,7 @@ async fn dispatch(cli: Cli, around: &Around, stop: Stop, io: &mut Io<'_>) -> Ans
         now: around.aids.now,
         stop,
     };
-    match verb {
+    let answer = match verb {
         Verb::Status(args) => status::run(cx, &args).await,
         Verb::Report(args) => report::run(cx, &args).await,
         Verb::History(args) => history::run(cx, args).await,
@@ -244,6 +249,29 @@ async fn dispatch(cli: Cli, around: &Around, stop: Stop, io: &mut Io<'_>) -> Ans
         Verb::Doctor => doctor::run(cx, denied).await,
         Verb::Version => version::version(cx).await,
         Verb::Completion { .. } => Ok(Exit::OPEN),
+    };
+    // Nobody has said whose token to take, so it is said whose was taken; the doctor says it by itself.
+    if let Some(whose) = client.cluster().and_then(Cluster::whose).filter(|_| !examines) {
+        io.say(format!("asked as {whose}"));
+    }
+    answer
+}
+
+/// Where the verifier is: at the address that was given, or else in the cluster that this machine leads to, or else here. What was not
+/// found is not looked for elsewhere: another verifier could say that another gate is open.
+async fn verifier(global: &Global, around: &Around, token: Option<&str>) -> Result<Client, Trouble> {
+    let timeout = global.request_timeout;
+    match (global.server.as_deref(), &global.cluster.context) {
+        (Some(_), Some(_)) => {
+            Err(Trouble::new(Exit::USAGE, "an address and a context were given, and they may lead to two verifiers")
+                .hint("give --server (PHASEGATE_SERVER) or --context (PHASEGATE_CONTEXT)"))
+        }
+        (Some(server), None) => Client::new(server, token, timeout),
+        (None, _) => match cluster::find(&global.cluster, &around.machine, token, timeout).await {
+            Ok(Some(cluster)) => Ok(Client::through(cluster, timeout)),
+            Ok(None) => Client::here(token, timeout),
+            Err(trouble) => Ok(Client::nowhere(trouble, timeout)),
+        },
     }
 }
 

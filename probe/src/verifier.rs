@@ -22,7 +22,7 @@ use self::home::{LeaseKeeper, Opened};
 use crate::annotations::{self, Annotator};
 use crate::api::reasons::ReasonBook;
 use crate::api::{self, AppState, Beats};
-use crate::auth::Auth;
+use crate::auth::{Auth, Reviews};
 use crate::cli::VerifierArgs;
 use crate::clock::Continuity;
 use crate::kubernetes::migration::{self, Keeper};
@@ -67,6 +67,12 @@ pub fn run(args: VerifierArgs, registry: Registry) -> Result<(), Failure> {
     let document = origin.source.load(&registry).map_err(|errors| Failure::given(errors.to_string()))?;
     let auth = args.token_file.as_deref().map_or_else(|| Ok(Auth::disabled()), Auth::load);
     let auth = auth.map_err(|error| Failure::given(chain(&error)))?;
+    let auth = if args.kubernetes_auth {
+        let (client, namespace) = control.block_on(home::connect(args.namespace.as_deref()))?;
+        auth.with_cluster(Reviews::new(client, namespace, document.config.plan.migration.clone()))
+    } else {
+        auth
+    };
     let clients = Clients::new().map_err(|error| Failure::met(chain(&error)))?;
     let metrics = Metrics::new().with_checks(&registry);
     let Some(opened) = home::open(&args.state, (args.namespace.as_deref(), &holder))? else { return Ok(()) };

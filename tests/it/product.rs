@@ -46,6 +46,7 @@ mod real_grafana;
 mod real_healthy;
 mod real_history;
 mod real_hops;
+mod real_identity;
 mod real_migration;
 mod real_panels;
 mod real_parity;

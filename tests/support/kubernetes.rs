@@ -5,7 +5,7 @@ mod audit;
 mod identity;
 mod programs;
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -185,6 +185,28 @@ impl Kubernetes {
         self.identity.kubeconfig(name, authority, token)
     }
 
+    /// The same for a user who logs in by a certificate, and has no token.
+    ///
+    /// # Errors
+    /// openssl fails, or it can not be written.
+    pub async fn kubeconfig_by_certificate(&self, user: &str) -> Result<PathBuf> {
+        self.identity.certified(&self.supervisor, user, self.authority()).await
+    }
+
+    /// An address of this machine that is not loopback: the API server leads no service to a loopback address.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn outward() -> Result<Ipv4Addr> {
+        let socket = UdpSocket::bind("0.0.0.0:0")?;
+        // Nothing is sent: the kernel only chooses a way.
+        socket.connect("198.51.100.1:9")?;
+        match socket.local_addr()?.ip() {
+            IpAddr::V4(address) => Ok(address),
+            IpAddr::V6(address) => anyhow::bail!("{address} is no IPv4 address"),
+        }
+    }
+
     /// The admin's token.
     pub fn admin_token(&self) -> &'static str {
         identity::ADMIN
@@ -195,8 +217,17 @@ impl Kubernetes {
     /// # Errors
     /// The API server refuses; there may be no such service account.
     pub async fn token(&self, namespace: &str, name: &str) -> Result<String> {
+        self.token_for(namespace, name, None).await
+    }
+
+    /// The same for another audience than the API server.
+    ///
+    /// # Errors
+    /// As for [`Kubernetes::token`].
+    pub async fn token_for(&self, namespace: &str, name: &str, audience: Option<&str>) -> Result<String> {
         let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token");
-        let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": TOKEN_SECONDS}});
+        let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
+            "spec": {"expirationSeconds": TOKEN_SECONDS, "audiences": audience.map(|audience| [audience])}});
         let answer = self.call(identity::ADMIN, Method::POST, &path, Some(&request)).await?;
         ensure!(answer.status == 201, "no token ({}): {}", answer.status, answer.body.trim());
         let made = answer.json()?;

@@ -118,6 +118,25 @@ impl Verifier {
         Self::spawn(world, "probe", &env, (&folder, &from))
     }
 
+    /// Like [`Verifier::start`], asking the cluster of this kubeconfig about tokens that are not its own.
+    ///
+    /// # Errors
+    /// As [`Verifier::start`].
+    pub async fn start_asking(world: &World, migration: &str, kubeconfig: &Path) -> Result<Self> {
+        let folder = world.folder("verifier")?;
+        let state = folder.join("state");
+        let env = [("KUBECONFIG", &*kubeconfig.display().to_string())];
+        std::fs::write(folder.join(DOCUMENT), migration)?;
+        let verifier = Self::spawn(
+            world,
+            "probe",
+            &env,
+            (&folder, &["--state.dir", &state.display().to_string(), "--web.kubernetes.auth"]),
+        )?;
+        verifier.answers().await?;
+        Ok(Self { state, ..verifier })
+    }
+
     /// Like [`Verifier::start`], with the `scripted` checks of [`crate::scripted`] in its registry.
     ///
     /// # Errors

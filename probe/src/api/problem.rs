@@ -6,7 +6,7 @@ use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
-use super::types::ErrorBody;
+use super::types::{AUDIENCE, ErrorBody, TOKEN_HEADER};
 use crate::auth::Denied;
 use crate::gate::Verdict;
 
@@ -88,11 +88,36 @@ impl From<Denied> for Problem {
                 "writes_disabled",
                 "this verifier takes no changes: it runs without a token file",
             )
-            .hint("start it with `--web.token.file FILE`, one `NAME ROLE TOKEN` per line"),
+            .hint("start it with `--web.token.file FILE`, one `NAME ROLE TOKEN` per line, or with `--web.kubernetes.auth`"),
             Denied::Missing => {
                 Self::new(StatusCode::UNAUTHORIZED, "token_missing", "a bearer token is needed to change anything")
                     .hint("send `Authorization: Bearer TOKEN`; with cutover: `--token-file` or `PHASEGATE_TOKEN`")
             }
+            Denied::Contradiction => {
+                Self::new(StatusCode::UNAUTHORIZED, "token_invalid", "two different tokens were sent, so nobody knows who asks")
+                    .hint(format!("send one token, as `Authorization: Bearer TOKEN` or as `{TOKEN_HEADER}: TOKEN`"))
+            }
+            Denied::Unvouched { namespace } => Self::new(
+                StatusCode::UNAUTHORIZED,
+                "token_invalid",
+                "this token is known neither to the token file nor to Kubernetes; it may be expired, or made for somebody else",
+            )
+            .hint(format!("`kubectl create token SERVICE-ACCOUNT -n {namespace} --audience={AUDIENCE}` makes one that is")),
+            Denied::Unusable(why) => Self::new(
+                StatusCode::UNAUTHORIZED,
+                "token_invalid",
+                format!("Kubernetes vouches for this token in a way that can not be used: {why}"),
+            )
+            .hint("see what answers in the API server's place: `kubectl auth whoami` with the same token"),
+            Denied::Forbidden(missing) => Self::new(StatusCode::FORBIDDEN, "role", missing.message()).hint(missing.hint()),
+            Denied::Unanswered { why, next } => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unknown_identity",
+                format!(
+                    "nothing was changed: it is unknown who asks and what they may do, since the API server can not tell: {why}"
+                ),
+            )
+            .hint(next),
             Denied::Invalid => Self::new(StatusCode::UNAUTHORIZED, "token_invalid", "this token is not known")
                 .hint("compare it with the verifier's token file"),
             Denied::Role { name, has, needs } => Self::new(

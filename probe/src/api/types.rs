@@ -28,7 +28,7 @@ pub use steps::{
     ApprovalRequest, LockAnswer, LockBody, LockRequest, PlanBody, RehearsalRequest, ReleaseRequest, StepBody, StepEndRequest,
     StepStartRequest, StepWorkedRequest, TermsRequest,
 };
-pub use token::TokenBody;
+pub use token::{AUDIENCE, TOKEN_HEADER, TokenBody};
 
 /// Version of this shape; grows with each addition.
 pub const SCHEMA_VERSION: u32 = 1;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use super::cluster::Wanted;
 use super::render::Format;
 use super::{advance, audit, gate, history, lock, overrides, phases, plan, postgres, probes, report, run, status, targets};
 use crate::exit::Exit;
@@ -34,10 +35,10 @@ pub(super) struct Cli {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub(super) struct Global {
-    /// Address of the verifier
+    /// Address of the verifier [default: that of the cluster which a kubeconfig or a pod's service account leads to; without one
+    /// `http://127.0.0.1:9470`]
     #[arg(long, global = true, env = "PHASEGATE_SERVER", hide_env_values = true, value_name = "URL")]
-    #[arg(default_value = "http://127.0.0.1:9470")]
-    pub(super) server: String,
+    pub(super) server: Option<String>,
     /// File that holds the token for commands; without it, the variable `PHASEGATE_TOKEN` holds the token itself
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) token_file: Option<PathBuf>,
@@ -57,6 +58,8 @@ pub(super) struct Global {
     /// Never ask; what wants a confirmation is refused (exit 2) unless --yes is given
     #[arg(long, global = true)]
     pub(super) no_input: bool,
+    #[command(flatten)]
+    pub(super) cluster: Wanted,
 }
 
 /// What it is asked to do.

@@ -4,28 +4,42 @@
 
 use std::error::Error;
 use std::fmt::Display;
+use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, AGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LOCATION};
-use reqwest::{Method, Response, StatusCode, Url};
+use reqwest::header::{AGE, CONTENT_TYPE, HeaderValue, LOCATION};
+use reqwest::{Method, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::time::Instant;
 
+use super::cluster::Cluster;
 use super::trouble::{Trouble, exit_of};
-use crate::api::types::{ErrorBody, Receipt};
+use crate::api::types::{ErrorBody, Receipt, TokenBody};
 use crate::exit::Exit;
 use crate::gate::{MAX_EPOCH_GAP, Verdict};
 
+mod way;
+
+pub(in crate::cutover) use way::{Lost, Question, url};
+use way::{Reply, Way};
+
 /// Larger answers are not read.
 const MAX_BODY: usize = 16 * 1024 * 1024;
+/// Where a verifier is looked for when nothing else is said.
+const DEFAULT: &str = "http://127.0.0.1:9470";
 
 /// Where the verifier is and how to talk to it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Client {
-    http: reqwest::Client,
-    base: Url,
-    token: Option<HeaderValue>,
+    way: Way,
+    /// The address, for people.
+    server: String,
+    /// Nobody has said where the verifier is.
+    guessed: bool,
+    /// Whether a token is sent that was given.
+    token: bool,
     timeout: Duration,
 }
 
@@ -50,12 +64,52 @@ impl Client {
                 .hint("install a certificate store (ca-certificates), or set SSL_CERT_FILE")
         })?;
         let token = token.map(bearer).transpose()?;
-        Ok(Self { http, base, token, timeout })
+        let server = base.as_str().trim_end_matches('/').to_owned();
+        let named = token.is_some();
+        Ok(Self { way: Way::Direct { http, base, token }, server, guessed: false, token: named, timeout })
+    }
+
+    /// Where a verifier on this machine listens, when nothing says where it is.
+    pub(crate) fn here(token: Option<&str>, timeout: Duration) -> Result<Self, Trouble> {
+        Ok(Self { guessed: true, ..Self::new(DEFAULT, token, timeout)? })
+    }
+
+    /// The verifier of a cluster.
+    pub(crate) fn through(cluster: Cluster, timeout: Duration) -> Self {
+        let server = cluster.server();
+        Self { way: Way::Cluster(Arc::new(cluster)), server, guessed: false, token: false, timeout }
+    }
+
+    /// No verifier: each question ends with this trouble. What needs none goes on.
+    pub(crate) fn nowhere(trouble: Trouble, timeout: Duration) -> Self {
+        Self { way: Way::None(trouble), server: "no verifier".to_owned(), guessed: false, token: false, timeout }
     }
 
     /// The address, for people.
     pub(crate) fn server(&self) -> &str {
-        self.base.as_str().trim_end_matches('/')
+        &self.server
+    }
+
+    /// The cluster that leads to it, if one does.
+    pub(crate) fn cluster(&self) -> Option<&Cluster> {
+        match &self.way {
+            Way::Cluster(cluster) => Some(cluster),
+            Way::Direct { .. } | Way::None(_) => None,
+        }
+    }
+
+    /// Whether nobody has said where the verifier is, and nothing else says it.
+    pub(crate) fn is_guessed(&self) -> bool {
+        self.guessed
+    }
+
+    /// Variables by which another `cutover` finds the same verifier.
+    pub(crate) fn env(&self) -> Vec<(String, String)> {
+        match &self.way {
+            Way::Direct { .. } => vec![("PHASEGATE_SERVER".to_owned(), self.server.clone())],
+            Way::Cluster(cluster) => cluster.env(),
+            Way::None(_) => Vec::new(),
+        }
     }
 
     /// Reads one object.
@@ -73,39 +127,47 @@ impl Client {
         self.read(path, query, false).await
     }
 
+    /// Who the verifier takes us for.
+    pub(crate) async fn whoami(&self) -> Result<TokenBody, Trouble> {
+        let question = Question { method: Method::GET, path: &["token"], query: &[], body: None, named: true };
+        self.answer(question, true).await
+    }
+
     async fn read<T: DeserializeOwned>(&self, path: &[&str], query: &[(&str, String)], clean: bool) -> Result<T, Trouble> {
-        let mut request = self.request(Method::GET, path);
-        if !query.is_empty() {
-            let mut url = self.url(path);
-            url.query_pairs_mut().extend_pairs(query);
-            request = self.prepared(self.http.get(url));
-        }
-        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
-        let (status, body) = self.body(response).await?;
+        self.answer(Question { method: Method::GET, path, query, body: None, named: false }, clean).await
+    }
+
+    async fn answer<T: DeserializeOwned>(&self, question: Question<'_>, clean: bool) -> Result<T, Trouble> {
+        let reply = self.send(question).await.map_err(|lost| self.lost(lost))?;
+        let (status, body) = self.body(reply).await?;
         if status == StatusCode::OK { self.parse(&body, clean) } else { Err(self.refused(status, &body)) }
+    }
+
+    async fn send(&self, question: Question<'_>) -> Result<Reply, Lost> {
+        self.way.send(question, Instant::now() + self.timeout).await
     }
 
     /// Gives one command. When no answer comes back, it may have been taken all the same: the trouble says so.
     pub(crate) async fn post<B: Serialize + Sync>(&self, path: &[&str], body: &B) -> Result<Receipt, Trouble> {
-        self.command(self.request(Method::POST, path).json(body)).await
+        self.command(Method::POST, path, Some(encoded(body)?)).await
     }
 
     /// Gives a command whose answer is more than a receipt.
     pub(crate) async fn create<B: Serialize + Sync, T: DeserializeOwned>(&self, path: &[&str], body: &B) -> Result<T, Trouble> {
-        self.command(self.request(Method::POST, path).json(body)).await
+        self.command(Method::POST, path, Some(encoded(body)?)).await
     }
 
     /// Puts something under a name of its own.
     pub(crate) async fn put<B: Serialize + Sync>(&self, path: &[&str], body: &B) -> Result<Receipt, Trouble> {
-        self.command(self.request(Method::PUT, path).json(body)).await
+        self.command(Method::PUT, path, Some(encoded(body)?)).await
     }
 
     /// Takes something away.
     pub(crate) async fn delete(&self, path: &[&str]) -> Result<Receipt, Trouble> {
-        self.command(self.request(Method::DELETE, path)).await
+        self.command(Method::DELETE, path, None).await
     }
 
-    async fn command<T: DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> Result<T, Trouble> {
+    async fn command<T: DeserializeOwned>(&self, method: Method, path: &[&str], body: Option<Vec<u8>>) -> Result<T, Trouble> {
         let doubtful = |trouble: Trouble| {
             if trouble.exit != Exit::UNREACHABLE {
                 return trouble;
@@ -113,63 +175,44 @@ impl Client {
             let hint = trouble.hint.clone().map_or_else(String::new, |hint| format!("; {hint}"));
             trouble.hint(format!("the command may have been taken: look with `cutover status` before you repeat it{hint}"))
         };
-        let response = match request.send().await {
-            Ok(response) => response,
-            Err(error) if error.is_connect() => return Err(self.unreachable(&error)),
-            Err(error) => return Err(doubtful(self.unreachable(&error))),
+        let reply = match self.send(Question { method, path, query: &[], body, named: true }).await {
+            Ok(reply) => reply,
+            Err(lost @ (Lost::Connect(_) | Lost::Unsent(_))) => return Err(self.lost(lost)),
+            Err(lost @ (Lost::Slow | Lost::Broken(_))) => return Err(doubtful(self.lost(lost))),
         };
-        let (status, body) = self.body(response).await.map_err(doubtful)?;
+        let (status, body) = self.body(reply).await.map_err(doubtful)?;
         match status {
             StatusCode::OK | StatusCode::CREATED | StatusCode::ACCEPTED => self.parse(&body, true).map_err(doubtful),
             _ => Err(self.refused(status, &body)),
         }
     }
 
-    fn url(&self, path: &[&str]) -> Url {
-        let mut url = self.base.clone();
-        if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().push("v1").extend(path);
-        }
-        url
-    }
-
-    fn request(&self, method: Method, path: &[&str]) -> reqwest::RequestBuilder {
-        self.prepared(self.http.request(method, self.url(path)))
-    }
-
-    fn prepared(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
-        let request = request.header(ACCEPT, "application/json").header(CACHE_CONTROL, "no-cache, no-store");
-        match &self.token {
-            Some(token) => request.header(AUTHORIZATION, token),
-            None => request,
-        }
-    }
-
     /// The whole body, if it is JSON, fresh and not too large.
-    async fn body(&self, mut response: Response) -> Result<(StatusCode, Vec<u8>), Trouble> {
+    async fn body(&self, mut response: Reply) -> Result<(StatusCode, Vec<u8>), Trouble> {
         let status = response.status();
-        let header = |name| response.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok()).unwrap_or("");
+        let (to, age, kind) = {
+            let header = |name| response.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok()).unwrap_or("");
+            (header(LOCATION).to_owned(), header(AGE).trim().parse::<u64>().ok(), header(CONTENT_TYPE).to_ascii_lowercase())
+        };
         if status.is_redirection() {
-            let to = header(LOCATION).to_owned();
             return Err(self
                 .no_verifier(format!("answered with a redirect to `{}`, which is not followed", printable(&to)))
                 .hint("give the verifier's own address with --server"));
         }
-        let cached = header(AGE).trim().parse::<u64>().ok();
-        if cached.is_some_and(|age| age > MAX_EPOCH_GAP.as_secs()) {
+        if age.is_some_and(|age| age > MAX_EPOCH_GAP.as_secs()) {
             return Err(Trouble::new(Exit::UNKNOWN, format!("the answer of {} comes from a cache", self.server()))
                 .hint("give the verifier's own address with --server"));
         }
-        let kind = header(CONTENT_TYPE).to_ascii_lowercase();
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(&error))? {
+        while let Some(chunk) = response.chunk().await.map_err(|lost| self.lost(lost))? {
             if body.len() + chunk.len() > MAX_BODY {
                 return Err(self.no_verifier(format!("answered with more than {} MiB", MAX_BODY >> 20)));
             }
             body.extend_from_slice(&chunk);
         }
         if kind.contains("json") {
-            return Ok((status, body));
+            let said = self.cluster().and_then(|cluster| cluster.said(status, &body));
+            return said.map_or(Ok((status, body)), Err);
         }
         let what = if kind.contains("html") || body.trim_ascii_start().starts_with(b"<") {
             format!("answered {status} with an HTML page")
@@ -235,28 +278,52 @@ impl Client {
     }
 
     fn denied(&self, message: String, hint: Option<String>) -> Trouble {
-        let default = if self.token.is_some() {
-            "the token is not known there, or its role does not allow this"
-        } else {
-            "give a token with --token-file FILE or in PHASEGATE_TOKEN"
+        let default = match &self.way {
+            Way::Cluster(cluster) => cluster.how_to_be_known(),
+            Way::Direct { .. } | Way::None(_) if self.token => {
+                "the token is not known there, or its role does not allow this".to_owned()
+            }
+            Way::Direct { .. } | Way::None(_) => "give a token with --token-file FILE or in PHASEGATE_TOKEN".to_owned(),
         };
-        Trouble::new(Exit::AUTH, message).hint(hint.unwrap_or_else(|| default.to_owned()))
+        Trouble::new(Exit::AUTH, message).hint(hint.unwrap_or(default))
     }
 
     fn no_verifier(&self, what: impl Display) -> Trouble {
-        Trouble::new(Exit::UNREACHABLE, format!("{} {what}", self.server()))
-            .hint("is this the verifier's address? see --server and PHASEGATE_SERVER")
+        let hint = match &self.way {
+            Way::Cluster(cluster) => cluster.how_to_look(),
+            Way::Direct { .. } | Way::None(_) => "is this the verifier's address? see --server and PHASEGATE_SERVER".to_owned(),
+        };
+        Trouble::new(Exit::UNREACHABLE, format!("{} {what}", self.server())).hint(hint)
     }
 
-    fn unreachable(&self, error: &reqwest::Error) -> Trouble {
-        if error.is_timeout() {
-            let message = format!("{} gave no full answer within {}", self.server(), humantime::format_duration(self.timeout));
-            return Trouble::new(Exit::UNREACHABLE, message).hint("is the verifier overloaded or frozen? see --request-timeout");
-        }
-        let what = if error.is_connect() { "can not be reached" } else { "broke off its answer" };
-        Trouble::new(Exit::UNREACHABLE, format!("{} {what}: {}", self.server(), root(error)))
-            .hint("is the verifier running? its address comes from --server or PHASEGATE_SERVER")
+    fn lost(&self, lost: Lost) -> Trouble {
+        let (message, direct) = match lost {
+            Lost::Unsent(trouble) => return trouble,
+            Lost::Slow => (
+                format!("{} gave no full answer within {}", self.server(), humantime::format_duration(self.timeout)),
+                "is the verifier overloaded or frozen? see --request-timeout",
+            ),
+            Lost::Connect(why) if self.guessed => (
+                format!("{} can not be reached: {why}", self.server()),
+                "is the verifier running? its address comes from --server or PHASEGATE_SERVER; without them a verifier in a cluster is \
+                 found by KUBECONFIG, ~/.kube/config or the service account of a pod, and there is none of these",
+            ),
+            Lost::Connect(why) => (
+                format!("{} can not be reached: {why}", self.server()),
+                "is the verifier running? its address comes from --server or PHASEGATE_SERVER",
+            ),
+            Lost::Broken(why) => (
+                format!("{} broke off its answer: {why}", self.server()),
+                "is the verifier running? its address comes from --server or PHASEGATE_SERVER",
+            ),
+        };
+        let hint = self.cluster().map_or_else(|| direct.to_owned(), Cluster::how_to_look);
+        Trouble::new(Exit::UNREACHABLE, message).hint(hint)
     }
+}
+
+fn encoded<B: Serialize>(body: &B) -> Result<Vec<u8>, Trouble> {
+    serde_json::to_vec(body).map_err(|error| Trouble::new(Exit::USAGE, format!("the command can not be encoded: {error}")))
 }
 
 fn base(server: &str) -> Result<Url, Trouble> {
@@ -291,7 +358,7 @@ pub(crate) fn bearer(token: &str) -> Result<HeaderValue, Trouble> {
 }
 
 /// The innermost cause, in one line.
-fn root(error: &dyn Error) -> String {
+pub(super) fn root(error: &dyn Error) -> String {
     let mut error = error;
     while let Some(source) = error.source() {
         error = source;

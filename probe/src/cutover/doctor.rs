@@ -77,6 +77,13 @@ pub(crate) fn exit(findings: &[Finding]) -> Exit {
 /// Runs `cutover doctor`. `denied`: why the token can not be used.
 pub(crate) async fn run(cx: &mut Context<'_, '_>, denied: Option<Trouble>) -> Answer {
     let mut findings = Vec::new();
+    if let Some(cluster) = cx.client.cluster() {
+        findings.push(Finding::fine("server", cluster.found()));
+    } else if cx.client.is_guessed() {
+        let text =
+            format!("{} is asked: no --server, no PHASEGATE_SERVER, no kubeconfig and no pod lead elsewhere", cx.client.server());
+        findings.push(Finding::fine("server", text));
+    }
     let seen = verifier::look(cx, &mut findings).await;
     let own = document::load(cx, &mut findings);
     let status = seen.as_ref();

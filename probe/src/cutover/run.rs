@@ -166,7 +166,7 @@ impl Runner<'_, '_, '_> {
     /// Runs a command of a step, with its environment, and shows what it prints.
     async fn command(&mut self, words: &[String], spec: &StepSpec, timeout: Duration) -> Result<Worked, Trouble> {
         // A step that is `cutover` again must find the verifier of this run, in a rehearsal that of the scratch side.
-        let (mut env, mut secrets) = (vec![("PHASEGATE_SERVER".to_owned(), self.cx.client.server().to_owned())], Vec::new());
+        let (mut env, mut secrets) = (self.cx.client.env(), Vec::new());
         for (name, value) in &spec.env {
             let value = match value {
                 EnvValue::Text(text) => text.clone(),

@@ -7,7 +7,7 @@ use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::render::{Collected, Io, Keyboard};
-use super::{Aids, Around, Cli, Stop, run};
+use super::{Aids, Around, Cli, Machine, Stop, run};
 use crate::audit::Head;
 use crate::config::{Config, ConfigErrors};
 use crate::exit::Exit;
@@ -71,7 +71,7 @@ impl Shell {
             broken: None,
         };
         let aids = Aids { verify_dir: no_dir, load: no_document, now: noon };
-        let around = Around { token: self.token.map(str::to_owned), aids };
+        let around = Around { token: self.token.map(str::to_owned), machine: Machine::default(), aids };
         let exit = run(cli, &around, Stop::never(), &mut io).await;
         drop(io);
         let plain = |bytes: &[u8]| anstream::adapter::strip_str(std::str::from_utf8(bytes).unwrap()).to_string();

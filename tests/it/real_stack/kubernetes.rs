@@ -1,8 +1,6 @@
 //! The control plane of the test bench: is it one that the product can be tried on?
 
-use std::net::{IpAddr, Ipv4Addr, UdpSocket};
-
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, ensure};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tests::{Fault, FaultProxy, Kubernetes, World, wait_until};
@@ -293,22 +291,11 @@ async fn real_kubectl_waits_for_a_condition_of_a_resource_of_ones_own() {
     assert_eq!(waited.stdout, "gate.tests.phasegate.dev/loki condition met\n");
 }
 
-/// An address of this machine that is not loopback: the API server leads no service to a loopback address.
-fn outward() -> Result<Ipv4Addr> {
-    let socket = UdpSocket::bind("0.0.0.0:0")?;
-    // Nothing is sent: the kernel only chooses a way.
-    socket.connect("198.51.100.1:9")?;
-    match socket.local_addr()?.ip() {
-        IpAddr::V4(address) => Ok(address),
-        IpAddr::V6(address) => anyhow::bail!("{address} is no IPv4 address"),
-    }
-}
-
 #[tokio::test]
 async fn real_services_lead_to_what_listens_in_the_place_of_a_pod() {
     let world = World::new().unwrap();
     let cluster = Kubernetes::start(&world).await.unwrap().with_controllers().await.unwrap();
-    let address = outward().unwrap();
+    let address = Kubernetes::outward().unwrap();
     cluster.add_nodes(&[("here".to_owned(), address)]).await.unwrap();
     let listener = tokio::net::TcpListener::bind((address, 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::process::Spec;
 use crate::world::Supervisor;
@@ -27,6 +27,9 @@ basicConstraints = critical, CA:FALSE
 extendedKeyUsage = serverAuth
 subjectAltName = DNS:localhost, DNS:kubernetes, DNS:kubernetes.default, DNS:kubernetes.default.svc, \
 DNS:kubernetes.default.svc.cluster.local, IP:127.0.0.1, IP:10.43.0.1
+[client]
+basicConstraints = critical, CA:FALSE
+extendedKeyUsage = clientAuth
 ";
 
 /// Token, user and group of the operator and of each part of the control plane. The groups and names are those that Kubernetes' own
@@ -57,12 +60,23 @@ impl Identity {
         std::fs::write(folder.join("tokens.csv"), tokens.concat())?;
         let identity = Self { folder };
         identity.certify(supervisor, "authority", "ca", &[]).await?;
-        let by = [("-CA", identity.ca()), ("-CAkey", identity.file("ca.key"))];
-        let by = by.map(|(option, path)| [option.to_owned(), path.display().to_string()]);
-        identity.certify(supervisor, "server", "apiserver", by.as_flattened()).await?;
+        identity.certify(supervisor, "server", "apiserver", &identity.authority()).await?;
         // The certificate is the form in which the API server takes a public key that openssl has made.
         identity.certify(supervisor, "server", "service-account", &[]).await?;
         Ok(identity)
+    }
+
+    /// What has a certificate made by the authority.
+    fn authority(&self) -> Vec<String> {
+        let by = [("-CA", self.ca()), ("-CAkey", self.file("ca.key"))];
+        by.into_iter().flat_map(|(option, path)| [option.to_owned(), path.display().to_string()]).collect()
+    }
+
+    /// Writes the kubeconfig of a user of this name who logs in by a certificate, as k3s and kubeadm set it up.
+    pub(super) async fn certified(&self, supervisor: &Supervisor, name: &str, authority: &str) -> Result<PathBuf> {
+        self.certify(supervisor, "client", name, &self.authority()).await?;
+        let [certificate, key] = [".crt", ".key"].map(|end| self.file(&format!("{name}{end}")));
+        self.write(name, authority, json!({"client-certificate": certificate, "client-key": key}))
     }
 
     /// A key and a certificate `{name}.key` and `{name}.crt`, with the extensions of this section of [`CERTIFICATES`].
@@ -89,12 +103,16 @@ impl Identity {
 
     /// Writes the kubeconfig of whoever has this token, for the API server that `authority` (`HOST:PORT`) leads to.
     pub(super) fn kubeconfig(&self, name: &str, authority: &str, token: &str) -> Result<PathBuf> {
+        self.write(name, authority, json!({"token": token}))
+    }
+
+    fn write(&self, name: &str, authority: &str, user: Value) -> Result<PathBuf> {
         let cluster = json!({"server": format!("https://{authority}"), "certificate-authority": self.ca()});
         let config = json!({
             "apiVersion": "v1",
             "kind": "Config",
             "clusters": [{"name": "tests", "cluster": cluster}],
-            "users": [{"name": name, "user": {"token": token}}],
+            "users": [{"name": name, "user": user}],
             "contexts": [{"name": "tests", "context": {"cluster": "tests", "user": name}}],
             "current-context": "tests",
         });

@@ -58,6 +58,7 @@ pub(super) fn apiserver(binary: PathBuf, folder: &Path, identity: &Identity, etc
         .arg(file("service-account-signing-key-file", identity.file("service-account.key")))
         .arg(file("tls-cert-file", identity.file("apiserver.crt")))
         .arg(file("tls-private-key-file", identity.file("apiserver.key")))
+        .arg(file("client-ca-file", identity.ca()))
         .arg(file("token-auth-file", identity.file("tokens.csv")))
         .arg(file("cert-dir", folder.join("certificates")))
         .arg(file("audit-policy-file", folder.join("audit-policy.json")))

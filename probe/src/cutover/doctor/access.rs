@@ -8,6 +8,7 @@ use super::Finding;
 use crate::api::types::TokenBody;
 use crate::cutover::Context;
 use crate::cutover::client::{bearer, printable};
+use crate::cutover::cluster::Cluster;
 use crate::cutover::trouble::Trouble;
 use crate::exit::Exit;
 
@@ -28,7 +29,7 @@ pub(super) async fn look(cx: &Context<'_, '_>, denied: Option<Trouble>, answers:
     if let Some(trouble) = denied {
         return findings.push(Finding::trouble("token", &trouble));
     }
-    if cx.token.is_none() {
+    if cx.token.is_none() && cx.client.cluster().is_none() {
         return findings.push(Finding::problem(
             "token",
             Exit::AUTH,
@@ -39,7 +40,10 @@ pub(super) async fn look(cx: &Context<'_, '_>, denied: Option<Trouble>, answers:
     if !answers {
         return;
     }
-    let asked: Result<TokenBody, Trouble> = cx.client.get(&["token"]).await;
+    let asked = cx.client.whoami().await;
+    if let Some(whose) = cx.client.cluster().and_then(Cluster::whose) {
+        findings.push(Finding::fine("token", format!("the verifier is asked as {whose}")));
+    }
     findings.push(match asked {
         Ok(token) => allows(&token),
         Err(trouble) if trouble.exit == Exit::NOT_FOUND => Finding::warning(

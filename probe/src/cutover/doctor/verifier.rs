@@ -30,8 +30,10 @@ pub(super) async fn look(cx: &Context<'_, '_>, findings: &mut Vec<Finding>) -> O
         Err(trouble) => {
             let mut finding = Finding::trouble("verifier", &trouble);
             finding.text.push_str("; its document, token, lock, clock and probes were not looked at");
-            let next = finding.next.unwrap_or_default();
-            finding.next = Some(format!("{next}; to one in a cluster: kubectl port-forward -n NAMESPACE svc/NAME 9470"));
+            if cx.client.cluster().is_none() {
+                let next = finding.next.unwrap_or_default();
+                finding.next = Some(format!("{next}; one in a cluster is found by a kubeconfig: leave --server out"));
+            }
             findings.push(finding);
             return None;
         }
