@@ -135,8 +135,11 @@ async fn a_trail_without_its_beginning_verifies_and_says_what_is_not_kept() {
     assert_eq!(ran.exit, Exit::UNKNOWN, "{}", ran.out);
 }
 
+/// What is said to be before a chain, when a page from some frame on is asked for.
+type Says = fn(u64, &[Frame]) -> Option<Head>;
+
 /// Serves a chain, and says of each page what it begins after.
-struct Saying(Vec<Frame>, fn(u64, &[Frame]) -> Option<Head>);
+struct Saying(Vec<Frame>, Says);
 
 impl Respond for Saying {
     fn respond(&self, request: &Request) -> ResponseTemplate {
@@ -149,18 +152,18 @@ impl Respond for Saying {
 #[tokio::test]
 async fn a_beginning_that_contradicts_what_was_verified_is_a_broken_chain() {
     let of = |frame: &Frame| Head { seq: frame.seq, hash: frame.hash.clone() };
-    let honest: fn(u64, &[Frame]) -> Option<Head> = |asked, frames| {
+    let honest: Says = |asked, frames| {
         // It is shortened while it is read, behind what was read.
         (asked > 500).then(|| Head { seq: 100, hash: frames[99].hash.clone() })
     };
-    let lies: [fn(u64, &[Frame]) -> Option<Head>; 5] = [
+    let lies: [Says; 5] = [
         |asked, _| (asked > 500).then(|| Head { seq: 100, hash: "1".repeat(64) }),
         |asked, frames| (asked > 500).then(|| Head { seq: 700, hash: frames[699].hash.clone() }),
         |_, frames| Some(Head { seq: 3, hash: frames[2].hash.clone() }),
         |_, _| Some(Head { seq: 0, hash: "1".repeat(64) }),
         |asked, frames| (asked == 0).then(|| Head { seq: 100, hash: frames[99].hash.clone() }),
     ];
-    let ask = async |says: fn(u64, &[Frame]) -> Option<Head>, frames: Vec<Frame>| {
+    let ask = async |says: Says, frames: Vec<Frame>| {
         let server = MockServer::start().await;
         Mock::given(path("/v1/audit")).respond_with(Saying(frames, says)).mount(&server).await;
         cutover(&server, "audit verify").await

@@ -67,7 +67,9 @@ fn wherever_the_record_is_cut_what_is_told_is_the_same() {
     for cut in 0..frames.len() {
         let (_, rest) = frames.split_at(cut);
         let mut read = kept(&begin);
-        rest.iter().for_each(|frame| read.take(frame).unwrap());
+        for frame in rest {
+            read.take(frame).unwrap();
+        }
         assert_eq!(serde_json::to_value(&read).unwrap(), whole, "cut after {cut}");
         let horizon = begin.past.latest;
         let mut told = 0;
@@ -95,7 +97,9 @@ fn a_moment_that_came_before_the_clock_was_set_back_is_no_longer_kept() {
     events.push(Event::OverrideEnded { id: 9, stamp: back });
     let frames = chain(&events);
     let mut begin = Record::default();
-    frames.iter().for_each(|frame| begin.take(frame).unwrap());
+    for frame in &frames {
+        begin.take(frame).unwrap();
+    }
     // The last event that is gone is of second 12, the latest of second 20: this was before the one and after the other.
     assert_eq!(answer(&[], utc(15), begin.past.clone()), Err(Beyond::NoLongerKept));
     assert!(answer(&[], utc(20), begin.past).is_ok());
