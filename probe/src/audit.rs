@@ -66,6 +66,9 @@ pub struct AuditPage {
     pub next: Option<u64>,
     /// The newest acknowledged frame of the whole chain.
     pub head: Head,
+    /// The newest frame that is no longer kept: what is kept begins after it. Absent while the whole chain is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anchor: Option<Head>,
 }
 
 /// The first frame that does not verify.
@@ -185,7 +188,7 @@ mod tests {
 
     #[test]
     fn it_verifies_after_a_journey_as_json() {
-        let page = AuditPage { frames: three(), next: None, head: Head::genesis() };
+        let page = AuditPage { frames: three(), next: None, head: Head::genesis(), anchor: None };
         let text = serde_json::to_string_pretty(&page).unwrap();
         let page: AuditPage = serde_json::from_str(&text).unwrap();
         assert_eq!(verify(&Head::genesis(), &page.frames).unwrap().seq, 3);

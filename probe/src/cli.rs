@@ -13,6 +13,7 @@ use crate::agent::{self, SinkKind};
 use crate::check::{self, CheckArgs};
 use crate::config::cli::ConfigCommand;
 use crate::init::{self, InitArgs};
+use crate::store::Trail;
 use crate::telemetry::{LogArgs, complain};
 use crate::verifier::{self, Failure, StateArgs};
 
@@ -69,6 +70,10 @@ pub struct VerifierArgs {
     pub(crate) config: ConfigArgs,
     #[command(flatten)]
     pub(crate) state: StateArgs,
+    /// About how much of the audit trail to keep in the cluster, from 1MiB to 256MiB. The oldest events beyond it are removed; phases,
+    /// facts, the checklist and what can still be looked back at do not depend on them. A directory keeps all.
+    #[arg(long = "state.kubernetes.trail", value_name = "SIZE", default_value = "16MiB", conflicts_with = "dir")]
+    pub(crate) trail: Trail,
     /// The namespace to live in [default: that of the pod, or of the kubeconfig]
     #[arg(long = "kubernetes.namespace", value_name = "NAME", env = "PHASEGATE_NAMESPACE", hide_env_values = true)]
     pub(crate) namespace: Option<String>,

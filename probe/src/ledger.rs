@@ -16,6 +16,7 @@ use crate::event::{Command, Control, Event, Refusal, Run};
 use crate::gate::{Evaluation, MAX_EPOCH_GAP};
 use crate::kubernetes::lease::Tenure;
 use crate::now::Now;
+use crate::past::Record;
 use crate::plan::Plan;
 use crate::state::{State, Unwritable};
 use crate::store::StoreError;
@@ -82,6 +83,7 @@ enum Message {
     Command(Command, oneshot::Sender<Result<Vec<Event>, CommandError>>),
     Configure(Arc<Plan>, oneshot::Sender<Result<(), CommandError>>),
     Audit { from: u64, limit: usize, reply: oneshot::Sender<Result<AuditPage, StoreError>> },
+    Base(oneshot::Sender<Result<Option<Record>, StoreError>>),
 }
 
 /// The way to the ledger. Cheap to clone.
@@ -121,6 +123,12 @@ impl Ledger {
     pub async fn audit(&self, from: u64, limit: usize) -> Option<Result<AuditPage, StoreError>> {
         let _turn = self.pages.acquire().await.ok()?;
         self.ask(|reply| Message::Audit { from, limit, reply }).await
+    }
+
+    /// What the events told that are no longer kept. None: the ledger is shutting down.
+    pub async fn base(&self) -> Option<Result<Option<Record>, StoreError>> {
+        let _turn = self.pages.acquire().await.ok()?;
+        self.ask(Message::Base).await
     }
 
     async fn ask<T>(&self, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Option<T> {

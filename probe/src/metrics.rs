@@ -18,6 +18,7 @@ use prometheus_client::encoding::text;
 use prometheus_client::metrics::histogram::Histogram;
 
 use crate::annotations::Standing;
+use crate::audit::Head;
 use crate::ledger::Reading;
 use crate::now::Now;
 use crate::plan::{Plan, ProbeName, ProbePlan};
@@ -79,6 +80,8 @@ struct Engine {
     queue: usize,
     persist_failures: u64,
     persisted: Option<Now>,
+    /// The newest event that is no longer kept.
+    dropped: u64,
     reloaded: bool,
     reload_success: Option<Now>,
     lag: Histogram,
@@ -89,7 +92,7 @@ impl Default for Engine {
     fn default() -> Self {
         let lag = Histogram::new(LAGS);
         let (persisted, reload_success, annotations) = (None, None, Vec::new());
-        Self { queue: 0, persist_failures: 0, persisted, reloaded: false, reload_success, lag, annotations }
+        Self { queue: 0, persist_failures: 0, persisted, dropped: 0, reloaded: false, reload_success, lag, annotations }
     }
 }
 
@@ -125,6 +128,11 @@ impl Metrics {
         let mut engine = self.engine.lock();
         engine.persist_failures = engine.persist_failures.saturating_add(1);
         tracing::debug!(%error, "a write of the ledger failed");
+    }
+
+    /// The audit trail begins after this event; none: all of it is kept.
+    pub(crate) fn trail_begins(&self, anchor: Option<&Head>) {
+        self.engine.lock().dropped = anchor.map_or(0, |anchor| anchor.seq);
     }
 
     /// A Run started this much later than it was due.

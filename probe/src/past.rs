@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use checks::{Evidence, Reason, ReasonSpec};
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::apply::apply;
 use crate::audit::{Frame, Head, from_json};
@@ -17,6 +17,7 @@ use crate::now::Now;
 use crate::plan::{PhaseName, ProbeName};
 use crate::state::{ProbeState, Sight, Stamp, State};
 
+mod kept;
 mod record;
 mod search;
 #[cfg(test)]
@@ -51,7 +52,7 @@ pub struct Gap {
 }
 
 /// A probe as it was seen, and since when.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Seen {
     /// Colour, reason and evidence, as of the moment when it got this colour.
     pub sight: Sight,
@@ -60,7 +61,7 @@ pub struct Seen {
 }
 
 /// A verdict as it was given.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Ruling {
     /// The answer.
     pub verdict: Verdict,
@@ -70,10 +71,12 @@ pub struct Ruling {
     pub blockers: Vec<String>,
 }
 
-/// What the events up to some moment tell.
-#[derive(Debug, Clone)]
+/// What the events up to some moment tell. As it is kept, it stands for those events when they are not.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Past {
     /// What the events made of the ledger; nothing of it is live.
+    #[serde(rename = "durable", with = "kept")]
     pub state: State,
     /// The newest event that is part of it.
     pub head: Head,
@@ -86,6 +89,8 @@ pub struct Past {
     /// The last moment at which a verifier certainly ran, and the one before it.
     alive: Option<Now>,
     alive_before: Option<Now>,
+    /// The latest moment of any event by the wall clock, which can be set back.
+    latest: Option<DateTime<Utc>>,
 }
 
 impl Default for Past {
@@ -100,6 +105,7 @@ impl Default for Past {
             started: None,
             alive: None,
             alive_before: None,
+            latest: None,
         }
     }
 }
@@ -193,6 +199,7 @@ impl Past {
     /// Notes that time has come this far, and whether a verifier ran then.
     fn pass(&mut self, glance: &Glance, at: Now) {
         self.last = Some(at);
+        self.latest = self.latest.max(Some(at.utc));
         // A new process may write these before it has evaluated anything.
         let of_a_start = matches!(glance.event.as_str(), "configLoaded" | "anotherBoot");
         if !of_a_start && self.alive.is_none_or(|alive| alive.t < at.t) {

@@ -4,6 +4,9 @@
 //! Two things are kept: the chain of [`Frame`]s, which alone decides what is [`crate::state::Durable`], and the newest
 //! checkpoint of the state, which also holds what is [`crate::state::Soft`]. A store that does not verify is refused; it is
 //! never repaired by guessing, never overwritten and never taken for an empty one.
+//!
+//! A directory keeps the whole chain, however long. In a cluster it is bounded: the oldest frames go, and what they told stays as
+//! a [`Record`], with which looking back begins.
 
 use std::time::Duration;
 
@@ -13,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::audit::{AuditPage, Frame, Head};
 use crate::event::Event;
 use crate::now::{Millis, Now};
+use crate::past::Record;
 use crate::state::State;
 
 mod error;
@@ -28,7 +32,7 @@ mod walk;
 
 pub use error::StoreError;
 pub use file::{FileStore, verify_dir};
-pub use kubernetes::KubernetesStore;
+pub use kubernetes::{KubernetesStore, Trail};
 pub use memory::MemoryStore;
 
 /// A machine's own time since it was started.
@@ -72,11 +76,22 @@ pub trait Store: Send {
     /// Blocks on the disk.
     fn checkpoint(&mut self, state: &State, at: Now, boot: &BootMoment) -> Result<(), StoreError>;
 
-    /// Acknowledged frames from `from_seq` on, at most `limit` and at least one if there is one.
+    /// Acknowledged frames from `from_seq` on, at most `limit` and at least one if there is one; from 0 on: from the first that is
+    /// kept. A frame that is no longer kept is [`StoreError::Dropped`].
     fn audit(&self, from_seq: u64, limit: usize) -> Result<AuditPage, StoreError>;
 
     /// The newest acknowledged frame.
     fn head(&self) -> Head;
+
+    /// The newest frame that is no longer kept; none while all are.
+    fn anchor(&self) -> Option<Head> {
+        None
+    }
+
+    /// What the frames told that are no longer kept; none while all are. It ends with the anchor.
+    fn base(&self) -> Result<Option<Record>, StoreError> {
+        Ok(None)
+    }
 
     /// How often a checkpoint may be written.
     fn checkpoint_every(&self) -> Duration {
@@ -141,5 +156,5 @@ impl Filling {
 /// A page of these frames; `head` is the newest of the chain.
 fn page(frames: Vec<Frame>, head: &Head) -> AuditPage {
     let next = frames.last().map(|frame| frame.seq.saturating_add(1)).filter(|next| *next <= head.seq);
-    AuditPage { frames, next, head: head.clone() }
+    AuditPage { frames, next, head: head.clone(), anchor: None }
 }

@@ -75,7 +75,7 @@ pub fn run(args: VerifierArgs, registry: Registry) -> Result<(), Failure> {
     };
     let clients = Clients::new().map_err(|error| Failure::met(chain(&error)))?;
     let metrics = Metrics::new().with_checks(&registry);
-    let Some(opened) = home::open(&args.state, (args.namespace.as_deref(), &holder))? else { return Ok(()) };
+    let Some(opened) = home::open(&args.state, args.trail, (args.namespace.as_deref(), &holder))? else { return Ok(()) };
     let Opened { state, store, clock, continuity, last, mut lease } = opened;
 
     let looking = runtime("check", 2)?;

@@ -27,6 +27,7 @@ const PURE: &[&str] = &[
     "apply.rs",
     "past.rs",
     "past/search.rs",
+    "past/kept.rs",
     "past/record.rs",
 ];
 /// What a pure file can not have.

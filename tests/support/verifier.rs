@@ -81,14 +81,14 @@ impl Verifier {
     }
 
     /// A verifier that keeps its ledger under this name in the cluster of a kubeconfig, in the namespace `default`. It is started, and
-    /// answers once it holds the Lease: [`Verifier::answers`].
+    /// answers once it holds the Lease: [`Verifier::answers`]. `more` are further flags.
     ///
     /// # Errors
     /// The binary is missing or stale.
-    pub fn launch_in_cluster(world: &World, migration: &str, kubeconfig: &Path, name: &str) -> Result<Self> {
+    pub fn launch_in_cluster(world: &World, migration: &str, kubeconfig: &Path, name: &str, more: &[&str]) -> Result<Self> {
         let folder = world.folder("verifier")?;
         let env = [("KUBECONFIG", &*kubeconfig.display().to_string())];
-        let state = ["--kubernetes.namespace", "default", "--state.kubernetes", name];
+        let state = [&["--kubernetes.namespace", "default", "--state.kubernetes", name], more].concat();
         std::fs::write(folder.join(DOCUMENT), migration)?;
         Self::spawn(world, "probe", &env, (&folder, &state))
     }

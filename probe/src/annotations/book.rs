@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::{Standing, Standstill, Tools, guarded, words};
 use crate::audit::Frame;
 use crate::config::AnnotationSpec;
+use crate::store::StoreError;
 
 /// How far back is looked after a start.
 const LOOK_BACK: TimeDelta = TimeDelta::days(7);
@@ -103,7 +104,16 @@ impl Book {
                 },
             };
             // What can not be read now can be read later: the trail stays.
-            let Some(Ok(page)) = tools.ledger.audit(from, PAGE).await else { return };
+            let page = match tools.ledger.audit(from, PAGE).await {
+                Some(Ok(page)) => page,
+                Some(Err(StoreError::Dropped(anchor))) => {
+                    let (target, last) = (&self.spec.grafana, anchor.seq);
+                    tracing::warn!(target.name = target, "events {from} to {last} were removed before they could be annotated");
+                    self.next = Some(last.saturating_add(1));
+                    continue;
+                }
+                Some(Err(_)) | None => return,
+            };
             let marks: Vec<Mark> = page.frames.iter().filter_map(|frame| self.mark(frame)).collect();
             self.waiting.extend(marks);
             let last = page.frames.last().map_or(from, |frame| frame.seq.saturating_add(1));
@@ -118,7 +128,8 @@ impl Book {
     async fn begin(&mut self, tools: &Tools) -> Option<u64> {
         let Some(Ok(page)) = tools.ledger.audit(u64::MAX, 1).await else { return None };
         self.since = tools.ledger.clock().now().utc - LOOK_BACK;
-        let from = page.head.seq.saturating_sub(LOOK_BACK_EVENTS).saturating_add(1);
+        let dropped = page.anchor.map_or(0, |anchor| anchor.seq);
+        let from = page.head.seq.saturating_sub(LOOK_BACK_EVENTS).max(dropped).saturating_add(1);
         self.next = Some(from);
         self.next
     }

@@ -18,14 +18,17 @@ use super::words;
 use crate::audit::{AuditPage, Frame};
 use crate::gate::{MAX_BLOCKERS, Verdict};
 use crate::ledger::Reading;
-use crate::past::{Beyond, Search, Seen, Then, WasBlocked, moment};
+use crate::past::{Beyond, Past, Record, Search, Seen, Then, WasBlocked, moment};
 use crate::plan::Plan;
 use crate::state::{Override, ProbeState};
+use crate::store::StoreError;
 
 /// Frames that are read at once: the writer does nothing else meanwhile.
 const PAGE: usize = 500;
 /// Most probes that an answer lists.
 const MAX_LISTED: usize = 100;
+/// How often the audit trail may be shortened while it is read.
+pub(super) const TRIES: usize = 3;
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -40,7 +43,7 @@ pub(super) struct AtQuery {
 /// the status is 200 whatever the verdict was. While the verifier did not run, the answer is `unknown`.
 #[utoipa::path(get, path = "/v1/gates/{phase}/at", tag = "gates", params(("phase" = String, Path), AtQuery), responses(
     (status = 200, body = PastBody), (status = 400, description = "No such moment, or one to come", body = ErrorBody),
-    (status = 404, body = ErrorBody), (status = 410, description = "Before the record begins", body = ErrorBody),
+    (status = 404, body = ErrorBody), (status = 410, description = "Before the record begins, or no longer kept", body = ErrorBody),
     (status = 500, body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub(super) async fn at(
     State(shared): State<Shared>,
@@ -55,9 +58,16 @@ pub(super) async fn at(
     }
     // Those who look back wait for each other: each reads much.
     let _turn = shared.record.lock().await;
-    let mut search = Search::new(&phase, time, reading.now);
-    shared.frames(1, |frame| search.take(frame)).await?;
-    let then = search.finish(known(&reading)).map_err(|beyond| beyond_reach(&phase, time, beyond))?;
+    let search = shared.search(&phase, time, &reading).await?;
+    let then = match search.finish(known(&reading)) {
+        Ok(then) => then,
+        Err(Beyond::NoLongerKept) => return Err(shared.no_longer_kept(&format!("what was at {}", moment(time))).await),
+        Err(Beyond::BeforeTheRecord(first)) => return Err(before_the_record(time, first)),
+        Err(Beyond::NoSuchPhase(there_were)) => {
+            let kind = format!("phase at {}", moment(time));
+            return Err(Problem::unknown(&kind, &phase, there_were.iter().map(String::as_str)));
+        }
+    };
     match &then.state().durable.plan {
         Some(plan) => Ok(Json(body(&then, plan))),
         None => Err(Problem::not_ready("no Migration document was in force then")),
@@ -82,49 +92,87 @@ fn known(reading: &Reading) -> Option<crate::now::Now> {
     if reading.fresh().is_some() { Some(reading.now) } else { evaluated }
 }
 
-fn beyond_reach(phase: &str, time: DateTime<Utc>, beyond: Beyond) -> Problem {
-    match beyond {
-        Beyond::BeforeTheRecord(first) => {
-            let begins = first.map_or_else(|| "it is empty".to_owned(), |first| format!("it begins {}", moment(first)));
-            let message = format!("the record does not reach back to {}: {begins}", moment(time));
-            Problem::new(StatusCode::GONE, "before_the_record", message).hint("ask for a later moment")
-        }
-        Beyond::NoSuchPhase(there_were) => {
-            Problem::unknown(&format!("phase at {}", moment(time)), phase, there_were.iter().map(String::as_str))
-        }
-    }
+fn before_the_record(time: DateTime<Utc>, first: Option<DateTime<Utc>>) -> Problem {
+    let begins = first.map_or_else(|| "it is empty".to_owned(), |first| format!("it begins {}", moment(first)));
+    let message = format!("the record does not reach back to {}: {begins}", moment(time));
+    Problem::new(StatusCode::GONE, "before_the_record", message).hint("ask for a later moment")
 }
 
 impl Shared {
-    /// Reads the audit trail from this frame on, page by page, until nothing more is wanted.
+    /// Reads as much of the audit trail as this question needs.
+    async fn search(&self, phase: &str, time: DateTime<Utc>, reading: &Reading) -> Result<Search, Problem> {
+        let mut begin = Past::default();
+        for _ in 0..TRIES {
+            let next = begin.head.seq.saturating_add(1);
+            let mut search = Search::new(phase, time, reading.now, begin);
+            if self.frames(next, |frame| search.take(frame)).await? {
+                return Ok(search);
+            }
+            begin = self.base().await?.past;
+        }
+        Err(shortened())
+    }
+
+    /// Reads the audit trail from this frame on, page by page, until nothing more is wanted. False: the next one is no longer
+    /// kept, and what it told is in the base.
     pub(super) async fn frames(
         &self,
         from: u64,
         mut take: impl FnMut(&Frame) -> Result<bool, serde_json::Error> + Send,
-    ) -> Result<(), Problem> {
+    ) -> Result<bool, Problem> {
         let mut from = Some(from);
         while let Some(next) = from {
-            let page = self.page(next, PAGE).await?;
+            let Some(page) = self.page(next, PAGE).await? else { return Ok(false) };
             for frame in &page.frames {
                 let enough = take(frame).map_err(|error| unreadable(&format!("event {}: {error}", frame.seq)))?;
                 if enough {
-                    return Ok(());
+                    return Ok(true);
                 }
             }
             from = page.next;
         }
-        Ok(())
+        Ok(true)
     }
 
-    /// A page of the audit trail.
-    pub(super) async fn page(&self, from: u64, limit: usize) -> Result<AuditPage, Problem> {
+    /// A page of the audit trail; none: it would begin with an event that is no longer kept.
+    pub(super) async fn page(&self, from: u64, limit: usize) -> Result<Option<AuditPage>, Problem> {
         match self.app.ledger.audit(from, limit).await {
-            Some(Ok(page)) => Ok(page),
+            Some(Ok(page)) => Ok(Some(page)),
+            Some(Err(StoreError::Dropped(_))) => Ok(None),
             Some(Err(error)) => Err(unreadable(&error.to_string())),
-            None => Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopped", "the verifier is shutting down")
-                .hint("try again once it is up")),
+            None => Err(stopped()),
         }
     }
+
+    /// What the events told that are no longer kept.
+    pub(super) async fn base(&self) -> Result<Record, Problem> {
+        let base = self.app.ledger.base().await.ok_or_else(stopped)?;
+        base.map(Option::unwrap_or_default).map_err(|error| unreadable(&error.to_string()))
+    }
+
+    /// The answer to a question about events that are no longer kept: where the rest begins.
+    pub(super) async fn no_longer_kept(&self, what: &str) -> Problem {
+        let page = match self.page(0, 1).await {
+            Ok(page) => page,
+            Err(problem) => return problem,
+        };
+        let first = page.and_then(|page| page.frames.into_iter().next());
+        let begins = first.map_or_else(
+            || "nothing has happened since".to_owned(),
+            |first| format!("the audit trail begins with event {}, of {}", first.seq, moment(first.utc)),
+        );
+        let hint = "ask from there on; whoever needs all of it keeps a copy in time: `cutover audit list --limit 10000 -o json`";
+        Problem::new(StatusCode::GONE, "no_longer_kept", format!("{what} is no longer kept: {begins}")).hint(hint)
+    }
+}
+
+fn stopped() -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopped", "the verifier is shutting down").hint("try again once it is up")
+}
+
+pub(super) fn shortened() -> Problem {
+    let message = "the audit trail was shortened again and again while it was read";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "shortened", message).hint("ask again")
 }
 
 fn unreadable(error: &str) -> Problem {

@@ -101,7 +101,7 @@ pub(super) async fn record_fact(
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct AuditQuery {
-    /// Position of the first frame; the chain begins with 1.
+    /// Position of the first frame; the chain begins with 1. 0, or nothing: the first one that is kept.
     #[serde(default)]
     from: u64,
     /// How many frames, at most 1000; 100 without it.
@@ -109,9 +109,16 @@ pub(super) struct AuditQuery {
 }
 
 /// The audit trail, hash-chained
+///
+/// In a cluster the trail is bounded: `anchor` is then the newest event that is no longer kept, and the next one begins the rest.
 #[utoipa::path(get, path = "/v1/audit", tag = "audit", params(AuditQuery), responses(
-    (status = 200, body = AuditPage), (status = 400, body = ErrorBody), (status = 500, body = ErrorBody), (status = 503, body = ErrorBody)))]
+    (status = 200, body = AuditPage), (status = 400, body = ErrorBody),
+    (status = 410, description = "No longer kept", body = ErrorBody), (status = 500, body = ErrorBody),
+    (status = 503, body = ErrorBody)))]
 pub(super) async fn audit(State(shared): State<Shared>, Asked(query): Asked<AuditQuery>) -> Result<Json<AuditPage>, Problem> {
     let limit = query.limit.unwrap_or(PAGE).clamp(1, MAX_PAGE);
-    shared.page(query.from, limit).await.map(Json)
+    match shared.page(query.from, limit).await? {
+        Some(page) => Ok(Json(page)),
+        None => Err(shared.no_longer_kept(&format!("event {}", query.from)).await),
+    }
 }

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 
 use super::parts;
-use super::past::{override_body, sight};
+use super::past::{TRIES, override_body, shortened, sight};
 use super::problem::Problem;
 use super::render::{View, stamp};
 use super::shared::Shared;
@@ -34,8 +34,14 @@ pub(super) async fn report(State(shared): State<Shared>) -> Result<Json<ReportBo
 
 impl Shared {
     async fn read_on(&self, record: &mut Record) -> Result<(), Problem> {
-        let next = record.past.head.seq.saturating_add(1);
-        self.frames(next, |frame| record.take(frame).map(|()| false)).await
+        for _ in 0..TRIES {
+            let next = record.past.head.seq.saturating_add(1);
+            if self.frames(next, |frame| record.take(frame).map(|()| false)).await? {
+                return Ok(());
+            }
+            *record = self.base().await?;
+        }
+        Err(shortened())
     }
 }
 

@@ -5,5 +5,6 @@ mod ops;
 mod past;
 mod report;
 mod server;
+mod shortened;
 pub(crate) mod world;
 mod writes;

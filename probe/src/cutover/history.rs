@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 use serde_json::Value;
 
+use super::audit::NO_LONGER_KEPT;
 use super::render::{Deed, Deeds};
 use super::trouble::Trouble;
 use super::when::{When, when};
@@ -51,11 +52,24 @@ pub(crate) async fn run(cx: &mut Context<'_, '_>, args: HistoryArgs) -> Answer {
     };
     let since = args.since.map(|since| since.moment((cx.now)()));
     let wanted = usize::from(args.limit);
-    let newest = page(cx, 1, 1).await?.head;
+    let newest = page(cx, 0, 1).await?;
+    let (newest, mut dropped) = (newest.head, newest.anchor.map_or(0, |anchor| anchor.seq));
     let (mut deeds, mut end): (Vec<Deed>, u64) = (Vec::new(), newest.seq);
-    while end > 0 && deeds.len() < wanted {
-        let begin = end.saturating_sub(PAGE).saturating_add(1).max(1);
-        let frames = frames(cx, begin, end).await?;
+    let mut enough = false;
+    while end > dropped && !enough {
+        let begin = end.saturating_sub(PAGE).max(dropped).saturating_add(1);
+        let frames = match frames(cx, begin, end).await {
+            Ok(frames) => frames,
+            Err(trouble) if &*trouble.code == NO_LONGER_KEPT => {
+                // They were removed a moment ago, or the verifier contradicts itself.
+                dropped = page(cx, 0, 1).await?.anchor.map_or(0, |anchor| anchor.seq);
+                if dropped < begin {
+                    return Err(trouble);
+                }
+                continue;
+            }
+            Err(trouble) => return Err(trouble),
+        };
         let old = |frame: &Frame| since.is_some_and(|since| frame.utc < since);
         for frame in frames.iter().rev().take_while(|frame| !old(frame)) {
             let deed = deed(frame);
@@ -64,12 +78,13 @@ pub(crate) async fn run(cx: &mut Context<'_, '_>, args: HistoryArgs) -> Answer {
                 deeds.push(deed);
             }
         }
-        if frames.first().is_none_or(old) {
-            break;
-        }
+        enough = deeds.len() >= wanted || frames.first().is_none_or(old);
         end = begin.saturating_sub(1);
     }
     deeds.reverse();
+    if dropped > 0 && !enough {
+        cx.io.say(format!("events 1 to {dropped} are no longer kept"));
+    }
     if deeds.is_empty() {
         cx.io.say("nothing happened that was asked for; `--all` also shows the colours of probes");
     }

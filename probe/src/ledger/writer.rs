@@ -76,6 +76,7 @@ impl Writer {
             pages: Arc::new(Semaphore::new(1)),
         };
         let start = Instant::now();
+        metrics.trail_begins(store.anchor().as_ref());
         let writer = Self {
             state,
             store,
@@ -160,6 +161,7 @@ impl Writer {
                 drop(reply.send(answer));
             }
             Message::Audit { from, limit, reply } => drop(reply.send(self.store.audit(from, limit))),
+            Message::Base(reply) => drop(reply.send(self.store.base())),
         }
     }
 
@@ -284,6 +286,7 @@ impl Writer {
         self.apply(counted);
         let result = self.flush().and_then(|()| self.store.checkpoint(&self.state, self.clock.now(), &boot_moment()));
         self.store_says(result.as_ref().copied());
+        self.metrics.trail_begins(self.store.anchor().as_ref());
         self.checkpoint_due = Instant::now() + if result.is_ok() { self.store.checkpoint_every() } else { RETRY };
     }
 

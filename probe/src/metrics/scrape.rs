@@ -59,6 +59,8 @@ impl Scrape {
         sheet.single_counter("ledger_persist_failures", "Writes of the ledger that failed", engine.persist_failures)?;
         let persisted = at(engine.persisted);
         sheet.single("ledger_last_persist_timestamp_seconds", "When the ledger was last written; 0 for never", &persisted)?;
+        let help = "Events at the beginning of the audit trail that are no longer kept, which is bounded in a cluster";
+        sheet.single("ledger_dropped_events", help, &engine.dropped)?;
         let reloaded = u32::from(engine.reloaded);
         sheet.single("config_last_reload_successful", "Whether the newest document is in force", &reloaded)?;
         let help = "When a document was last put in force; 0 for never";

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use checks::{Evidence, Reason};
+use serde::{Deserialize, Serialize};
 
 use super::{Past, Seen};
 use crate::audit::{Frame, Head};
@@ -12,7 +13,8 @@ use crate::plan::{PhaseName, ProbeName};
 use crate::state::Stamp;
 
 /// What the whole audit trail tells.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Record {
     /// Where its end left everything.
     pub past: Past,
@@ -24,7 +26,7 @@ pub struct Record {
 }
 
 /// A phase as it was at the moment it was completed.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Completion {
     /// When, by whom.
     pub stamp: Stamp,
@@ -37,7 +39,7 @@ pub struct Completion {
 }
 
 /// An override, from its beginning to its end.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exception {
     /// Its number.
     pub id: u64,
@@ -58,7 +60,7 @@ pub struct Exception {
 }
 
 /// How something ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ended {
     /// When, by whom; the verifier itself when nobody did.
     pub stamp: Stamp,
@@ -67,7 +69,7 @@ pub struct Ended {
 }
 
 /// A regression, from its beginning to its end.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Latched {
     /// Of which phase.
     pub phase: PhaseName,

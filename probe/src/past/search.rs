@@ -28,6 +28,8 @@ pub struct Search {
     now: Now,
     gap: Option<Gap>,
     until: Option<DateTime<Utc>>,
+    /// Of what was before this moment the events are no longer kept.
+    horizon: Option<DateTime<Utc>>,
 }
 
 /// Why there is no answer.
@@ -35,6 +37,8 @@ pub struct Search {
 pub enum Beyond {
     /// The record begins later; none: there is no record.
     BeforeTheRecord(Option<DateTime<Utc>>),
+    /// The events of that time are no longer kept.
+    NoLongerKept,
     /// No such phase then.
     NoSuchPhase(Vec<String>),
 }
@@ -78,13 +82,14 @@ pub struct Then {
 }
 
 impl Search {
-    /// Nothing has been read yet.
-    pub fn new(phase: &str, time: DateTime<Utc>, now: Now) -> Self {
+    /// Nothing has been read yet. `begin` is what the events told that are no longer kept, and ends before the first frame.
+    pub fn new(phase: &str, time: DateTime<Utc>, now: Now, begin: Past) -> Self {
         Self {
             phase: phase.to_owned(),
             time,
-            past: Past::default(),
-            newest: None,
+            newest: begin.last,
+            horizon: begin.latest,
+            past: begin,
             passed: false,
             done: false,
             now,
@@ -95,6 +100,9 @@ impl Search {
 
     /// Takes the next frame; true: no more are wanted.
     pub fn take(&mut self, frame: &Frame) -> Result<bool, serde_json::Error> {
+        if self.is_beyond() {
+            return Ok(true);
+        }
         let glance = Glance::of(frame)?;
         let at = self.past.in_order(glance.at);
         if !self.passed && at.utc <= self.time {
@@ -117,6 +125,11 @@ impl Search {
         }
         self.past.pass(&glance, at);
         Ok(self.done && !self.set_back_since())
+    }
+
+    /// Whether events that are no longer kept would be needed: the latest of them is of a later time.
+    fn is_beyond(&self) -> bool {
+        self.horizon.is_some_and(|horizon| self.time < horizon)
     }
 
     /// Whether the wall clock stands behind where it would stand by the ledger's timeline, which no jump moves: then the moment
@@ -171,6 +184,9 @@ impl Search {
         let first = self.past.first.map(|first| first.utc);
         if first.is_none_or(|first| self.time < first) {
             return Err(Beyond::BeforeTheRecord(first));
+        }
+        if self.is_beyond() {
+            return Err(Beyond::NoLongerKept);
         }
         let plan = self.past.state.durable.plan.clone();
         let there_is = || plan.iter().flat_map(|plan| &plan.phases).map(|phase| phase.name.to_string()).collect();

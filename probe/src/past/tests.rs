@@ -1,3 +1,5 @@
+mod base;
+
 use checks::Evidence;
 
 use super::*;
@@ -63,7 +65,7 @@ fn opened() -> Vec<Event> {
 }
 
 fn ask(events: &[Event], time: DateTime<Utc>, known: u64) -> Result<Then, Beyond> {
-    let mut search = Search::new("loki", time, now(known));
+    let mut search = Search::new("loki", time, now(known), Past::default());
     for frame in chain(events) {
         if search.take(&frame).unwrap() {
             break;
@@ -102,7 +104,7 @@ fn nothing_is_known_before_the_record_or_of_a_phase_that_was_not_there() {
     let events = opened();
     assert_eq!(ask(&events, utc(0), 900).unwrap_err(), Beyond::BeforeTheRecord(Some(utc(1))));
     assert_eq!(ask(&[], utc(0), 900).unwrap_err(), Beyond::BeforeTheRecord(None));
-    let mut search = Search::new("lokki", utc(7), now(900));
+    let mut search = Search::new("lokki", utc(7), now(900), Past::default());
     let read = chain(&events).iter().take_while(|frame| !search.take(frame).unwrap()).count();
     assert!(read >= 7, "{read}");
     assert_eq!(search.finish(None).unwrap_err(), Beyond::NoSuchPhase(vec!["loki".to_owned()]));
@@ -111,7 +113,7 @@ fn nothing_is_known_before_the_record_or_of_a_phase_that_was_not_there() {
 #[test]
 fn what_comes_after_the_change_is_not_read() {
     let frames = chain(&opened());
-    let mut search = Search::new("loki", utc(7), now(900));
+    let mut search = Search::new("loki", utc(7), now(900), Past::default());
     let read = frames.iter().position(|frame| search.take(frame).unwrap()).unwrap();
     assert_eq!(frames[read].seq, 8, "the edge to open ends it");
 }
@@ -190,7 +192,7 @@ fn a_moment_that_came_twice_is_unknown() {
     events
         .push(Event::OverrideEnded { id: 9, stamp: Stamp { at: Now { t: Millis(22_000), utc: utc(12) }, by: "ann".to_owned() } });
     let ask = |second, now: Now| {
-        let mut search = Search::new("loki", utc(second), now);
+        let mut search = Search::new("loki", utc(second), now, Past::default());
         let _last = chain(&events).iter().find(|frame| search.take(frame).unwrap());
         search.finish(Some(now)).unwrap()
     };

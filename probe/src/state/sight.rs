@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use checks::{Evidence, Outcome, Reason, ReasonSpec, engine_reasons as why};
+use serde::{Deserialize, Serialize};
 
 use super::{FLAP_LIMIT, FLAP_WINDOW, ProbeRecord, ProbeState, State, Trust};
 use crate::now::Now;
 use crate::plan::{NaturePlan, ProbePlan};
 
 /// A colour with what a person needs to understand it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sight {
     /// The colour.
     pub state: ProbeState,

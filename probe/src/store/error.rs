@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::audit::Head;
+
 /// Why a store can not be opened, read or written. Its text is complete: it names the place and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -100,6 +102,9 @@ pub enum StoreError {
         /// What the ledger's objects are labelled with.
         label: String,
     },
+    /// A frame that was asked for is no longer kept.
+    #[error("events up to {} are no longer kept", .0.seq)]
+    Dropped(Head),
     /// An event or state has no JSON form.
     #[error("can not encode: {0}")]
     Encode(serde_json::Error),

@@ -2,16 +2,20 @@
 //!
 //! One object, the *book*, holds what was acknowledged last, the newest frames, and the names of everything else: each append
 //! and each checkpoint becomes valid by one compare-and-swap of it. Frames that are full are moved to objects that are never
-//! changed again; a checkpoint is written to that one of two slots which the book does not name. The book also holds the
-//! [`Term`](crate::kubernetes::lease::Term) of its writer: taking over changes it, so that whatever an earlier writer still sends does not fit any more.
+//! changed again; a checkpoint is written to that one of two slots which the book does not name. The oldest of those frames go when they
+//! become too many ([`trail`]). The book also holds the [`Term`](crate::kubernetes::lease::Term) of its writer: taking over changes it, so that whatever an earlier writer still sends does not fit any more.
 
 mod book;
+mod chunks;
 mod open;
+mod trail;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use self::book::{Book, CheckpointRef, Slot};
+use self::book::Book;
+use self::chunks::{Kind, Slot};
+pub use self::trail::Trail;
 use super::scan::SnapshotRef;
 use super::{BootMoment, Filling, Resume, Store, StoreError, frames, page, sealed};
 use crate::audit::{AuditPage, Frame, Head};
@@ -19,12 +23,11 @@ use crate::event::Event;
 use crate::kubernetes::lease::Tenure;
 use crate::kubernetes::objects::{ObjectError, Objects};
 use crate::now::Now;
+use crate::past::Record;
 use crate::state::State;
 
 /// Frames in the book beyond this are moved to an object of their own, in bytes.
 const SEGMENT_BYTES: usize = 128 * 1024;
-/// A checkpoint is cut into objects of this size, in bytes; an object may have a MiB.
-const CHUNK_BYTES: usize = 512 * 1024;
 /// Time between two checkpoints: an API server is shared with everybody.
 const CHECKPOINT: Duration = Duration::from_secs(30);
 /// The key of what any of the objects holds.
@@ -37,14 +40,18 @@ pub struct KubernetesStore {
     objects: Box<dyn Objects>,
     tenure: Tenure,
     name: String,
+    /// How long the trail may become.
+    trail: Trail,
     /// As it was acknowledged.
     book: Book,
     /// The book's resource version.
     version: String,
     /// Texts of books that may, or may not, have been written.
     doubtful: Vec<BTreeMap<String, String>>,
-    /// Resource versions of the chunks of checkpoints, by name.
+    /// Resource versions of chunks, by name.
     chunks: BTreeMap<String, String>,
+    /// Segments that the book does not name any more, and that are still there.
+    leftovers: Vec<String>,
 }
 
 impl KubernetesStore {
@@ -143,39 +150,6 @@ impl KubernetesStore {
         Ok(())
     }
 
-    /// Writes the chunks of a checkpoint into a slot, and says how many.
-    fn write_chunks(&mut self, slot: Slot, text: &str) -> Result<usize, StoreError> {
-        let chunks = cut(text, CHUNK_BYTES);
-        for (index, chunk) in chunks.iter().enumerate() {
-            self.held()?;
-            let name = slot.chunk(&self.name, index);
-            let texts = BTreeMap::from([(TEXT.to_owned(), (*chunk).to_owned())]);
-            // What is not known of a chunk is found out with the next attempt: a silent API server is not asked twice in one.
-            let known = self.chunks.remove(&name);
-            let version = self.write_chunk(&name, known, &texts)?;
-            self.chunks.insert(name, version);
-        }
-        Ok(chunks.len())
-    }
-
-    fn write_chunk(&self, name: &str, known: Option<String>, texts: &BTreeMap<String, String>) -> Result<String, StoreError> {
-        let version = match known {
-            Some(version) => version,
-            None => match self.objects.create(name, texts, false) {
-                Ok(version) => return Ok(version),
-                // The slot that the book does not name holds nothing of worth: whatever is there may be written over.
-                Err(ObjectError::Exists) => {
-                    let found = self.objects.get(name).map_err(self.api("read", name))?;
-                    found.ok_or(ObjectError::Absent).map_err(self.api("write", name))?.version
-                }
-                Err(error) => return Err(self.api("write", name)(error)),
-            },
-        };
-        // Only now: whoever takes over after the version was read changes it, and whoever did so before is noticed here.
-        self.held()?;
-        self.objects.replace(name, &version, texts).map_err(self.api("write", name))
-    }
-
     fn segment(&self, name: &str) -> Result<String, StoreError> {
         open::text(self.objects.as_ref(), name)
     }
@@ -202,16 +176,28 @@ impl Store for KubernetesStore {
         let moment = Some(Resume::new(at, boot));
         let snapshot = SnapshotRef { head: &self.book.head, moment, durable: &state.durable, soft: &state.soft };
         let text = sealed::seal(&snapshot)?;
-        let slot = self.book.checkpoint.as_ref().map_or(Slot::A, |checkpoint| checkpoint.slot.other());
-        let chunks = self.write_chunks(slot, &text)?;
-        let checkpoint = Some(CheckpointRef::new(slot, chunks, &text));
-        self.publish(Book { checkpoint, ..self.book.clone() })
+        let included = self.book.head.seq;
+        let slot = Slot::beside(self.book.checkpoint.as_ref());
+        let checkpoint = Some(self.write_text(Kind::Checkpoint, slot, &text)?);
+        self.publish(Book { checkpoint, ..self.book.clone() })?;
+        // The ledger is written, whatever becomes of this: a trail that is too long for a while shuts no gate.
+        if let Err(error) = self.rotate(included) {
+            tracing::warn!(%error, "the audit trail is longer than is to be kept, and could not be shortened: tried again later");
+        }
+        self.delete_leftovers();
+        Ok(())
     }
 
     fn audit(&self, from_seq: u64, limit: usize) -> Result<AuditPage, StoreError> {
-        let from = from_seq.max(1);
+        let anchor = self.book.anchor();
+        let kept = anchor.map_or(1, |anchor| anchor.seq.saturating_add(1));
+        if let Some(anchor) = anchor.filter(|anchor| (1..=anchor.seq).contains(&from_seq)) {
+            return Err(StoreError::Dropped(anchor.clone()));
+        }
+        let from = from_seq.max(kept);
+        let page = |frames| AuditPage { anchor: anchor.cloned(), ..page(frames, &self.book.head) };
         if from > self.book.head.seq {
-            return Ok(page(Vec::new(), &self.book.head));
+            return Ok(page(Vec::new()));
         }
         let mut filling = Filling::new(limit);
         let begin = self.book.segments.partition_point(|name| book::first_of(name) <= from).saturating_sub(1);
@@ -223,16 +209,24 @@ impl Store for KubernetesStore {
                     continue;
                 }
                 if !filling.takes(line.len()) {
-                    return Ok(page(filling.frames, &self.book.head));
+                    return Ok(page(filling.frames));
                 }
                 filling.frames.push(frame);
             }
         }
-        Ok(page(filling.frames, &self.book.head))
+        Ok(page(filling.frames))
     }
 
     fn head(&self) -> Head {
         self.book.head.clone()
+    }
+
+    fn anchor(&self) -> Option<Head> {
+        self.book.anchor().cloned()
+    }
+
+    fn base(&self) -> Result<Option<Record>, StoreError> {
+        self.base_record()
     }
 
     fn checkpoint_every(&self) -> Duration {
@@ -242,18 +236,6 @@ impl Store for KubernetesStore {
     fn standing(&self) -> Result<(), StoreError> {
         self.held()
     }
-}
-
-/// Pieces of at most this many bytes, none of which ends within a character.
-fn cut(text: &str, bytes: usize) -> Vec<&str> {
-    let mut pieces = Vec::new();
-    let mut rest = text;
-    while !rest.is_empty() {
-        let (piece, after) = rest.split_at(rest.floor_char_boundary(bytes));
-        pieces.push(piece);
-        rest = after;
-    }
-    pieces
 }
 
 #[cfg(test)]

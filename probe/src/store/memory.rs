@@ -11,6 +11,7 @@ use crate::apply::apply;
 use crate::audit::{AuditPage, Frame, Head};
 use crate::event::Event;
 use crate::now::Now;
+use crate::past::Record;
 use crate::state::State;
 
 /// A store without a disk, for tests. Clones share what is kept.
@@ -25,6 +26,8 @@ struct Kept {
     snapshot: Option<(u64, State)>,
     moment: Option<Resume>,
     failing: Option<io::ErrorKind>,
+    /// What the frames told that are no longer kept.
+    base: Option<Record>,
 }
 
 impl MemoryStore {
@@ -33,10 +36,23 @@ impl MemoryStore {
         self.kept.lock().failing = kind;
     }
 
+    /// Keeps the frames up to this one no longer, only what they told.
+    pub fn forget(&self, up_to: u64) -> Result<(), StoreError> {
+        let mut kept = self.kept.lock();
+        let mut base = kept.base.clone().unwrap_or_default();
+        for frame in kept.frames.iter().filter(|frame| frame.seq <= up_to) {
+            base.take(frame).map_err(StoreError::Encode)?;
+        }
+        kept.frames.retain(|frame| frame.seq > up_to);
+        kept.base = Some(base);
+        Ok(())
+    }
+
     /// What a new process would load.
     pub fn load(&self) -> Result<Option<Loaded>, StoreError> {
         let kept = self.kept.lock();
-        let (included, state) = kept.snapshot.clone().unwrap_or_default();
+        let base = || kept.base.clone().map(|base| (base.past.head.seq, base.past.state)).unwrap_or_default();
+        let (included, state) = kept.snapshot.clone().unwrap_or_else(base);
         let mut state = state.restarted();
         for frame in kept.frames.iter().filter(|frame| frame.seq > included) {
             apply(&mut state, &frame.event().map_err(StoreError::Encode)?);
@@ -47,7 +63,12 @@ impl MemoryStore {
 
 impl Kept {
     fn head(&self) -> Head {
-        self.frames.last().map_or_else(Head::genesis, |frame| Head { seq: frame.seq, hash: frame.hash.clone() })
+        let newest = self.frames.last().map(|frame| Head { seq: frame.seq, hash: frame.hash.clone() });
+        newest.or_else(|| self.anchor()).unwrap_or_else(Head::genesis)
+    }
+
+    fn anchor(&self) -> Option<Head> {
+        self.base.as_ref().map(|base| base.past.head.clone())
     }
 
     fn check(&self) -> Result<(), StoreError> {
@@ -78,12 +99,24 @@ impl Store for MemoryStore {
 
     fn audit(&self, from_seq: u64, limit: usize) -> Result<AuditPage, StoreError> {
         let kept = self.kept.lock();
+        let anchor = kept.anchor();
+        if let Some(anchor) = anchor.clone().filter(|anchor| (1..=anchor.seq).contains(&from_seq)) {
+            return Err(StoreError::Dropped(anchor));
+        }
         let found = kept.frames.iter().filter(|frame| frame.seq >= from_seq).take(limit.max(1)).cloned().collect();
-        Ok(page(found, &kept.head()))
+        Ok(AuditPage { anchor, ..page(found, &kept.head()) })
     }
 
     fn head(&self) -> Head {
         self.kept.lock().head()
+    }
+
+    fn anchor(&self) -> Option<Head> {
+        self.kept.lock().anchor()
+    }
+
+    fn base(&self) -> Result<Option<Record>, StoreError> {
+        Ok(self.kept.lock().base.clone())
     }
 }
 

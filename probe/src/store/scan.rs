@@ -88,7 +88,7 @@ pub(super) fn scan(dir: &Path) -> Result<Option<Scan>, StoreError> {
 fn walk(dir: &Path, acknowledged: HeadFile, snapshot: Snapshot, segments: Vec<Segment>) -> Result<Scan, StoreError> {
     let state = State { durable: snapshot.durable, soft: snapshot.soft, ..State::default() };
     let marks = [(HEAD, &acknowledged.head), (SNAPSHOT, &snapshot.head)].map(|(name, head)| (dir.join(name), head.clone()));
-    let mut walk = Walk::new(marks.into(), snapshot.head.seq, state)?;
+    let mut walk = Walk::new(Head::genesis(), marks.into(), snapshot.head.seq, state)?;
     let mut read = Vec::with_capacity(segments.len());
     for segment in segments {
         if let Some(why) = walk.torn {

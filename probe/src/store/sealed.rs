@@ -14,6 +14,8 @@ use crate::audit::{from_json, sha256};
 
 /// What this version reads and writes. It covers the whole of a store, the events' text included.
 pub(super) const SCHEMA: u64 = 1;
+/// That of a ledger whose beginning is no longer kept: what knows only the other one must not take it for damaged.
+pub(super) const SHORTENED: u64 = 2;
 
 #[derive(Serialize, Deserialize)]
 struct Sealed<'a> {
@@ -30,8 +32,13 @@ struct Schema {
 
 /// The file's text.
 pub(super) fn seal<T: Serialize>(body: &T) -> Result<String, StoreError> {
+    seal_as(SCHEMA, body)
+}
+
+/// The same, for those who know this schema.
+pub(super) fn seal_as<T: Serialize>(schema: u64, body: &T) -> Result<String, StoreError> {
     let body = serde_json::value::to_raw_value(body).map_err(StoreError::Encode)?;
-    render(&Sealed { schema: SCHEMA, sha256: sha256(body.get().as_bytes()), body: &body })
+    render(&Sealed { schema, sha256: sha256(body.get().as_bytes()), body: &body })
 }
 
 fn render(sealed: &Sealed<'_>) -> Result<String, StoreError> {
@@ -48,10 +55,15 @@ pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StoreE
 /// The schema is looked at first and alone, because a newer one may change anything else. This is where an older one would
 /// be migrated, after a copy of the whole state was made; there is none yet.
 pub(super) fn open<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, StoreError> {
+    open_as(SCHEMA, path, bytes)
+}
+
+/// The same, of a text that may have any schema up to this one.
+pub(super) fn open_as<T: DeserializeOwned>(known: u64, path: &Path, bytes: &[u8]) -> Result<T, StoreError> {
     let unreadable = |error: serde_json::Error| StoreError::damaged(path, format!("it is not readable: {error}"));
     let Schema { schema } = serde_json::from_slice(bytes).map_err(unreadable)?;
-    if schema > SCHEMA {
-        return Err(StoreError::Newer { path: path.to_owned(), schema, known: SCHEMA });
+    if schema > known {
+        return Err(StoreError::Newer { path: path.to_owned(), schema, known });
     }
     if schema < SCHEMA {
         return Err(StoreError::damaged(path, format!("there never was a schema {schema}")));

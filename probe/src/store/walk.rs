@@ -29,9 +29,9 @@ enum Flaw {
 }
 
 impl Walk {
-    /// From the first frame on. `marks` are frames that other places know of; the state includes all up to `included`.
-    pub(super) fn new(marks: Vec<(PathBuf, Head)>, included: u64, state: State) -> Result<Self, StoreError> {
-        let walk = Self { head: Head::genesis(), marks, included, state: state.restarted(), last: None, torn: None };
+    /// From the frame after `start` on. `marks` are frames that other places know of; the state includes all up to `included`.
+    pub(super) fn new(start: Head, marks: Vec<(PathBuf, Head)>, included: u64, state: State) -> Result<Self, StoreError> {
+        let walk = Self { head: start, marks, included, state: state.restarted(), last: None, torn: None };
         walk.check_marks()?;
         Ok(walk)
     }

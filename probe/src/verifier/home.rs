@@ -16,7 +16,7 @@ use crate::kubernetes::objects::ConfigMaps;
 use crate::now::Now;
 use crate::shutdown;
 use crate::state::State;
-use crate::store::{FileStore, KubernetesStore, Loaded, Store, StoreError};
+use crate::store::{FileStore, KubernetesStore, Loaded, Store, StoreError, Trail};
 
 /// The label of a ledger's objects; its value is the ledger's name.
 const LABEL: &str = "phasegate.dev/ledger";
@@ -27,7 +27,7 @@ const FAREWELL: Duration = Duration::from_millis(500);
 #[derive(Debug, Clone, clap::Args)]
 #[group(required = true, multiple = false)]
 pub struct StateArgs {
-    /// Keep the ledger in this directory: phases, soak, audit trail. Only one verifier may use it.
+    /// Keep the ledger in this directory: phases, soak, and the whole audit trail, which grows. Only one verifier may use it.
     #[arg(long = "state.dir", value_name = "DIR", env = "PHASEGATE_STATE_DIR")]
     pub dir: Option<PathBuf>,
     /// Keep the ledger in the cluster instead, in `ConfigMaps` whose names begin with this one. A Lease of this name makes sure
@@ -68,12 +68,12 @@ pub(super) struct LeaseKeeper {
 }
 
 /// Opens the ledger. None: told to stop while another verifier was still writing it.
-pub(super) fn open(args: &StateArgs, (namespace, holder): (Option<&str>, &str)) -> Result<Option<Opened>, Failure> {
+pub(super) fn open(args: &StateArgs, trail: Trail, (namespace, holder): (Option<&str>, &str)) -> Result<Option<Opened>, Failure> {
     if let Some(dir) = &args.dir {
         return open_dir(dir).map(Some);
     }
     let name = args.kubernetes.as_deref().unwrap_or_default();
-    open_cluster(name, namespace, holder)
+    open_cluster((name, trail), namespace, holder)
 }
 
 fn open_dir(dir: &Path) -> Result<Opened, Failure> {
@@ -82,7 +82,7 @@ fn open_dir(dir: &Path) -> Result<Opened, Failure> {
     Ok(opened(Box::new(store), loaded, None))
 }
 
-fn open_cluster(name: &str, namespace: Option<&str>, holder: &str) -> Result<Option<Opened>, Failure> {
+fn open_cluster((name, trail): (&str, Trail), namespace: Option<&str>, holder: &str) -> Result<Option<Opened>, Failure> {
     let runtime = runtime("store", 1)?;
     let stop = CancellationToken::new();
     let (client, namespace) = runtime.block_on(connect(namespace))?;
@@ -105,7 +105,7 @@ fn open_cluster(name: &str, namespace: Option<&str>, holder: &str) -> Result<Opt
     });
     let objects = ConfigMaps::new(client, &namespace, (LABEL, name), runtime.handle().clone());
     let keeper = LeaseKeeper { runtime, tenure: tenure.clone(), stop, task };
-    match KubernetesStore::open(Box::new(objects), name, tenure) {
+    match KubernetesStore::open(Box::new(objects), name, tenure, trail) {
         Ok((store, loaded)) => {
             tracing::info!(state.kubernetes = name, namespace, "ledger opened");
             Ok(Some(opened(Box::new(store), loaded, Some(keeper))))

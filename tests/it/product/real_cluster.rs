@@ -1,5 +1,7 @@
 //! The ledger in a real cluster: one writer at a time, whatever happens to it and to the API server.
 
+mod trail;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -46,7 +48,11 @@ impl Bench {
     }
 
     fn launch(&self) -> Verifier {
-        Verifier::launch_in_cluster(&self.world, &self.document, &self.kubeconfig, "it").unwrap()
+        self.launch_with(&[])
+    }
+
+    fn launch_with(&self, flags: &[&str]) -> Verifier {
+        Verifier::launch_in_cluster(&self.world, &self.document, &self.kubeconfig, "it", flags).unwrap()
     }
 
     async fn verifier(&self) -> Verifier {

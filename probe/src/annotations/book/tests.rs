@@ -225,6 +225,22 @@ async fn what_happened_long_ago_is_not_marked() {
 }
 
 #[tokio::test]
+async fn what_is_no_longer_kept_is_passed_over() {
+    let (world, fake) = (begun().await, Fake::new());
+    let server = fake.serve().await;
+    let first = world.ledger.audit(0, 1000).await.unwrap().unwrap();
+    let switched = first.frames.iter().find(|frame| frame.event.get().contains("phaseSwitched")).unwrap().seq;
+    let mut begins = annotator(&world, &server.uri());
+    let mut reads = annotator(&world, &server.uri());
+    (reads.books[0].since, reads.books[0].next) = (DateTime::UNIX_EPOCH, Some(1));
+    world.store.forget(switched - 1).unwrap();
+    begins.round().await;
+    assert_eq!(fake.texts(), ["switched by test"]);
+    reads.round().await;
+    assert_eq!((fake.texts().len(), only(&reads).marked, only(&reads).waiting), (1, 1, 0), "it goes on behind them");
+}
+
+#[tokio::test]
 async fn silence_holds_up_neither_the_others_nor_the_end() {
     let world = begun().await;
     let hole = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -54,27 +54,52 @@ fn told(frame: &Frame) -> (String, String, String) {
 }
 
 /// A chain that verifies.
-pub(crate) struct Verified<'a>(pub(crate) &'a Head);
+pub(crate) struct Verified {
+    /// The newest event that is no longer kept; the genesis: all are.
+    pub(crate) start: Head,
+    /// The newest event.
+    pub(crate) head: Head,
+}
 
-impl Show for Verified<'_> {
+impl Verified {
+    fn count(&self) -> u64 {
+        self.head.seq.saturating_sub(self.start.seq)
+    }
+}
+
+impl Show for Verified {
     fn body(&self) -> Value {
-        serde_json::json!({"verified": true, "head": value(self.0)})
+        let mut body = serde_json::json!({"verified": true, "head": value(&self.head)});
+        if let Some(fields) = body.as_object_mut().filter(|_| self.start.seq > 0) {
+            fields.insert("anchor".to_owned(), value(&self.start));
+        }
+        body
     }
 
     fn lines(&self, _: bool) -> Vec<String> {
-        vec![format!("ok: {} events, head {}", self.0.seq, self.0.hash)]
+        let Self { start, head } = self;
+        let all = format!("ok: {} events, head {}", self.count(), head.hash);
+        if start.seq == 0 {
+            return vec![all];
+        }
+        let span = format!("verified are {} to {}", start.seq.saturating_add(1), head.seq);
+        vec![all, format!("events 1 to {} are no longer kept: {span}", start.seq)]
     }
 
     fn names(&self) -> Vec<String> {
-        vec![self.0.hash.clone()]
+        vec![self.head.hash.clone()]
     }
 
     fn cases(&self) -> (String, Vec<Case>) {
-        let text = self.lines(false).concat();
+        let text = self.lines(false).join("; ");
         ("audit".to_owned(), vec![Case { name: "chain".to_owned(), grade: Verdict::Open, text }])
     }
 
     fn outputs(&self) -> Vec<(&'static str, String)> {
-        vec![("events", self.0.seq.to_string()), ("head", self.0.hash.clone())]
+        vec![
+            ("events", self.count().to_string()),
+            ("no_longer_kept", self.start.seq.to_string()),
+            ("head", self.head.hash.clone()),
+        ]
     }
 }

@@ -3,6 +3,7 @@
 use wiremock::matchers::query_param;
 use wiremock::{Request, Respond};
 
+use super::audit::{anchor, gone};
 use super::fixtures::{at, past, report};
 use super::*;
 use crate::audit::{AuditPage, Frame};
@@ -158,13 +159,22 @@ impl Respond for Trail {
         let asked = |name: &str| request.url.query_pairs().find(|(n, _)| n == name).unwrap().1.parse::<u64>().unwrap();
         let (from, limit) = (asked("from"), usize::try_from(asked("limit").min(100)).unwrap());
         let head = self.0.last().map_or_else(Head::genesis, |frame| Head { seq: frame.seq, hash: frame.hash.clone() });
+        let anchor = anchor(&self.0);
+        if anchor.as_ref().is_some_and(|anchor| (1..=anchor.seq).contains(&from)) {
+            return gone();
+        }
         let frames: Vec<_> = self.0.iter().filter(|frame| frame.seq >= from).take(limit).cloned().collect();
         let next = frames.last().map(|frame| frame.seq + 1).filter(|next| *next <= head.seq);
-        ok(&AuditPage { frames, next, head })
+        ok(&AuditPage { frames, next, head, anchor })
     }
 }
 
 pub(super) async fn trail(events: &[Event]) -> MockServer {
+    trail_after(0, events).await
+}
+
+/// A trail of which so many events are no longer kept.
+async fn trail_after(gone: usize, events: &[Event]) -> MockServer {
     let mut head = Head::genesis();
     let mut frames = Vec::new();
     for (nth, event) in events.iter().enumerate() {
@@ -174,7 +184,7 @@ pub(super) async fn trail(events: &[Event]) -> MockServer {
         frames.push(frame);
     }
     let server = serve("GET", "/v1/report", ok(&report())).await;
-    Mock::given(method("GET")).and(path("/v1/audit")).respond_with(Trail(frames)).mount(&server).await;
+    Mock::given(method("GET")).and(path("/v1/audit")).respond_with(Trail(frames.split_off(gone))).mount(&server).await;
     server
 }
 
@@ -296,4 +306,18 @@ async fn a_long_history_is_read_from_its_end() {
     assert_eq!(ran.out.lines().count(), 50);
     let asked = server.received_requests().await.unwrap();
     assert!(asked.iter().filter(|request| request.url.path() == "/v1/audit").count() < 40);
+}
+
+#[tokio::test]
+async fn a_history_ends_where_the_trail_begins_and_says_so() {
+    let events: Vec<_> = (0..130).flat_map(|_| story()).collect();
+    let server = trail_after(1200, &events).await;
+    let ran = cutover(&server, "history --limit 1000 -o name").await;
+    let seqs: Vec<u64> = ran.out.lines().map(|line| line.parse().unwrap()).collect();
+    assert_eq!((ran.exit, seqs.len(), seqs.first(), seqs.last()), (Exit::OPEN, 90, Some(&1201), Some(&1300)), "{seqs:?}");
+    assert!(ran.err.contains("events 1 to 1200 are no longer kept"), "{}", ran.err);
+    for line in ["history --limit 10 -o name", "history --since 150s"] {
+        let ran = cutover(&server, line).await;
+        assert_eq!((ran.exit, ran.err.as_str()), (Exit::OPEN, ""), "{line}: nothing is missing from it");
+    }
 }

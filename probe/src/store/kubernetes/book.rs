@@ -6,7 +6,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::super::{Resume, StoreError, sealed};
-use crate::audit::{Head, sha256};
+use super::chunks::Chunked;
+use crate::audit::Head;
 use crate::kubernetes::lease::Term;
 
 /// The key of the newest frames.
@@ -21,9 +22,11 @@ pub(super) struct Book {
     pub(super) head: Head,
     /// None before the first append.
     pub(super) moment: Option<Resume>,
+    /// None while all frames are kept.
+    pub(super) base: Option<BaseRef>,
     /// Names of the objects with earlier frames, in their order.
     pub(super) segments: Vec<String>,
-    pub(super) checkpoint: Option<CheckpointRef>,
+    pub(super) checkpoint: Option<Chunked>,
     /// Frames after those, a line each.
     pub(super) open: String,
 }
@@ -35,59 +38,27 @@ struct Kept {
     term: Term,
     head: Head,
     moment: Option<Resume>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    base: Option<BaseRef>,
     segments: Vec<String>,
-    checkpoint: Option<CheckpointRef>,
+    checkpoint: Option<Chunked>,
 }
 
-/// Where a checkpoint is.
+/// What is left of the frames that are no longer kept.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct CheckpointRef {
-    pub(super) slot: Slot,
-    pub(super) chunks: usize,
-    /// Of the whole text.
-    pub(super) sha256: String,
-}
-
-/// Checkpoints are written to two places in turn: the one that counts stays whole while the next is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) enum Slot {
-    /// The first.
-    A,
-    /// The other.
-    B,
-}
-
-impl Slot {
-    pub(super) const fn other(self) -> Self {
-        match self {
-            Self::A => Self::B,
-            Self::B => Self::A,
-        }
-    }
-
-    /// The object of one of its chunks.
-    pub(super) fn chunk(self, name: &str, index: usize) -> String {
-        let letter = match self {
-            Self::A => 'a',
-            Self::B => 'b',
-        };
-        format!("{name}-checkpoint-{letter}-{index}")
-    }
-}
-
-impl CheckpointRef {
-    pub(super) fn new(slot: Slot, chunks: usize, text: &str) -> Self {
-        Self { slot, chunks, sha256: sha256(text.as_bytes()) }
-    }
+pub(super) struct BaseRef {
+    /// The newest of them.
+    pub(super) anchor: Head,
+    /// What they told.
+    pub(super) text: Chunked,
 }
 
 impl Book {
     /// That of a ledger in which nothing has happened.
     pub(super) fn blank(term: Term) -> Self {
         let head = Head::genesis();
-        Self { term, head, moment: None, segments: Vec::new(), checkpoint: None, open: String::new() }
+        Self { term, head, moment: None, base: None, segments: Vec::new(), checkpoint: None, open: String::new() }
     }
 
     /// The first of the frames that it holds itself, or will hold.
@@ -96,10 +67,16 @@ impl Book {
         self.head.seq.saturating_add(1).saturating_sub(lines)
     }
 
-    /// As it is kept.
+    /// The newest frame that is no longer kept.
+    pub(super) fn anchor(&self) -> Option<&Head> {
+        self.base.as_ref().map(|base| &base.anchor)
+    }
+
+    /// As it is kept. A verifier that knows of no base must not find a part of one damaged, so it is told that this is newer.
     pub(super) fn texts(&self) -> Result<BTreeMap<String, String>, StoreError> {
-        let Self { term, head, moment, segments, checkpoint, open } = self.clone();
-        let kept = sealed::seal(&Kept { term, head, moment, segments, checkpoint })?;
+        let Self { term, head, moment, base, segments, checkpoint, open } = self.clone();
+        let schema = if base.is_some() { sealed::SHORTENED } else { sealed::SCHEMA };
+        let kept = sealed::seal_as(schema, &Kept { term, head, moment, base, segments, checkpoint })?;
         Ok(BTreeMap::from([(LEDGER.to_owned(), kept), (EVENTS.to_owned(), open)]))
     }
 
@@ -112,8 +89,13 @@ impl Book {
         if texts.len() > 2 {
             return Err(damaged("it was changed after it was written: it holds more than was written"));
         }
-        let Kept { term, head, moment, segments, checkpoint } = sealed::open(Path::new(place), kept.as_bytes())?;
-        Ok(Self { term, head, moment, segments, checkpoint, open: open.clone() })
+        let Kept { term, head, moment, base, segments, checkpoint } =
+            sealed::open_as(sealed::SHORTENED, Path::new(place), kept.as_bytes())?;
+        let book = Self { term, head, moment, base, segments, checkpoint, open: open.clone() };
+        if book.texts()? != *texts {
+            return Err(damaged("it was changed after it was written: not the form that phasegate writes"));
+        }
+        Ok(book)
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::book::{Book, CheckpointRef, first_of};
-use super::{KubernetesStore, TEXT, TRIES};
-use crate::audit::sha256;
+use super::book::{Book, first_of};
+use super::chunks::{Chunked, Kind};
+use super::{KubernetesStore, TEXT, TRIES, Trail};
+use crate::audit::Head;
 use crate::kubernetes::lease::Tenure;
 use crate::kubernetes::objects::{Object, ObjectError, Objects};
 use crate::state::State;
@@ -21,17 +22,25 @@ enum Taken {
 }
 
 impl KubernetesStore {
-    /// Takes over the ledger of this name for one term, and reads what it holds: nothing, if there is none yet.
-    pub fn open(objects: Box<dyn Objects>, name: &str, tenure: Tenure) -> Result<(Self, Option<Loaded>), StoreError> {
+    /// Takes over the ledger of this name for one term, and reads what it holds: nothing, if there is none yet. From now on it is to
+    /// be no longer than this.
+    pub fn open(
+        objects: Box<dyn Objects>,
+        name: &str,
+        tenure: Tenure,
+        trail: Trail,
+    ) -> Result<(Self, Option<Loaded>), StoreError> {
         let book = Book::blank(tenure.term().clone());
         let mut store = Self {
             objects,
             tenure,
             name: name.to_owned(),
+            trail,
             book,
             version: String::new(),
             doubtful: Vec::new(),
             chunks: std::collections::BTreeMap::new(),
+            leftovers: Vec::new(),
         };
         let mut refused = None;
         for _ in 0..TRIES {
@@ -81,19 +90,27 @@ impl KubernetesStore {
         Ok(Taken::Ours(loaded.map(Box::new)))
     }
 
-    fn load(&mut self, place: &str, book: &Book) -> Result<Option<Loaded>, StoreError> {
+    fn load(&self, place: &str, book: &Book) -> Result<Option<Loaded>, StoreError> {
         let snapshot = book.checkpoint.as_ref().map(|checkpoint| self.snapshot(place, checkpoint)).transpose()?;
+        if let Some(base) = &book.base {
+            self.read_base(place, base)?;
+        }
         let book_place = PathBuf::from(place);
         let mut marks = vec![(book_place.clone(), book.head.clone())];
         let (mut included, mut state) = (0, State::default());
         let mut moments = vec![book.moment.clone()];
         if let Some(snapshot) = snapshot {
-            marks.push((PathBuf::from(format!("the checkpoint of {place}")), snapshot.head.clone()));
+            marks.push((PathBuf::from(Kind::Checkpoint.of(place)), snapshot.head.clone()));
             included = snapshot.head.seq;
             state = State { durable: snapshot.durable, soft: snapshot.soft, ..state };
             moments.push(snapshot.moment);
         }
-        let mut walk = Walk::new(marks, included, state)?;
+        let start = book.anchor().cloned().unwrap_or_else(Head::genesis);
+        if included < start.seq {
+            let why = format!("its checkpoint ends with event {included}, but events up to {} are not kept", start.seq);
+            return Err(StoreError::damaged(&book_place, why));
+        }
+        let mut walk = Walk::new(start, marks, included, state)?;
         for name in &book.segments {
             let place = PathBuf::from(self.objects.place(name));
             walk.comes_to(&place, first_of(name))?;
@@ -112,17 +129,9 @@ impl KubernetesStore {
         Ok(resume.map(|resume| Loaded { state: walk.state.restarted(), resume }))
     }
 
-    fn snapshot(&mut self, place: &str, checkpoint: &CheckpointRef) -> Result<Snapshot, StoreError> {
-        let mut whole = String::new();
-        for index in 0..checkpoint.chunks {
-            let name = checkpoint.slot.chunk(&self.name, index);
-            whole.push_str(&text(self.objects.as_ref(), &name)?);
-        }
-        let place = PathBuf::from(format!("the checkpoint of {place}"));
-        if sha256(whole.as_bytes()) != checkpoint.sha256 {
-            return Err(StoreError::damaged(&place, "it was changed after it was written: its checksum does not match"));
-        }
-        sealed::open(&place, whole.as_bytes())
+    fn snapshot(&self, place: &str, checkpoint: &Chunked) -> Result<Snapshot, StoreError> {
+        let place = PathBuf::from(Kind::Checkpoint.of(place));
+        sealed::open(&place, self.read_text(Kind::Checkpoint, checkpoint, &place)?.as_bytes())
     }
 
     /// Removes what earlier terms have begun and never acknowledged. What can not be removed does no harm.

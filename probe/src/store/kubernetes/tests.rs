@@ -1,3 +1,5 @@
+mod rotation;
+
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -21,10 +23,16 @@ struct Inner {
     fates: Vec<Fate>,
     /// Writes that are still on their way.
     late: Vec<(String, Option<String>, BTreeMap<String, String>)>,
+    /// Nothing may be deleted.
+    keeps: bool,
+    /// Segments that the next ones who open it keep.
+    most: Option<usize>,
 }
 
 #[derive(Clone, Copy)]
 enum Fate {
+    /// It is done, and the answer arrives.
+    Fine,
     /// It is done and the answer is lost.
     Unheard,
     /// It is never done.
@@ -53,7 +61,7 @@ impl Inner {
     fn try_write(&mut self, name: &str, version: Option<&str>, data: &BTreeMap<String, String>) -> Result<String, ObjectError> {
         let silence = Err(ObjectError::Other("no answer".to_owned()));
         match self.fates.pop() {
-            None => self.write(name, version, data),
+            None | Some(Fate::Fine) => self.write(name, version, data),
             Some(Fate::Unheard) => self.write(name, version, data).and(silence),
             Some(Fate::Lost) => silence,
             Some(Fate::Late) => {
@@ -84,7 +92,11 @@ impl Objects for Shelf {
     }
 
     fn delete(&self, name: &str) -> Result<(), ObjectError> {
-        self.0.lock().objects.remove(name).map(|_| ()).ok_or(ObjectError::Absent)
+        let mut inner = self.0.lock();
+        if inner.keeps {
+            return Err(ObjectError::Other("cannot delete resource \"configmaps\"".to_owned()));
+        }
+        inner.objects.remove(name).map(|_| ()).ok_or(ObjectError::Absent)
     }
 
     fn list(&self) -> Result<Vec<String>, ObjectError> {
@@ -106,11 +118,15 @@ impl Shelf {
     }
 
     fn try_open(&self, term: u64) -> Result<(KubernetesStore, Option<Loaded>), StoreError> {
-        KubernetesStore::open(Box::new(self.clone()), "it", Tenure::endless(term))
+        KubernetesStore::open(Box::new(self.clone()), "it", Tenure::endless(term), self.trail())
     }
 
     fn refusal(&self, term: u64) -> String {
         self.try_open(term).map(|_| ()).expect_err("must be refused").to_string()
+    }
+
+    fn trail(&self) -> Trail {
+        Trail(self.0.lock().most.unwrap_or(128))
     }
 
     fn fates(&self, fates: &[Fate]) {
@@ -320,8 +336,11 @@ fn damage_is_refused_at_the_start() {
     shelf.edit("it-ledger", "ledger", |text| text.replace("holder-1", "holder-9"));
     assert!(shelf.refusal(2).contains("its checksum does not match"), "{}", shelf.refusal(2));
     let (shelf, _) = written();
-    shelf.edit("it-ledger", "ledger", |text| text.replace("\"schema\":1", "\"schema\":2"));
+    shelf.edit("it-ledger", "ledger", |text| text.replace("\"schema\":1", "\"schema\":3"));
     assert!(shelf.refusal(2).contains("newer phasegate"), "{}", shelf.refusal(2));
+    let (shelf, _) = written();
+    shelf.edit("it-ledger", "ledger", |text| text.replace("\"schema\":1", "\"schema\":2"));
+    assert!(shelf.refusal(2).contains("not the form that phasegate writes"), "{}", shelf.refusal(2));
     let (shelf, _) = written();
     shelf.edit("it-checkpoint-a-0", TEXT, |text| text.replacen("large-1", "large-0", 1));
     assert!(shelf.refusal(2).contains("the checkpoint of configmap ns/it-ledger"), "{}", shelf.refusal(2));
