@@ -139,7 +139,8 @@ fn nothing_is_allowed_ignored_or_put_off() {
 /// A mutant that does not apply is noticed here, in a second, and not at the end of an hour.
 #[test]
 fn mutants_apply() {
-    let mut patches: Vec<_> = std::fs::read_dir(root().join("tests/mutants")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut patches: Vec<_> =
+        std::fs::read_dir(root().join("tests/mutants")).unwrap().map(|entry| entry.unwrap().path()).collect();
     patches.retain(|path| path.extension().is_some_and(|end| end == "patch"));
     assert!(patches.len() > 100, "{} mutants", patches.len());
     for patch in patches {

@@ -54,7 +54,7 @@ fn roles(account: &str, without: &str) -> String {
 }
 
 /// A cluster with the workloads rolled out, and a kubeconfig that may do what the checks declare.
-async fn cluster(world: &World) -> (Kubernetes, PathBuf) {
+pub(super) async fn cluster(world: &World) -> (Kubernetes, PathBuf) {
     let cluster = Kubernetes::start(world).await.unwrap().with_controllers().await.unwrap();
     cluster.nodes(3).await.unwrap();
     cluster.apply(WORKLOADS).await.unwrap();
