@@ -3,6 +3,7 @@
 
 mod agent;
 mod canary;
+mod cluster;
 mod compare;
 mod detect;
 mod figures;
@@ -42,6 +43,12 @@ enum What {
     },
     /// Ours beside loki-canary on one real Loki: what they cost, and what they say of an outage, a pause, destroyed and dropped lines.
     Canary(canary::Options),
+    /// A real control plane with 500 pods and 50 probes: what its API server is asked at rest, processor and memory; default settings.
+    Cluster {
+        /// For how many seconds.
+        #[arg(long, default_value_t = 120)]
+        seconds: u64,
+    },
     /// Ours beside pgcopydb's `compare` on the same two databases: how long they take, and what each of them finds of what is wrong.
     Compare(compare::Options),
     /// From the kill of a real Loki and of a real PostgreSQL to a gate that is not open, and to a red probe; default settings.
@@ -107,6 +114,7 @@ fn main() -> ExitCode {
             match args.what {
                 What::Agent { seconds } => agent::measure(Duration::from_secs(seconds)).await,
                 What::Canary(options) => canary::measure(&options).await,
+                What::Cluster { seconds } => cluster::measure(Duration::from_secs(seconds)).await,
                 What::Compare(options) => compare::measure(&options).await,
                 What::Detect { kills } => detect::measure(kills).await,
                 What::History { lines, visible_within } => history::measure(lines, &visible_within).await,

@@ -39,6 +39,8 @@ mod real_account;
 mod real_annotations;
 mod real_canary;
 mod real_cluster;
+mod real_cluster_disasters;
+mod real_cluster_rounds;
 mod real_dashboards;
 mod real_deploy;
 mod real_faults;

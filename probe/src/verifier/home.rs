@@ -171,10 +171,11 @@ impl LeaseKeeper {
 
     /// Gives the Lease back. The ledger must have been written for the last time.
     pub(super) fn release(self) {
-        self.stop.cancel();
+        // Asked before it is told to stop: one that has ended by then has lost the Lease, one that ends because of this has not.
         if self.task.is_finished() {
             return;
         }
+        self.stop.cancel();
         self.runtime.block_on(async {
             let farewell = async {
                 if let Ok((held, Ok(()))) = self.task.await {

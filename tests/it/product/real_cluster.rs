@@ -28,16 +28,16 @@ pub(super) async fn verifiers_kubeconfig(cluster: &Kubernetes) -> PathBuf {
 }
 
 /// A cluster, what a verifier needs there, and something that is always well.
-struct Bench {
-    world: World,
-    cluster: Kubernetes,
-    kubeconfig: PathBuf,
-    document: String,
+pub(super) struct Bench {
+    pub(super) world: World,
+    pub(super) cluster: Kubernetes,
+    pub(super) kubeconfig: PathBuf,
+    pub(super) document: String,
     _listener: TcpListener,
 }
 
 impl Bench {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let world = World::new().unwrap();
         let cluster = Kubernetes::start(&world).await.unwrap();
         let kubeconfig = verifiers_kubeconfig(&cluster).await;
@@ -55,7 +55,7 @@ impl Bench {
         Verifier::launch_in_cluster(&self.world, &self.document, &self.kubeconfig, "it", flags).unwrap()
     }
 
-    async fn verifier(&self) -> Verifier {
+    pub(super) async fn verifier(&self) -> Verifier {
         let verifier = self.launch();
         verifier.answers().await.unwrap();
         verifier
@@ -78,7 +78,7 @@ async fn status(verifier: &Verifier) -> u16 {
     }
 }
 
-async fn audited(verifier: &Verifier) -> Vec<Value> {
+pub(super) async fn audited(verifier: &Verifier) -> Vec<Value> {
     let verified = verifier.cutover(&["audit", "verify"]).await.unwrap();
     assert_eq!(verified.code, 0, "{verified:?}");
     verifier.get("/v1/audit?limit=1000").await.unwrap().json().unwrap()["frames"].as_array().unwrap().clone()

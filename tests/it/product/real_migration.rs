@@ -14,25 +14,30 @@ use super::{PATIENCE, reaches, switch};
 const DEFINITION: &str = include_str!("../../../deploy/base/crd.yaml");
 const RESOURCE: &str = "/apis/phasegate.dev/v1alpha1/namespaces/default/migrations/it";
 
+/// Tells the cluster what a Migration is.
+pub(super) async fn define(cluster: &Kubernetes) {
+    let made = cluster.folder().join("crd.yaml");
+    std::fs::write(&made, DEFINITION).unwrap();
+    let made = made.display().to_string();
+    let applied = cluster.kubectl(&["apply", "--server-side", "-f", &made]).await.unwrap();
+    assert_eq!((applied.code, applied.stderr.as_str()), (0, ""), "{applied:?}");
+    let known = cluster.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "-f", &made]).await.unwrap();
+    assert_eq!(known.code, 0, "{known:?}");
+}
+
 /// A cluster that knows Migrations, and one of them.
-struct Bench {
+pub(super) struct Bench {
     world: World,
-    cluster: Kubernetes,
+    pub(super) cluster: Kubernetes,
     kubeconfig: PathBuf,
     listener: TcpListener,
 }
 
 impl Bench {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let world = World::new().unwrap();
         let cluster = Kubernetes::start(&world).await.unwrap();
-        let made = cluster.folder().join("crd.yaml");
-        std::fs::write(&made, DEFINITION).unwrap();
-        let made = made.display().to_string();
-        let applied = cluster.kubectl(&["apply", "--server-side", "-f", &made]).await.unwrap();
-        assert_eq!((applied.code, applied.stderr.as_str()), (0, ""), "{applied:?}");
-        let known = cluster.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "-f", &made]).await.unwrap();
-        assert_eq!(known.code, 0, "{known:?}");
+        define(&cluster).await;
         let kubeconfig = verifiers_kubeconfig(&cluster).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let bench = Self { world, cluster, kubeconfig, listener };
@@ -40,7 +45,7 @@ impl Bench {
         bench
     }
 
-    async fn apply(&self, soak: &str) {
+    pub(super) async fn apply(&self, soak: &str) {
         let address = self.listener.local_addr().unwrap();
         let document = json!({
             "apiVersion": "phasegate.dev/v1alpha1",
@@ -58,14 +63,14 @@ impl Bench {
         self.cluster.apply(&document.to_string()).await.unwrap();
     }
 
-    async fn verifier(&self) -> Verifier {
+    pub(super) async fn verifier(&self) -> Verifier {
         let verifier = Verifier::launch_for_migration(&self.world, &self.kubeconfig, "it").unwrap();
         verifier.answers().await.unwrap();
         verifier
     }
 
     /// Whether `kubectl wait` sees this condition within that time.
-    async fn waits(&self, condition: &str, timeout: &str) -> bool {
+    pub(super) async fn waits(&self, condition: &str, timeout: &str) -> bool {
         let (condition, timeout) = (format!("--for=condition={condition}"), format!("--timeout={timeout}"));
         self.cluster.kubectl(&["wait", "migration/it", &condition, &timeout]).await.unwrap().code == 0
     }
@@ -76,7 +81,7 @@ impl Bench {
         conditions.iter().find(|one| one["type"] == kind).cloned().with_context(|| format!("no {kind}: {conditions:?}"))
     }
 
-    async fn becomes(&self, kind: &str, status: &str, reason: &str) -> Value {
+    pub(super) async fn becomes(&self, kind: &str, status: &str, reason: &str) -> Value {
         wait_until(PATIENCE, &format!("{kind} is {status}"), async || {
             let condition = self.condition(kind).await?;
             ensure!(condition["status"] == status && condition["reason"] == reason, "{condition}");

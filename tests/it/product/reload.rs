@@ -1,5 +1,8 @@
 //! The document changes while the verifier runs.
 
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
 use anyhow::ensure;
 use serde_json::Value;
 use tests::{Verifier, World, wait_until};
@@ -132,4 +135,93 @@ async fn the_active_phase_can_not_be_taken_away() {
     verifier.write_migration(&good).unwrap();
     verifier.start_again().await.unwrap();
     reaches(&verifier, "open").await;
+}
+
+/// A volume of a `ConfigMap`, as the kubelet keeps it: each version in a folder of its own, `..data` leads to the one that counts, and the
+/// file that is named leads through that.
+struct Mounted {
+    volume: PathBuf,
+    file: PathBuf,
+    versions: u32,
+}
+
+impl Mounted {
+    /// In the place of this file.
+    fn at(file: &Path, text: &str) -> Self {
+        let mut mounted = Self { volume: file.parent().unwrap().to_owned(), file: file.to_owned(), versions: 0 };
+        mounted.swap(text);
+        std::fs::remove_file(file).unwrap();
+        symlink(Path::new("..data").join(file.file_name().unwrap()), file).unwrap();
+        mounted
+    }
+
+    fn version(&self) -> PathBuf {
+        self.volume.join(format!("..2026_11_28_12_00_00.{:09}", self.versions))
+    }
+
+    /// Another version counts from now on; the one before is removed.
+    fn swap(&mut self, text: &str) {
+        let before = self.version();
+        self.versions += 1;
+        let folder = self.version();
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join(self.file.file_name().unwrap()), text).unwrap();
+        let link = self.volume.join("..data_tmp");
+        symlink(folder.file_name().unwrap(), &link).unwrap();
+        std::fs::rename(link, self.volume.join("..data")).unwrap();
+        if before.exists() {
+            std::fs::remove_dir_all(before).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_mounted_config_map_is_read_through_its_links_and_its_next_version_is_noticed() {
+    let world = World::new().unwrap();
+    let (one, two) = (Script::new(&world, "one"), Script::new(&world, "two"));
+    let good = migration(QUICK, "{}", SOAK, &[&one.probe()]);
+    let verifier = Verifier::start_scripted(&world, &good).await.unwrap();
+    verifier.kill9().await.unwrap();
+    let mut mounted = Mounted::at(verifier.document(), &good);
+    verifier.start_again().await.unwrap();
+    let open = opened(&verifier).await;
+
+    mounted.swap(&migration(QUICK, "{}", SOAK, &[&one.probe(), &two.probe()]));
+    let next = wait_until(PATIENCE, "the next version is in force", async || {
+        let status = status(&verifier).await;
+        ensure!(status["configHash"] != open["configHash"], "not yet");
+        Ok(status)
+    })
+    .await
+    .unwrap();
+    assert_eq!((state_of(&next, "one").as_str(), &next["configError"]), ("green", &Value::Null), "{next}");
+    reaches(&verifier, "open").await;
+
+    mounted.swap(&good.replace("scripted:", "skripted:"));
+    let error = config_error(&verifier).await;
+    assert!(error.contains("skripted"), "{error}");
+    assert_eq!(status(&verifier).await["configHash"], next["configHash"]);
+    assert_eq!(check(&verifier).await, 200, "the old version stays in force");
+
+    // The kubelet takes the volume away, and brings it back.
+    let away = mounted.volume.join("..away");
+    std::fs::rename(mounted.volume.join("..data"), &away).unwrap();
+    verifier.reload();
+    wait_until(PATIENCE, "it is not there", async || {
+        let error = config_error(&verifier).await;
+        ensure!(error.contains("migration.yaml") && !error.contains("skripted"), "{error}");
+        Ok(())
+    })
+    .await
+    .unwrap();
+    assert_eq!(check(&verifier).await, 200);
+    std::fs::rename(&away, mounted.volume.join("..data")).unwrap();
+    mounted.swap(&good);
+    wait_until(PATIENCE, "the first one is in force again", async || {
+        let status = status(&verifier).await;
+        ensure!(status["configHash"] == open["configHash"] && status["configError"].is_null(), "not yet");
+        Ok(())
+    })
+    .await
+    .unwrap();
 }
