@@ -90,8 +90,8 @@ impl Endpoints {
             }
         }
         let (name, count) = (&self.service, u32::try_from(good.len()).unwrap_or(u32::MAX));
-        let led: String =
-            good.iter().take(5).enumerate().map(|(nth, to)| format!("{} {to}", if nth == 0 { ";" } else { "," })).collect();
+        let led: Vec<&str> = good.iter().take(5).map(String::as_str).collect();
+        let led = if led.is_empty() { String::new() } else { format!("; {}", led.join(", ")) };
         let words = format!("{name}: {count} Ready addresses of Ready pods, {min} wanted{led}");
         let outcome = if !strangers.is_empty() {
             strangers.truncate(5);

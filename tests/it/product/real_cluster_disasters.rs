@@ -56,7 +56,7 @@ async fn a_real_api_server_that_was_killed_shuts_the_gate_until_it_is_back() {
 async fn a_real_cluster_that_forgot_everything_ends_the_verifier_and_the_next_one_begins_with_nothing() {
     let bench = Bench::start().await;
     // The admin is known to the cluster after it has forgotten all service accounts.
-    let launch = || Verifier::launch_in_cluster(&bench.world, &bench.document, bench.cluster.kubeconfig(), "it").unwrap();
+    let launch = || Verifier::launch_in_cluster(&bench.world, &bench.document, bench.cluster.kubeconfig(), "it", &[]).unwrap();
     let verifier = launch();
     verifier.answers().await.unwrap();
     opened(&verifier).await;
@@ -132,7 +132,7 @@ async fn a_real_ledger_that_was_edited_shuts_the_gate_until_what_was_there_is_pu
     audited(&verifier).await;
     edit(&forged).await;
     verifier.kill9().await.unwrap();
-    let next = Verifier::launch_in_cluster(&bench.world, &bench.document, &bench.kubeconfig, "it").unwrap();
+    let next = Verifier::launch_in_cluster(&bench.world, &bench.document, &bench.kubeconfig, "it", &[]).unwrap();
     let status = next.process().wait(PATIENCE).await.unwrap();
     assert_eq!(status.code(), Some(2), "{}", next.process().log());
     let said = next.process().stderr();

@@ -72,7 +72,7 @@ impl Member {
         let token = cluster.token("default", "phasegate-verifier").await.unwrap();
         let kubeconfig = cluster.kubeconfig_at(&name, &way.address().to_string(), &token).unwrap();
         let launched = now();
-        let verifier = Arc::new(Verifier::launch_in_cluster(world, document, &kubeconfig, ledger).unwrap());
+        let verifier = Arc::new(Verifier::launch_in_cluster(world, document, &kubeconfig, ledger, &[]).unwrap());
         let (log, mut tasks) = (Arc::default(), JoinSet::new());
         tasks.spawn(ask(Arc::clone(&verifier), Arc::clone(&log)));
         tasks.spawn(look(Arc::clone(&verifier), Arc::clone(&log)));

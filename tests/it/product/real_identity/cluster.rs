@@ -9,13 +9,13 @@ use super::*;
 /// What a verb leaves that asks for the verdict: the exit code, and the verdict itself.
 type Verdict = (i32, Value);
 
-impl Bench {
-    fn spec(&self, kubeconfig: &Path, line: &str) -> Spec {
-        Spec::new("cutover", binary("cutover").unwrap()).args(line.split(' ')).env("KUBECONFIG", kubeconfig.display().to_string())
-    }
+fn spec(kubeconfig: &Path, line: &str) -> Spec {
+    Spec::new("cutover", binary("cutover").unwrap()).args(line.split(' ')).env("KUBECONFIG", kubeconfig.display().to_string())
+}
 
+impl Bench {
     async fn cutover(&self, kubeconfig: &Path, line: &str) -> Output {
-        self.world.run(self.spec(kubeconfig, line), PATIENCE).await.unwrap()
+        self.world.run(spec(kubeconfig, line), PATIENCE).await.unwrap()
     }
 
     async fn direct(&self, line: &str) -> Output {
@@ -71,9 +71,7 @@ async fn a_real_kubeconfig_is_all_that_an_operator_needs_whatever_the_login() {
 
     // A certificate has no token: it acts as the operators' service account, once it may.
     let ben = bench.cluster.kubeconfig_by_certificate("ben").await.unwrap();
-    bench
-        .fails("no way", bench.spec(&ben, "status"), 4, &["may not reach the verifier", "--clusterrole=phasegate-operator"])
-        .await;
+    bench.fails("no way", spec(&ben, "status"), 4, &["may not reach the verifier", "--clusterrole=phasegate-operator"]).await;
     bench.kubectl("kubectl create rolebinding ben-way -n phasegate --clusterrole=phasegate-operator --user=ben").await;
     wait_until(SOON, "ben may look", async || {
         let looked = bench.cutover(&ben, "status").await;
@@ -86,8 +84,8 @@ async fn a_real_kubeconfig_is_all_that_an_operator_needs_whatever_the_login() {
     assert!(doctor.stdout.contains("no token for the verifier can be made of the service account phasegate/phasegate-operator"));
     let create = "override create new-side --ttl 5m --reason try --yes";
     let words = ["cannot create resource \"serviceaccounts/token\"", "--role=phasegate-operator-token --user=YOU"];
-    bench.fails("no token", bench.spec(&ben, create), 4, &words).await;
-    bench.fails("no token of his own", bench.spec(&ben, &format!("{create} --own-token")), 4, &["has no token"]).await;
+    bench.fails("no token", spec(&ben, create), 4, &words).await;
+    bench.fails("no token of his own", spec(&ben, &format!("{create} --own-token")), 4, &["has no token"]).await;
     bench.kubectl("kubectl create rolebinding ben -n phasegate --role=phasegate-operator-token --user=ben").await;
     wait_until(SOON, "ben may act", async || {
         let asked = bench.cutover(&ben, "doctor -o json").await;
@@ -104,18 +102,18 @@ async fn a_real_kubeconfig_is_all_that_an_operator_needs_whatever_the_login() {
     let admin = bench.cluster.kubeconfig();
     assert_eq!(bench.acts(admin, "").await.1, "kubernetes:system:serviceaccount:phasegate:phasegate-operator");
     assert_eq!(bench.acts(admin, " --own-token").await.1, "kubernetes:admin");
-    let both = bench.spec(admin, &format!("{create} --own-token --service-account phasegate-operator"));
+    let both = spec(admin, &format!("{create} --own-token --service-account phasegate-operator"));
     bench.fails("both", both, 2, &["contradict each other"]).await;
-    let approver = bench.spec(admin, &format!("{create} --service-account phasegate-approver"));
+    let approver = spec(admin, &format!("{create} --service-account phasegate-approver"));
     bench.fails("an approver", approver, 4, &["to operate the migration product", "phasegate-operator"]).await;
-    let nobody = bench.spec(admin, &format!("{create} --service-account nobody"));
+    let nobody = spec(admin, &format!("{create} --service-account nobody"));
     bench.fails("no account", nobody, 4, &["phasegate/nobody", "components/kubernetes-auth"]).await;
     // A token that was given comes first, and an address before any cluster.
-    let given = bench.spec(admin, create).env("PHASEGATE_TOKEN", "of-nobody-that-is-known");
+    let given = spec(admin, create).env("PHASEGATE_TOKEN", "of-nobody-that-is-known");
     bench.fails("a wrong token", given, 4, &["known neither to the token file nor to Kubernetes"]).await;
-    let elsewhere = bench.spec(admin, "status").env("PHASEGATE_SERVER", "http://127.0.0.1:1");
+    let elsewhere = spec(admin, "status").env("PHASEGATE_SERVER", "http://127.0.0.1:1");
     bench.fails("an address", elsewhere, 11, &["http://127.0.0.1:1 can not be reached"]).await;
-    let two = bench.spec(admin, "status --context tests --server http://127.0.0.1:1");
+    let two = spec(admin, "status --context tests --server http://127.0.0.1:1");
     bench.fails("an address and a context", two, 2, &["may lead to two verifiers"]).await;
 }
 
@@ -154,26 +152,24 @@ async fn the_verdict_is_the_same_through_the_real_api_server_and_trouble_is_neve
     }
     // A frozen verifier is no verifier.
     bench.verifier.freeze().await.unwrap();
-    bench
-        .fails("frozen", bench.spec(&admin, "gate check move --request-timeout 2s"), 11, &["gave no full answer within 2s"])
-        .await;
+    bench.fails("frozen", spec(&admin, "gate check move --request-timeout 2s"), 11, &["gave no full answer within 2s"]).await;
     bench.verifier.thaw();
 
     // Wrong ways.
-    let spec = |line: &str| bench.spec(&admin, line);
-    bench.fails("context", spec("gate check move --context nowhere"), 2, &["no context `nowhere`", "there is tests"]).await;
-    let namespace = spec("gate check move -n elsewhere");
+    let asks = |line: &str| spec(&admin, line);
+    bench.fails("context", asks("gate check move --context nowhere"), 2, &["no context `nowhere`", "there is tests"]).await;
+    let namespace = asks("gate check move -n elsewhere");
     bench.fails("namespace", namespace, 11, &["no service phasegate-verifier in namespace elsewhere", "--namespace"]).await;
-    let missing = spec("gate check move").env("KUBECONFIG", "/nowhere");
+    let missing = asks("gate check move").env("KUBECONFIG", "/nowhere");
     bench.fails("no file", missing, 2, &["KUBECONFIG names no file that exists: /nowhere"]).await;
-    let none = spec("gate check move").env("KUBECONFIG", "");
+    let none = asks("gate check move").env("KUBECONFIG", "");
     bench
         .fails("no kubeconfig", none, 11, &["http://127.0.0.1:9470 can not be reached", "PHASEGATE_SERVER", "~/.kube/config"])
         .await;
     let broken = bench.world.write("broken", "clusters: 7").unwrap();
-    bench.fails("broken", bench.spec(&broken, "gate check move"), 2, &["kubeconfig", "--server"]).await;
+    bench.fails("broken", spec(&broken, "gate check move"), 2, &["kubeconfig", "--server"]).await;
     let stranger = bench.cluster.kubeconfig_at("stranger", bench.cluster.authority(), "nobody's").unwrap();
-    bench.fails("stranger", bench.spec(&stranger, "gate check move"), 4, &["does not know you", "auth whoami"]).await;
+    bench.fails("stranger", spec(&stranger, "gate check move"), 4, &["does not know you", "auth whoami"]).await;
 
     // A verifier that is not there, in each way.
     let mut serving = JoinSet::new();
@@ -199,7 +195,7 @@ async fn the_verdict_is_the_same_through_the_real_api_server_and_trouble_is_neve
     }
     bench.cluster.kill().await.unwrap();
     bench
-        .fails("API server", spec("gate check move"), 11, &["can not be reached", "phasegate/phasegate-verifier at https://"])
+        .fails("API server", asks("gate check move"), 11, &["can not be reached", "phasegate/phasegate-verifier at https://"])
         .await;
     assert_eq!(bench.direct(check).await.code, 1, "the verifier itself goes on");
 }
