@@ -174,6 +174,10 @@ impl Store for KubernetesStore {
     fn checkpoint(&mut self, state: &State, at: Now, boot: &BootMoment) -> Result<(), StoreError> {
         self.held()?;
         let moment = Some(Resume::new(at, boot));
+        if !self.doubtful.is_empty() {
+            // A book that is still on its way may name the slot that is written next: after a change of the book it does not fit any more.
+            self.publish(Book { moment: moment.clone(), ..self.book.clone() })?;
+        }
         let snapshot = SnapshotRef { head: &self.book.head, moment, durable: &state.durable, soft: &state.soft };
         let text = sealed::seal(&snapshot)?;
         let included = self.book.head.seq;

@@ -226,6 +226,25 @@ fn a_large_checkpoint_is_cut_and_the_one_that_counts_stays_whole() {
 }
 
 #[test]
+fn a_checkpoint_that_arrives_late_does_not_name_what_was_written_over() {
+    let shelf = Shelf::default();
+    let (mut store, _) = shelf.open(1);
+    append(&mut store, 1, &fact("first", 1.into())).unwrap();
+    let state = |size: usize| {
+        let mut state = state_of(&[fact("first", 1.into())]);
+        state.soft.memories.insert("p".into(), Arc::from(vec![7_u8; size]));
+        state
+    };
+    shelf.fates(&[Fate::Fine, Fate::Late]);
+    store.checkpoint(&state(1), now(2), &boot(2)).unwrap_err();
+    // Its slot is written again, and the writer is gone before anybody has named it.
+    shelf.fates(&[Fate::Fine, Fate::Fine, Fate::Lost]);
+    store.checkpoint(&state(2), now(3), &boot(3)).unwrap_err();
+    assert_eq!(shelf.arrive(), 0);
+    assert!(shelf.open(2).1.unwrap().state.durable.facts.contains_key("first"));
+}
+
+#[test]
 fn an_append_of_which_the_fate_is_not_known_has_not_happened() {
     for fate in [Fate::Unheard, Fate::Lost, Fate::Late, Fate::OverQuota] {
         let shelf = Shelf::default();
