@@ -100,8 +100,8 @@ cargo_tool() {
     return
   fi
   if [ ! -x "$home/bin/$name" ]; then
-    echo "$name $version: installing once, about 2 minutes …" >&2
-    cargo install --locked --quiet --root "$home" "$name@$version" >&2
+    echo "$name $version: installing once, about a minute …" >&2
+    cargo install --debug --locked --quiet --root "$home" "$name@$version" >&2
   fi
   echo "$home/bin/$name"
 }

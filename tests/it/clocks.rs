@@ -56,6 +56,14 @@ async fn a_killed_program_leaves_nothing_of_its_clock() {
         names.filter(|name| name.contains("faketime") && name.ends_with(&format!("_{pid}"))).count()
     };
     assert_ne!(shared(), 0);
+    // Between the shell's end and the first moment of what comes in its place, nothing of the clock is in the process.
+    let maps = format!("/proc/{pid}/maps");
+    let clocked = async || {
+        let maps = std::fs::read_to_string(&maps)?;
+        ensure!(maps.contains("sleep") && maps.contains("/dev/shm/"), "{maps}");
+        Ok(())
+    };
+    process.wait_until(SOON, "the sleep has the clock", clocked).await.unwrap();
     process.kill().await.unwrap();
     drop(world);
     assert_eq!(shared(), 0);
