@@ -87,13 +87,7 @@ fn asked(cluster: &Kubernetes) -> Result<BTreeMap<String, u32>> {
 
 /// What a Migration is, and a verifier in the namespace `default` with the rights that `deploy/` gives it.
 async fn rights(cluster: &Kubernetes) -> Result<PathBuf> {
-    let file = cluster.folder().join("crd.yaml");
-    std::fs::write(&file, DEFINITION)?;
-    let file = file.display().to_string();
-    for args in [&["apply", "--server-side", "-f", &file][..], &["wait", "--for=condition=Established", "-f", &file]] {
-        let said = cluster.kubectl(args).await?;
-        ensure!(said.code == 0, "{said:?}");
-    }
+    cluster.define(DEFINITION).await?;
     let subject = "{kind: ServiceAccount, name: phasegate-verifier}";
     cluster.apply(&ROLE.replace(subject, "{kind: ServiceAccount, name: phasegate-verifier, namespace: default}")).await?;
     cluster.apply(&RIGHTS.replace("namespace: phasegate", "namespace: default")).await?;

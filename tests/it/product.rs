@@ -17,6 +17,7 @@ mod input;
 mod looking_back;
 mod metrics;
 mod page;
+mod pipeline;
 mod plugin;
 mod postgres_canary;
 mod postgres_catalog;

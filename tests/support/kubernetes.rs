@@ -147,6 +147,21 @@ impl Kubernetes {
         .await
     }
 
+    /// Tells the cluster what the objects of this `CustomResourceDefinition` are, and returns what `kubectl apply` said once it knows.
+    ///
+    /// # Errors
+    /// The API server refuses, or does not know them within half a minute.
+    pub async fn define(&self, definition: &str) -> Result<Output> {
+        let file = self.folder.join("definition.yaml");
+        std::fs::write(&file, definition)?;
+        let file = file.display().to_string();
+        let applied = self.kubectl(&["apply", "--server-side", "-f", &file]).await?;
+        ensure!(applied.code == 0, "{applied:?}");
+        let known = self.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "-f", &file]).await?;
+        ensure!(known.code == 0, "{known:?}");
+        Ok(applied)
+    }
+
     /// The kubeconfig of the cluster's admin.
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig

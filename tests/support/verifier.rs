@@ -77,7 +77,7 @@ impl Verifier {
     /// As [`Verifier::start`].
     pub async fn start_with(world: &World, migration: &str, env: &[(&str, &str)]) -> Result<Self> {
         let folder = world.folder("verifier")?;
-        Self::launch(world, "probe", migration, env, (folder.clone(), folder.join("state"))).await
+        Self::launch(world, "probe", migration, env, (folder.clone(), folder.join("state")), &[]).await
     }
 
     /// A verifier that keeps its ledger under this name in the cluster of a kubeconfig, in the namespace `default`. It is started, and
@@ -124,17 +124,9 @@ impl Verifier {
     /// As [`Verifier::start`].
     pub async fn start_asking(world: &World, migration: &str, kubeconfig: &Path) -> Result<Self> {
         let folder = world.folder("verifier")?;
-        let state = folder.join("state");
         let env = [("KUBECONFIG", &*kubeconfig.display().to_string())];
-        std::fs::write(folder.join(DOCUMENT), migration)?;
-        let verifier = Self::spawn(
-            world,
-            "probe",
-            &env,
-            (&folder, &["--state.dir", &state.display().to_string(), "--web.kubernetes.auth"]),
-        )?;
-        verifier.answers().await?;
-        Ok(Self { state, ..verifier })
+        let places = (folder.clone(), folder.join("state"));
+        Self::launch(world, "probe", migration, &env, places, &["--web.kubernetes.auth"]).await
     }
 
     /// Like [`Verifier::start`], with the `scripted` checks of [`crate::scripted`] in its registry.
@@ -143,7 +135,7 @@ impl Verifier {
     /// As [`Verifier::start`].
     pub async fn start_scripted(world: &World, migration: &str) -> Result<Self> {
         let folder = world.folder("verifier")?;
-        Self::launch(world, "probe-scripted", migration, &[], (folder.clone(), folder.join("state"))).await
+        Self::launch(world, "probe-scripted", migration, &[], (folder.clone(), folder.join("state")), &[]).await
     }
 
     /// Like [`Verifier::start_scripted`], with its ledger in this folder.
@@ -152,7 +144,7 @@ impl Verifier {
     /// As [`Verifier::start`].
     pub async fn start_scripted_in(world: &World, migration: &str, state: &Path) -> Result<Self> {
         let folder = world.folder("verifier")?;
-        Self::launch(world, "probe-scripted", migration, &[], (folder, state.to_owned())).await
+        Self::launch(world, "probe-scripted", migration, &[], (folder, state.to_owned()), &[]).await
     }
 
     async fn launch(
@@ -161,10 +153,12 @@ impl Verifier {
         migration: &str,
         env: &[(&str, &str)],
         (folder, state): (PathBuf, PathBuf),
+        more: &[&str],
     ) -> Result<Self> {
         let state_dir = state.display().to_string();
         std::fs::write(folder.join(DOCUMENT), migration)?;
-        let verifier = Self::spawn(world, program, env, (&folder, &["--state.dir", &state_dir]))?;
+        let flags = [&["--state.dir", &*state_dir], more].concat();
+        let verifier = Self::spawn(world, program, env, (&folder, &flags))?;
         verifier.answers().await?;
         Ok(Self { state, ..verifier })
     }

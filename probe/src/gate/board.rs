@@ -140,8 +140,8 @@ impl<'a> Board<'a> {
         tally: &'t mut Tally,
     ) -> impl Iterator<Item = (&'a ProbePlan, &'a ProbeView)> + use<'a, 't, '_> {
         self.seen().filter(move |(probe, view)| {
-            let adopted = self.plan.phases.get(view.phase).is_some_and(|p| self.state.phase(&p.name).adopted.is_some());
-            let counts = probe.gate && view.phase <= at && !view.retired && !(probe.is_proof() && adopted);
+            let phase = self.plan.phases.get(view.phase).filter(|_| view.phase <= at);
+            let counts = phase.is_some_and(|phase| self.state.asked_for(&phase.name, probe));
             let waived = if counts { self.state.overridden(probe, self.now.t) } else { None };
             tally.overrides.extend(waived);
             counts && waived.is_none()

@@ -120,11 +120,9 @@ impl<'a> Board<'a> {
         row.view.filter(|_| self.fresh).map_or(ProbeState::Unknown, |view| view.sight.state)
     }
 
-    /// Whether a gate asks for this probe, once it is its phase's turn: the same as in the verdict.
+    /// Whether a gate asks for this probe, once it is its phase's turn.
     fn required(&self, row: &Row<'_>) -> bool {
-        let proven = !(row.probe.is_proof() && self.state.phase(&row.phase.name).adopted.is_some());
-        let counts = row.probe.gate && !self.state.retired(row.probe) && proven;
-        counts && self.state.overridden(row.probe, self.now.t).is_none()
+        self.state.asked_for(&row.phase.name, row.probe) && self.state.overridden(row.probe, self.now.t).is_none()
     }
 
     fn probe_families(&self, sheet: &mut Sheet<'_, '_>) -> fmt::Result {

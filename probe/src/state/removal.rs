@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Stamp, State};
 use crate::now::Now;
-use crate::plan::{PhasePlan, ProbePlan};
+use crate::plan::{PhaseName, PhasePlan, ProbePlan};
 use crate::state::PhaseState;
 
 /// Somebody has said that a target is removed for good.
@@ -19,6 +19,13 @@ pub struct Removal {
 }
 
 impl State {
+    /// Whether the gates from this phase of the probe's on ask for it, unless it is overridden. Proofs of an adopted phase are not
+    /// asked for: nobody took them.
+    pub fn asked_for(&self, phase: &PhaseName, probe: &ProbePlan) -> bool {
+        let adopted = self.phase(phase).adopted.is_some();
+        probe.gate && !self.retired(probe) && !(probe.is_proof() && adopted)
+    }
+
     /// Whether a probe is in no required set: the phase it lasts until is switching or has switched, the old side it looks at
     /// was removed behind it, or it is a tripwire that waits for a removal.
     pub fn retired(&self, probe: &ProbePlan) -> bool {

@@ -3,35 +3,22 @@
 
 use anyhow::ensure;
 use serde_json::{Value, json};
-use tests::standin::{StandinAlloy, StandinJournal, StandinLoki};
-use tests::{Agent, Browser, Verifier, World, wait_until};
+use tests::{Browser, Verifier, World, wait_until};
 
+use super::pipeline::Pipeline;
 use super::{AT_ONCE, PATIENCE, looks, migration};
 
-const IDENTIFIER: &str = "system-metrics-canary";
 const CADENCE: &str = "{every: 1s, timeout: 900ms, maxAge: 10s, failAfter: 1}";
 
 #[tokio::test]
 async fn the_doctor_names_the_rule_that_a_pipeline_lacks() {
     let world = World::new().unwrap();
-    let journal = StandinJournal::new();
-    let sink = world.write("journal", "").unwrap();
-    journal.follow(&sink, IDENTIFIER);
-    let flags = ["--every", "200ms", "--sink", &format!("file:{}", sink.display())];
-    let agent = Agent::start(&world, "node-1", &flags).await.unwrap();
-    let loki = StandinLoki::start().unwrap();
-    let alloy = StandinAlloy::start(&journal, &[&loki.url()]).unwrap();
-    let targets = format!(
-        "{{agents: {{agent: {{urls: [\"{}\"]}}}}, alloy: {{alloy: {{urls: [\"{}\"]}}}}, loki: {{loki: {{url: \"{}\"}}}}}}",
-        agent.url(),
-        alloy.url(),
-        loki.url()
-    );
+    let Pipeline { alloy, targets, .. } = &Pipeline::start(&world).await;
     let probes = [
         "{name: canary, check: {logCanary: {agents: agents, loki: loki, alloy: alloy}}}",
         "{name: collector, check: {alloyHealth: {alloy: alloy}}}",
     ];
-    let verifier = Verifier::start(&world, &migration(CADENCE, &targets, AT_ONCE, &probes)).await.unwrap();
+    let verifier = Verifier::start(&world, &migration(CADENCE, targets, AT_ONCE, &probes)).await.unwrap();
     looks(&verifier, "canary", "green", "").await;
     looks(&verifier, "collector", "green", "").await;
     let doctor = async || {

@@ -16,13 +16,8 @@ const RESOURCE: &str = "/apis/phasegate.dev/v1alpha1/namespaces/default/migratio
 
 /// Tells the cluster what a Migration is.
 pub(super) async fn define(cluster: &Kubernetes) {
-    let made = cluster.folder().join("crd.yaml");
-    std::fs::write(&made, DEFINITION).unwrap();
-    let made = made.display().to_string();
-    let applied = cluster.kubectl(&["apply", "--server-side", "-f", &made]).await.unwrap();
+    let applied = cluster.define(DEFINITION).await.unwrap();
     assert_eq!((applied.code, applied.stderr.as_str()), (0, ""), "{applied:?}");
-    let known = cluster.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "-f", &made]).await.unwrap();
-    assert_eq!(known.code, 0, "{known:?}");
 }
 
 /// A cluster that knows Migrations, and one of them.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tests::{Kubernetes, Role, Verifier, World, wait_until};
 
 use super::real_history::{history, new_with, old_loki, push};
-use super::real_workload::{CLAIM, cluster, kubectl};
+use super::real_workload::{CLAIM, cluster, kubectl, retention};
 use super::{AT_ONCE, check, migration, opened, reaches};
 
 /// For two comparisons, one after the other.
@@ -63,16 +63,13 @@ async fn real_pods_that_are_ready_without_their_data_shut_the_gate() {
     opened(&verifier).await;
 
     // The chart's default: nothing has happened yet, and the next scale-down deletes everything.
-    let policy = |scaled: &str| {
-        json!({"spec": {"persistentVolumeClaimRetentionPolicy": {"whenScaled": scaled, "whenDeleted": "Retain"}}}).to_string()
-    };
-    kubectl(&cluster, &["patch", "statefulset/loki", "--patch", &policy("Delete")]).await;
+    kubectl(&cluster, &["patch", "statefulset/loki", "--patch", &retention("Delete")]).await;
     shuts(&verifier, "volume", "deleted_on_scale_down").await;
 
     // It is scaled down and up again: another claim, another volume, an empty Loki, and every pod is Ready.
     kubectl(&cluster, &["scale", "statefulset/loki", "--replicas=0"]).await;
     kubectl(&cluster, &["wait", "--for=delete", "pvc/storage-loki-0", "--timeout=60s"]).await;
-    kubectl(&cluster, &["patch", "statefulset/loki", "--patch", &policy("Retain")]).await;
+    kubectl(&cluster, &["patch", "statefulset/loki", "--patch", &retention("Retain")]).await;
     kubectl(&cluster, &["scale", "statefulset/loki", "--replicas=1"]).await;
     kubectl(&cluster, &["rollout", "status", "statefulset/loki", "--timeout=60s"]).await;
     new.destroy().await.unwrap();

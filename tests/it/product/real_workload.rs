@@ -83,6 +83,11 @@ fn context(cluster: Cluster) -> Context {
     }
 }
 
+/// A patch that says what becomes of the claims of what is scaled down.
+pub(super) fn retention(scaled: &str) -> String {
+    json!({"spec": {"persistentVolumeClaimRetentionPolicy": {"whenScaled": scaled, "whenDeleted": "Retain"}}}).to_string()
+}
+
 /// A check as the verifier holds it, with its memory in the test's hands.
 struct Look {
     check: Arc<dyn DynCheck>,
@@ -295,12 +300,7 @@ async fn real_rules_that_are_missing_are_named_and_volumes_that_change_are_red()
     volume.passes().await;
     volume.control_fails().await;
 
-    let policy = |scaled: &str| {
-        format!(
-            r#"{{"spec": {{"persistentVolumeClaimRetentionPolicy": {{"whenScaled": "{scaled}", "whenDeleted": "Retain"}}}}}}"#
-        )
-    };
-    kubectl(&cluster, &["patch", "statefulset/loki", "--patch", &policy("Delete")]).await;
+    kubectl(&cluster, &["patch", "statefulset/loki", "--patch", &retention("Delete")]).await;
     volume.says("deleted_on_scale_down").await;
     // That is what it does.
     kubectl(&cluster, &["scale", "statefulset/loki", "--replicas=0"]).await;
@@ -312,7 +312,7 @@ async fn real_rules_that_are_missing_are_named_and_volumes_that_change_are_red()
     .await
     .unwrap();
     volume.says("absent").await;
-    kubectl(&cluster, &["patch", "statefulset/loki", "--patch", &policy("Retain")]).await;
+    kubectl(&cluster, &["patch", "statefulset/loki", "--patch", &retention("Retain")]).await;
     kubectl(&cluster, &["scale", "statefulset/loki", "--replicas=1"]).await;
     let words = volume.says("other_volume").await;
     assert!(words.contains(&format!("recorded was uid {uid}")), "{words}");

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
-use tests::{Agent, Prometheus, StandinAlloy, StandinJournal, StandinLoki, Verifier, World, wait_until};
+use tests::{Prometheus, Verifier, World, wait_until};
 
+use super::pipeline::Pipeline;
 use super::{PATIENCE, looks, migration, switch};
 use crate::dashboards::{boards, queries};
 use crate::promql::read;
@@ -58,25 +59,13 @@ async fn every_rule_is_well(prometheus: &Prometheus) -> Result<()> {
 #[tokio::test]
 async fn a_real_prometheus_evaluates_every_rule_and_answers_every_panel() {
     let world = World::new().unwrap();
-    let journal = StandinJournal::new();
-    let sink = world.write("journal", "").unwrap();
-    journal.follow(&sink, "system-metrics-canary");
-    let flags = ["--every", "200ms", "--sink", &format!("file:{}", sink.display())];
-    let agent = Agent::start(&world, "node-1", &flags).await.unwrap();
-    let loki = StandinLoki::start().unwrap();
-    let alloy = StandinAlloy::start(&journal, &[&loki.url()]).unwrap();
-    let targets = format!(
-        "{{agents: {{agent: {{urls: [\"{}\"]}}}}, alloy: {{alloy: {{urls: [\"{}\"]}}}}, loki: {{loki: {{url: \"{}\"}}}}}}",
-        agent.url(),
-        alloy.url(),
-        loki.url()
-    );
+    let Pipeline { agent, targets, .. } = &Pipeline::start(&world).await;
     let probes = [
         "{name: canary, check: {logCanary: {agents: agents, loki: loki, alloy: alloy}}}",
         "{name: collector, check: {alloyHealth: {alloy: alloy}}}",
         "{name: ships, check: {alloyShipping: {alloy: alloy, lokis: [loki]}}}",
     ];
-    let verifier = Verifier::start(&world, &migration(CADENCE, &targets, GATE, &probes)).await.unwrap();
+    let verifier = Verifier::start(&world, &migration(CADENCE, targets, GATE, &probes)).await.unwrap();
     switch(&verifier).await;
     for probe in ["canary", "collector", "ships"] {
         looks(&verifier, probe, "green", "").await;
